@@ -1,0 +1,107 @@
+"""The values that every Pensieve package speaks in.
+
+Knows: ids, conversation, request, events, models, errors, time. Knows no I/O, no wire format and no engine;
+imports nothing but attrs. Everything here is immutable and compares by value.
+"""
+
+from pensieve_core._clock import Clock
+from pensieve_core._conversation import (
+    ImagePart,
+    JsonObject,
+    JsonValue,
+    Part,
+    ResultPart,
+    Role,
+    TextPart,
+    ThinkingPart,
+    Tool,
+    ToolCallPart,
+    ToolChoice,
+    ToolChoiceMode,
+    ToolResultPart,
+    Turn,
+)
+from pensieve_core._errors import (
+    EngineFailedError,
+    ModelBrokenError,
+    ModelNotFoundError,
+    OverloadedError,
+    PensieveError,
+    PromptTooLongError,
+    QuarantinedError,
+    RequestRefusedError,
+)
+from pensieve_core._events import (
+    FinishReason,
+    GenerationEvent,
+    GenerationFinished,
+    PrefillProgressed,
+    PromptUsage,
+    TextProduced,
+    ThinkingProduced,
+    Timings,
+    ToolCallArguments,
+    ToolCallStarted,
+    Usage,
+)
+from pensieve_core._ids import AgentId, ModelId, RequestId, SessionId, ToolCallId
+from pensieve_core._models import (
+    EngineDescription,
+    EnginePhase,
+    EngineStatus,
+    ModelCapabilities,
+    ModelDescriptor,
+)
+from pensieve_core._request import GenerationRequest, Origin, Priority, Sampling, Thinking
+
+__all__ = [
+    "AgentId",
+    "Clock",
+    "EngineDescription",
+    "EngineFailedError",
+    "EnginePhase",
+    "EngineStatus",
+    "FinishReason",
+    "GenerationEvent",
+    "GenerationFinished",
+    "GenerationRequest",
+    "ImagePart",
+    "JsonObject",
+    "JsonValue",
+    "ModelBrokenError",
+    "ModelCapabilities",
+    "ModelDescriptor",
+    "ModelId",
+    "ModelNotFoundError",
+    "Origin",
+    "OverloadedError",
+    "Part",
+    "PensieveError",
+    "PrefillProgressed",
+    "Priority",
+    "PromptTooLongError",
+    "PromptUsage",
+    "QuarantinedError",
+    "RequestId",
+    "RequestRefusedError",
+    "ResultPart",
+    "Role",
+    "Sampling",
+    "SessionId",
+    "TextPart",
+    "TextProduced",
+    "Thinking",
+    "ThinkingPart",
+    "ThinkingProduced",
+    "Timings",
+    "Tool",
+    "ToolCallArguments",
+    "ToolCallId",
+    "ToolCallPart",
+    "ToolCallStarted",
+    "ToolChoice",
+    "ToolChoiceMode",
+    "ToolResultPart",
+    "Turn",
+    "Usage",
+]

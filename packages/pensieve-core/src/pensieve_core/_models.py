@@ -1,0 +1,82 @@
+"""What is known of a model: on disk, and once an engine holds it."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+
+import attrs
+
+from pensieve_core._ids import ModelId
+
+__all__ = ["EngineDescription", "EnginePhase", "EngineStatus", "ModelCapabilities", "ModelDescriptor"]
+
+
+@attrs.frozen(kw_only=True)
+class ModelCapabilities:
+    """What the model's own files say that it can do."""
+
+    tool_template: bool = False
+    """Its chat template renders tools; otherwise the engine describes them in the system text."""
+    thinking: bool = False
+    images: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class ModelDescriptor:
+    """A model file that passed the header check."""
+
+    id: ModelId
+    display_name: str
+    path: Path
+    """The file, or the first shard."""
+    source: str
+    """Where it was found, in words for people: "models folder", "Hugging Face cache"…"""
+    architecture: str
+    size_bytes: int
+    """All shards."""
+    context_tokens: int
+    """What the model was trained for."""
+    created_at: int
+    """Unix seconds: when the file came to this machine."""
+    parameters: int | None = None
+    quantization: str | None = None
+    capabilities: ModelCapabilities = ModelCapabilities()
+
+
+class EnginePhase(enum.StrEnum):
+    """Where an engine is in its life."""
+
+    COLD = "cold"
+    LOADING = "loading"
+    READY = "ready"
+    BROKEN = "broken"
+    CLOSED = "closed"
+
+
+@attrs.frozen(kw_only=True)
+class EngineStatus:
+    """One engine's state, for `/readyz` and the banner."""
+
+    model: ModelId
+    phase: EnginePhase
+    progress: float = 0.0
+    """Of loading, 0 to 1."""
+    detail: str = ""
+    """The engine's last words when it is broken."""
+
+
+@attrs.frozen(kw_only=True)
+class EngineDescription:
+    """A loaded model: what was fitted, and why."""
+
+    model: ModelDescriptor
+    engine: str
+    """Name and version: "llama.cpp 0.3.36"."""
+    context_tokens: int
+    """Prompt and answer of one request together fit into this."""
+    max_sequences: int
+    threads: int
+    gpu_layers: int
+    notes: tuple[str, ...] = ()
+    """Sentences for the banner: which context, and why."""
