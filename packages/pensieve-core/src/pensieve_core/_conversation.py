@@ -31,7 +31,8 @@ __all__ = [
     "Turn",
 ]
 
-JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+# A recursive alias could not be resolved where cattrs reads the annotations of another module's classes.
+JsonValue: TypeAlias = object
 JsonObject: TypeAlias = Mapping[str, JsonValue]
 
 
