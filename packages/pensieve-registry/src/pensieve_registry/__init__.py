@@ -1,1 +1,46 @@
-"""Under construction."""
+"""Finding, checking and naming the GGUF models of this machine.
+
+    catalog = LocalCatalog([FolderSource(Path("models")), InstalledDistributionSource()])
+    catalog.resolve("claude-opus-4-8").path
+
+Knows files and names. Runs no model and loads no native code; what it lists has passed the header check that must come
+before any. `pensieve_registry.testing` makes small GGUF files.
+"""
+
+from pensieve_registry._catalog import LocalCatalog
+from pensieve_registry._errors import GgufHeaderError
+from pensieve_registry._format import TensorType, ValueType
+from pensieve_registry._header import GgufArray, GgufHeader, GgufTensor, LongText, MetadataValue, read_gguf_header
+from pensieve_registry._scan import LeftOut, ModelProblem, ScanResult, scan_sources
+from pensieve_registry._shards import GgufModel, read_gguf_model
+from pensieve_registry._sources import (
+    FileSource,
+    FolderSource,
+    HuggingFaceCacheSource,
+    InstalledDistributionSource,
+    ModelSource,
+)
+
+__all__ = [
+    "FileSource",
+    "FolderSource",
+    "GgufArray",
+    "GgufHeader",
+    "GgufHeaderError",
+    "GgufModel",
+    "GgufTensor",
+    "HuggingFaceCacheSource",
+    "InstalledDistributionSource",
+    "LeftOut",
+    "LocalCatalog",
+    "LongText",
+    "MetadataValue",
+    "ModelProblem",
+    "ModelSource",
+    "ScanResult",
+    "TensorType",
+    "ValueType",
+    "read_gguf_header",
+    "read_gguf_model",
+    "scan_sources",
+]

@@ -1,0 +1,96 @@
+"""The models of this machine, by name.
+
+Knows when to look and what was found. Which files there are is the sources' business, which name means which model
+`NameTable`'s. Below, no native code is involved: a file is listed only after its header has been checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from pensieve_core import ModelDescriptor, ModelId
+from pensieve_registry._names import NameTable
+from pensieve_registry._scan import LeftOut, ModelProblem, ScanResult, scan_sources
+from pensieve_registry._sources import ModelSource
+
+__all__ = ["LocalCatalog"]
+
+_log = structlog.get_logger(__name__)
+
+
+class LocalCatalog:
+    """`ModelCatalog` over the files that some sources find.
+
+    The first question scans, if `scan` was not called before. A later `scan` replaces what is known in one step, so it
+    may run in a thread while requests are served.
+
+    Args:
+        sources: In order of preference; a name that two of them have goes to the earlier. Usual: a file that the user
+            named, the models folder, the Hugging Face cache, installed packages. So the starter model, which comes in
+            a package, is the default only where there is nothing else.
+        default: A name of the default model. None: the most preferred one of the first source that has any.
+        aliases: The user's own names, each for any name of a model.
+        memory_bytes: The memory that the weights have to fit into to be preferred; None: unlimited.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[ModelSource],
+        *,
+        default: str | None = None,
+        aliases: Mapping[str, str] | None = None,
+        memory_bytes: int | None = None,
+    ) -> None:
+        self._sources = tuple(sources)
+        self._default = default
+        self._configured = dict(aliases or {})
+        self._memory_bytes = memory_bytes
+        self._known: tuple[ScanResult, NameTable] | None = None
+
+    def scan(self) -> None:
+        """Look through the sources again. Blocks on the disk."""
+        self._known = self._look()
+
+    def models(self) -> tuple[ModelDescriptor, ...]:
+        """Return all servable models, the default one first."""
+        return self._names.models
+
+    def aliases(self) -> Mapping[str, ModelId]:
+        """Return `anthropic-<id>` for every model, and the user's aliases that lead to one."""
+        return self._names.aliases
+
+    def resolve(self, name: str) -> ModelDescriptor:
+        """Return the model that `name` means, by the rules in `_names`.
+
+        Raises:
+            ModelNotFoundError: nobody knows the name; its `known` begins with those that resemble it.
+        """
+        return self._names.resolve(name)
+
+    @property
+    def problems(self) -> tuple[ModelProblem, ...]:
+        """The files that should be models and cannot be served."""
+        return self._scanned[0].problems
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """The sound files that are no models to talk to."""
+        return self._scanned[0].left_out
+
+    @property
+    def _names(self) -> NameTable:
+        return self._scanned[1]
+
+    @property
+    def _scanned(self) -> tuple[ScanResult, NameTable]:
+        if self._known is None:
+            self._known = self._look()
+        return self._known
+
+    def _look(self) -> tuple[ScanResult, NameTable]:
+        result = scan_sources(self._sources, memory_bytes=self._memory_bytes)
+        for problem in result.problems:
+            _log.warning("model_file_refused", path=str(problem.path), source=problem.source, reason=problem.reason)
+        return result, NameTable(result.models, aliases=self._configured, default=self._default)
