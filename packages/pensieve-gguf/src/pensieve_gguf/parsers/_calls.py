@@ -1,0 +1,318 @@
+"""Readers of one tool call each: the JSON object of Hermes, Qwen and most others, and DeepSeek's marked-up form.
+
+Above: `_parser` recognises where a call may begin and hands every character to a reader until its `verdict` is no
+longer OPEN. Nothing is emitted before it is certain that the text is a call of a known tool; from then on the
+arguments stream. Below: `JsonStream` keeps the arguments legal.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Collection, Mapping
+from typing import ClassVar, Final, Protocol, cast
+
+import orjson
+
+from pensieve_gguf.parsers._events import WHITE_SPACE, EventBuffer
+from pensieve_gguf.parsers._json_stream import JsonStream
+from pensieve_gguf.parsers._tags import DEEPSEEK_SEPARATORS, FENCE_END
+
+__all__ = ["CallReader", "DeepSeekCall", "JsonCall", "Verdict"]
+
+_NAME_KEYS: Final = frozenset({"name", "function", "tool", "tool_name"})
+_ARGUMENT_KEYS: Final = frozenset({"arguments", "parameters", "input", "args", "tool_input"})
+_IDLE_KEYS: Final = frozenset({"id", "type", "index", "call_id", "tool_call_id"})
+"""Allowed beside name and arguments. Any other key, as "description", says that this is no call (a tool's schema,
+say, which small models like to repeat)."""
+
+_MAX_HEADER: Final = 256
+"""Characters before DeepSeek's arguments; no tool's name is longer (64 in the Messages API)."""
+
+
+class Verdict(enum.Enum):
+    """What a reader makes of the text so far."""
+
+    OPEN = enum.auto()
+    REFUSED = enum.auto()
+    """No call; nothing was emitted."""
+    CLOSED = enum.auto()
+    """A call, and it is over; characters after it are in `unread`."""
+
+
+class CallReader(Protocol):
+    """Reads one call. `started`: events have been emitted. `whole`: the arguments are complete."""
+
+    verdict: Verdict
+    started: bool
+    whole: bool
+    unread: str
+
+    def feed(self, char: str) -> None:
+        """Take one character."""
+        ...
+
+    def finish(self) -> None:
+        """No more text will come: close the call if it started, else refuse unless it is complete."""
+        ...
+
+
+class _Reader:
+    """What both readers do once the name is known: emit the call and stream its arguments."""
+
+    def __init__(self, tools: Collection[str], events: EventBuffer) -> None:
+        self.verdict = Verdict.OPEN
+        self.started = False
+        self.whole = False
+        self.unread = ""
+        self._tools = tools
+        self._events = events
+        self._value = JsonStream()
+
+    def _start(self, name: str) -> None:
+        self.started = True
+        self._events.start_call(name)
+
+    def _stream(self, char: str) -> None:
+        """Pass one character of the arguments on."""
+        self._value.feed(char)
+        self._events.arguments(self._value.take())
+        self.whole = self._value.finished
+
+    def _end(self, unread: str = "") -> None:
+        """The text of the call ends before `unread`."""
+        self.unread = unread
+        self.verdict = Verdict.CLOSED if self.started else Verdict.REFUSED
+
+
+class _At(enum.Enum):
+    KEY = enum.auto()
+    READING_KEY = enum.auto()
+    COLON = enum.auto()
+    VALUE = enum.auto()
+    READING_VALUE = enum.auto()
+    ARGUMENTS = enum.auto()
+    AFTER_VALUE = enum.auto()
+
+
+class JsonCall(_Reader):
+    """`{"name": …, "arguments": {…}}`, in any order, also below "function"; the first brace has been read.
+
+    Args:
+        tools: Names that may be called.
+        events: Where the call goes.
+        bare_name: A name without arguments is a call, too (true inside tags: nothing else stands there).
+    """
+
+    def __init__(self, tools: Collection[str], events: EventBuffer, *, bare_name: bool) -> None:
+        super().__init__(tools, events)
+        self._bare_name = bare_name
+        self._at = _At.KEY
+        self._depth = 1
+        self._key = ""
+        self._name: str | None = None
+        self._arguments: str | None = None
+        """Legal JSON, when it came before the name or as a string."""
+
+    def feed(self, char: str) -> None:
+        """Take one character."""
+        if self.verdict is Verdict.OPEN:
+            self._STEPS[self._at](self, char)
+        else:
+            self.unread += char
+
+    def finish(self) -> None:
+        """Close what is open."""
+        if self._at is _At.ARGUMENTS:
+            self._value.close()
+            self._events.arguments(self._value.take())
+            self.whole = True
+        elif self._at is _At.AFTER_VALUE:
+            self._conclude()
+        self._end()
+
+    def _key_or_end(self, char: str) -> None:
+        if char in WHITE_SPACE or char == ",":
+            return
+        if char == "}":
+            self._close_brace()
+        elif char == "{" and not self._key:
+            # Qwen2.5-Coder's template shows calls in double braces (a slip), and so it writes them.
+            self._depth += 1
+        elif char in "\"'":
+            self._begin_value(_At.READING_KEY, char)
+        else:
+            self._end(char)
+
+    def _begin_value(self, at: _At, char: str) -> None:
+        self._at = at
+        self._value = JsonStream()
+        self._read(char)
+
+    def _read(self, char: str) -> None:
+        """Read a key, or a value that is not streamed."""
+        self._value.feed(char)
+        if self._value.finished:
+            take = self._take_key if self._at is _At.READING_KEY else self._take_value
+            take(self._value.take())
+            for rest in self._value.unread:
+                self.feed(rest)
+
+    def _take_key(self, text: str) -> None:
+        self._key = cast("str", orjson.loads(text))
+        self._at = _At.COLON
+        if not self.started and self._key not in _NAME_KEYS | _ARGUMENT_KEYS | _IDLE_KEYS:
+            self._end()
+
+    def _colon(self, char: str) -> None:
+        if char == ":":
+            self._at = _At.VALUE
+        elif char not in WHITE_SPACE:
+            self._end(char)
+
+    def _begin(self, char: str) -> None:
+        """Begin the value of `_key`."""
+        if char in WHITE_SPACE:
+            return
+        if self._key == "function" and char == "{" and not self.started:
+            self._depth += 1
+            self._at = _At.KEY
+        elif self._key in _ARGUMENT_KEYS and char == "{" and self._name is not None and not self.started:
+            self._at = _At.ARGUMENTS
+            self._value = JsonStream()
+            self._start(self._name)
+            self._stream(char)
+        else:
+            self._begin_value(_At.READING_VALUE, char)
+
+    def _take_value(self, text: str) -> None:
+        self._at = _At.AFTER_VALUE
+        if self.started or self._key in _IDLE_KEYS:
+            return
+        if self._key in _ARGUMENT_KEYS:
+            self._arguments = _arguments_object(text)
+            acceptable = self._arguments is not None
+        else:
+            self._name = _tool_name(text, self._tools)
+            acceptable = self._name is not None
+        if not acceptable:
+            self._end()
+
+    def _argue(self, char: str) -> None:
+        self._stream(char)
+        if self.whole:
+            self._at = _At.AFTER_VALUE
+            for rest in self._value.unread:
+                self.feed(rest)
+
+    def _after_value(self, char: str) -> None:
+        if char == ",":
+            self._at = _At.KEY
+        elif char == "}":
+            self._close_brace()
+        elif char not in WHITE_SPACE:
+            self._end(char)
+
+    def _close_brace(self) -> None:
+        self._at = _At.AFTER_VALUE
+        self._depth -= 1
+        if self._depth == 0:
+            self._conclude()
+            self._end()
+
+    def _conclude(self) -> None:
+        """Emit a call whose arguments did not stream, if it is complete."""
+        if self.started or self._name is None:
+            return
+        if self._arguments is None and self._bare_name:
+            self._arguments = "{}"
+        if self._arguments is not None:
+            self._start(self._name)
+            self._events.arguments(self._arguments)
+            self.whole = True
+
+    _STEPS: ClassVar[Mapping[_At, Callable[[JsonCall, str], None]]] = {
+        _At.KEY: _key_or_end,
+        _At.READING_KEY: _read,
+        _At.COLON: _colon,
+        _At.VALUE: _begin,
+        _At.READING_VALUE: _read,
+        _At.ARGUMENTS: _argue,
+        _At.AFTER_VALUE: _after_value,
+    }
+
+
+def _tool_name(text: str, tools: Collection[str]) -> str | None:
+    """Return the name of a tool, given the JSON text of it; None when it is no such thing."""
+    name = orjson.loads(text)
+    return name if isinstance(name, str) and name in tools else None
+
+
+def _arguments_object(text: str) -> str | None:
+    """Return the JSON text of an object, given that, the same wrapped in a string, or nothing (null, "")."""
+    value = orjson.loads(text)
+    if isinstance(value, dict):
+        return text
+    if not value:
+        return "{}" if value is None or value == "" else None
+    return _unwrapped(value) if isinstance(value, str) else None
+
+
+def _unwrapped(text: str) -> str | None:
+    stream = JsonStream()
+    stream.feed(text.strip())
+    stream.close()
+    repaired = stream.take()
+    return repaired if repaired.startswith("{") and not stream.unread else None
+
+
+class DeepSeekCall(_Reader):
+    """A DeepSeek call after the mark of its beginning, in both published forms.
+
+    R1 and V3: `function`, a separator, `NAME`, a line break, and the arguments in a json fence.
+    V3.1: `NAME`, a separator, `{arguments}`.
+    """
+
+    def __init__(self, tools: Collection[str], events: EventBuffer) -> None:
+        super().__init__(tools, events)
+        self._header = ""
+        self._separated = False
+
+    def feed(self, char: str) -> None:
+        """Take one character."""
+        if self.started:
+            self._stream(char)
+            if self.whole:
+                self._end(self._value.unread)
+        elif char == "{":
+            self._begin(char)
+        elif len(self._header) < _MAX_HEADER:
+            self._header += char
+        else:
+            self._end()
+
+    def finish(self) -> None:
+        """Close what is open."""
+        if self.started:
+            self._value.close()
+            self._events.arguments(self._value.take())
+            self.whole = True
+        self._end()
+
+    def _begin(self, char: str) -> None:
+        """The arguments begin; the header says whose they are."""
+        name = _header_name(self._header, self._tools)
+        if name is None:
+            self._end(char)
+        else:
+            self._start(name)
+            self._stream(char)
+
+
+def _header_name(header: str, tools: Collection[str]) -> str | None:
+    """Return the tool that a DeepSeek header (all before the arguments) names."""
+    separator = next((mark for mark in DEEPSEEK_SEPARATORS if mark in header), None)
+    before, _, after = header.partition(separator) if separator else ("", "", header)
+    after = after.strip().removesuffix("json").removesuffix(FENCE_END).strip()
+    # Behind the separator there is a name (R1, V3) or nothing at all (V3.1).
+    name = after or before.strip()
+    return name if name in tools else None

@@ -1,0 +1,300 @@
+"""The output parser: what a model says, as text, reasoning and tool calls.
+
+    parser = make_parser(template_source, request, opens_thinking=False, new_call_id=fresh_id)
+    for piece in pieces: events = parser.feed(piece)
+    events = parser.finish()
+
+Theory of operation. One machine reads character by character, so the result cannot depend on how the text was cut.
+
+    TEXT ──opener──▶ HELD ──brace──▶ CALL ──whole──▶ AFTER ──▶ TEXT, HELD, CALL
+      │               └─▶ TEXT        └─▶ SKIPPED ──▶ TEXT
+      └──<think>──▶ THINKING ──▶ TEXT
+
+HELD has read what may precede a call (a tag, a code fence, a bracket) and keeps it; CALL reads what may be one. When it
+is not, everything held is text again, unchanged, and the JSON that it stood in is SKIPPED as text to its end, so that
+no part of it is taken for a call.
+
+One tolerant dialect serves all families so far: small models answer with each other's marks. What is not tolerated is
+a name that is not among the request's tools; such a thing is text.
+
+Above: the engine, which stops when `done`. Below: `_calls` reads calls, `_events` collects.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Collection
+from typing import Final, Protocol
+
+from pensieve_core import GenerationRequest, Role, ToolCallId, ToolChoiceMode
+from pensieve_gguf.parsers._calls import CallReader, DeepSeekCall, JsonCall, Verdict
+from pensieve_gguf.parsers._events import EventBuffer, ParsedEvent
+from pensieve_gguf.parsers._json_stream import JsonStream
+from pensieve_gguf.parsers._tags import (
+    CALL_CLOSERS,
+    DEEPSEEK_CALL,
+    FENCE_END,
+    FENCES,
+    LIST_OPENERS,
+    WRAPPERS,
+    think_tags,
+)
+
+__all__ = ["OutputParser", "make_parser"]
+
+
+class OutputParser(Protocol):
+    """Model text in, events out. Pure, synchronous; one per generation."""
+
+    @property
+    def called(self) -> bool:
+        """At least one tool call has been started: the finish reason is TOOL_CALLS if the model ends its turn."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """Nothing further can count (one call was allowed and is whole): generation may stop."""
+        ...
+
+    def feed(self, text: str) -> tuple[ParsedEvent, ...]:
+        """Take what the model produced next; return what is certain now."""
+        ...
+
+    def finish(self) -> tuple[ParsedEvent, ...]:
+        """Return the rest: no more text will come. An open call is closed to legal JSON."""
+        ...
+
+
+def make_parser(
+    template_source: str,
+    request: GenerationRequest,
+    *,
+    opens_thinking: bool,
+    new_call_id: Callable[[], ToolCallId],
+) -> OutputParser:
+    """Return the parser for one generation.
+
+    Args:
+        template_source: The model's chat template; says which reasoning tags it knows.
+        request: Its tools are the only ones that can be called; none when `tool_choice` is NONE.
+        opens_thinking: The prompt ended inside an open block of reasoning.
+        new_call_id: Names each call.
+    """
+    callable_now = request.tool_choice.mode is not ToolChoiceMode.NONE
+    tools = frozenset(tool.name for tool in request.tools) if callable_now else frozenset[str]()
+    continues = bool(request.turns) and request.turns[-1].role is Role.ASSISTANT
+    return _Parser(
+        tools,
+        think_tags(template_source),
+        EventBuffer(new_call_id, continues=continues),
+        opens_thinking=opens_thinking,
+        parallel=request.tool_choice.parallel,
+    )
+
+
+class _Phase(enum.Enum):
+    TEXT = enum.auto()
+    HELD = enum.auto()
+    CALL = enum.auto()
+    SKIPPED = enum.auto()
+    AFTER = enum.auto()
+    THINKING = enum.auto()
+    DONE = enum.auto()
+
+
+class _Parser:
+    """Invariant: `_held` is text read but not emitted, save for `_partial`, which may become a mark."""
+
+    def __init__(
+        self,
+        tools: Collection[str],
+        thinks: dict[str, str],
+        events: EventBuffer,
+        *,
+        opens_thinking: bool,
+        parallel: bool,
+    ) -> None:
+        self._tools = tools
+        self._thinks = thinks
+        self._events = events
+        self._parallel = parallel
+        self._phase = _Phase.THINKING if opens_thinking else _Phase.TEXT
+        self._think_closers = frozenset(thinks.values())
+        self._line_start = events.pristine
+        self._partial = ""
+        self._held = ""
+        self._opened: set[str] = set()
+        """Marks before the current call; they say which closers to expect."""
+        self._call: CallReader = JsonCall(tools, events, bare_name=False)
+        self._object = JsonStream()
+        """Runs beside `_call`: where the JSON ends if it is no call."""
+
+    @property
+    def called(self) -> bool:
+        """At least one call has been started."""
+        return self._events.calls > 0
+
+    @property
+    def done(self) -> bool:
+        """Nothing further can count."""
+        return self._phase is _Phase.DONE
+
+    def feed(self, text: str) -> tuple[ParsedEvent, ...]:
+        """Take what the model produced next."""
+        self._push(text)
+        return self._events.take()
+
+    def finish(self) -> tuple[ParsedEvent, ...]:
+        """Return the rest."""
+        if self._phase is _Phase.CALL:
+            self._finish_call()
+        if self._phase is _Phase.THINKING:
+            self._events.thinking(self._partial)
+            self._events.end_thinking()
+        elif self._phase is not _Phase.AFTER or not _begins_closer(self._partial):
+            self._events.text(self._held + self._partial)
+        self._partial = self._held = ""
+        self._events.flush()
+        return self._events.take()
+
+    def _finish_call(self) -> None:
+        self._call.finish()
+        if self._call.started:
+            self._held = ""
+            self._phase = _Phase.AFTER
+
+    def _push(self, text: str) -> None:
+        """Take characters; those that a step gives back come again, first."""
+        queue = list(reversed(text))
+        while queue and self._phase is not _Phase.DONE:
+            queue.extend(reversed(self._step(queue.pop())))
+
+    def _step(self, char: str) -> str:
+        """Take one character; return what must be read again."""
+        if self._phase is _Phase.CALL:
+            return self._read_call(char)
+        if self._phase is _Phase.SKIPPED:
+            return self._skip(char)
+        candidate = self._partial + char
+        marks = self._marks()
+        if candidate in marks:
+            self._partial = ""
+            self._mark(candidate)
+            return ""
+        if any(mark.startswith(candidate) for mark in marks):
+            self._partial = candidate
+            return ""
+        self._partial = ""
+        self._ordinary(candidate[0])
+        return candidate[1:]
+
+    def _marks(self) -> Collection[str]:
+        """Return the marks that have a meaning here."""
+        match self._phase:
+            case _Phase.THINKING:
+                return self._think_closers
+            case _Phase.HELD:
+                return _ALL_OPENERS
+            case _Phase.AFTER:
+                return _ALL_OPENERS | CALL_CLOSERS | self._matching_closers()
+            case _:
+                return self._text_marks()
+
+    def _text_marks(self) -> Collection[str]:
+        reasoning = self._thinks.keys() | self._think_closers if self._events.pristine else frozenset[str]()
+        if not self._tools:
+            return reasoning
+        return reasoning | (_ALL_OPENERS if self._line_start else _INLINE_OPENERS)
+
+    def _matching_closers(self) -> frozenset[str]:
+        """Closers of what was opened before the call."""
+        fence = {FENCE_END} if self._opened & FENCES else set[str]()
+        brackets = {"]", ","} if "[" in self._opened else set[str]()
+        return frozenset(fence | brackets)
+
+    def _mark(self, mark: str) -> None:
+        if mark in self._thinks:
+            self._phase = _Phase.THINKING
+        elif mark in self._think_closers:
+            self._events.end_thinking()
+            self._line_start = True
+            self._phase = _Phase.TEXT
+        elif mark == "{" or mark in DEEPSEEK_CALL:
+            self._begin_call(mark)
+        elif mark in _ALL_OPENERS:
+            self._held += mark
+            self._opened.add(mark)
+            self._phase = _Phase.HELD
+
+    def _ordinary(self, char: str) -> None:
+        """Take a character that begins no mark."""
+        if self._phase is _Phase.THINKING:
+            self._events.thinking(char)
+        elif self._phase is not _Phase.TEXT and char.isspace():
+            self._held += char
+        else:
+            self._emit_text(self._held + char)
+            self._opened.clear()
+
+    def _emit_text(self, text: str) -> None:
+        """What was held is text after all."""
+        self._events.text(text)
+        self._held = ""
+        self._phase = _Phase.TEXT
+        line = text[text.rfind("\n") + 1 :]
+        self._line_start = not line.strip() and (len(line) < len(text) or self._line_start)
+
+    def _begin_call(self, mark: str) -> None:
+        self._held += mark
+        self._phase = _Phase.CALL
+        self._object = JsonStream()
+        if mark == "{":
+            self._object.feed(mark)
+            self._call = JsonCall(self._tools, self._events, bare_name=bool(self._opened & WRAPPERS))
+        else:
+            self._call = DeepSeekCall(self._tools, self._events)
+            self._opened.update(FENCES)
+
+    def _read_call(self, char: str) -> str:
+        call = self._call
+        call.feed(char)
+        if not call.started:
+            self._held += char
+            self._object.feed(char)
+        if call.whole and not self._parallel:
+            self._phase = _Phase.DONE
+        elif call.verdict is Verdict.CLOSED:
+            self._held = ""
+            self._phase = _Phase.AFTER
+            return call.unread
+        elif call.verdict is Verdict.REFUSED:
+            return self._refuse_call()
+        return ""
+
+    def _refuse_call(self) -> str:
+        """Make text of all that was held. JSON that is sound so far is text to its end."""
+        self._opened.clear()
+        if self._object.finished or self._object.irregular:
+            last = self._held[-1]
+            self._emit_text(self._held[:-1])
+            return last
+        self._emit_text(self._held)
+        self._phase = _Phase.SKIPPED
+        return ""
+
+    def _skip(self, char: str) -> str:
+        self._object.feed(char)
+        if self._object.irregular:
+            self._phase = _Phase.TEXT
+            return char
+        self._emit_text(char)
+        self._phase = _Phase.TEXT if self._object.finished else _Phase.SKIPPED
+        return ""
+
+
+_INLINE_OPENERS: Final = WRAPPERS | DEEPSEEK_CALL
+_ALL_OPENERS: Final = _INLINE_OPENERS | FENCES | LIST_OPENERS
+
+
+def _begins_closer(text: str) -> bool:
+    return any(closer.startswith(text) for closer in (*CALL_CLOSERS, FENCE_END))

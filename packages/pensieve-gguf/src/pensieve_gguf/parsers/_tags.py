@@ -1,0 +1,67 @@
+"""The marks that model families put around reasoning and tool calls.
+
+Knows strings and nothing else; `_parser` gives them their meaning. Where a family has several published
+spellings, all are listed: small models mix them up.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "CALL_CLOSERS",
+    "DEEPSEEK_CALL",
+    "DEEPSEEK_SEPARATORS",
+    "FENCES",
+    "FENCE_END",
+    "LIST_OPENERS",
+    "THINK_TAGS",
+    "WRAPPERS",
+    "think_tags",
+]
+
+THINK_TAGS: Final = {
+    "<think>": "</think>",
+    "<seed:think>": "</seed:think>",
+    "[THINK]": "[/THINK]",
+}
+"""Opener → closer. The first is recognised always (R1's children emit it untold), the others when the template
+knows them."""
+
+_TAG_NAMES: Final = ("tool_call", "tool_calls", "tools", "function_call", "function_calls", "functioncall")
+
+_BAR: Final = "\uff5c"  # DeepSeek's marks have full-width bars
+
+
+def _deepseek(*names: str) -> tuple[str, ...]:
+    return tuple(f"<{_BAR}{name}{_BAR}>" for name in names)
+
+
+# They are single tokens, yet its models also spell them out, in the variants that llama.cpp collected.
+_DEEPSEEK_CALLS: Final = _deepseek(
+    "tool▁calls▁begin", "tool_calls_begin", "tool calls begin", r"tool\_calls\_begin", "tool▁calls"
+)
+_DEEPSEEK_ENDS: Final = _deepseek("tool▁call▁end", "tool_call_end", "tool▁calls▁end", "tool_calls_end")
+
+DEEPSEEK_CALL: Final = frozenset(_deepseek("tool▁call▁begin", "tool_call_begin"))
+DEEPSEEK_SEPARATORS: Final = _deepseek("tool▁sep", "tool_sep")
+
+WRAPPERS: Final = frozenset({*(f"<{name}>" for name in _TAG_NAMES), *_DEEPSEEK_CALLS})
+"""May stand anywhere before a call; worth nothing when no call follows."""
+
+FENCES: Final = frozenset(f"```{language}\n" for language in ("", "json", "jsonc", "xml", "text", "tool_call", "tools"))
+"""Open a wrapper, too, but at the start of a line only."""
+
+FENCE_END: Final = "```"
+
+LIST_OPENERS: Final = frozenset({"[", "{"})
+"""A call with nothing around it, or a list of such: at the start of a line only."""
+
+CALL_CLOSERS: Final = frozenset({*(f"</{name}>" for name in _TAG_NAMES), *_DEEPSEEK_ENDS})
+"""Swallowed after a call, however often they come; ordinary text elsewhere."""
+
+
+def think_tags(template_source: str) -> dict[str, str]:
+    """Return the reasoning tags to expect of a model with this chat template, opener → closer."""
+    default = next(iter(THINK_TAGS))
+    return {opener: closer for opener, closer in THINK_TAGS.items() if opener == default or closer in template_source}
