@@ -1,0 +1,5 @@
+"""The engine proper: sequences, scheduler, residents (pure); the engine thread; the asyncio face."""
+
+from pensieve_gguf.engine.engine import GgufEngine, GgufGeneration
+
+__all__ = ["GgufEngine", "GgufGeneration"]

@@ -1,0 +1,276 @@
+"""The engine in this process: asyncio on one side, the engine thread on the other.
+
+Used as a library, and by the worker host, which serves it over a socket. Rendering and tokenising run in a thread of
+their own: they take milliseconds on long prompts, and neither the event loop nor the engine thread may wait for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import secrets
+from array import array
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import attrs
+import psutil
+
+from pensieve_core import (
+    Clock,
+    EngineDescription,
+    GenerationEvent,
+    GenerationFinished,
+    GenerationRequest,
+    ModelDescriptor,
+    OverloadedError,
+    PensieveError,
+    PromptTooLongError,
+    PromptUsage,
+    ToolCallId,
+)
+from pensieve_gguf.engine.answer import Answer
+from pensieve_gguf.engine.loop import EngineLoop, Job, Vitals
+from pensieve_gguf.engine.residents import Residents
+from pensieve_gguf.engine.scheduler import Scheduler
+from pensieve_gguf.engine.sequence import Sequence
+from pensieve_gguf.fit import fit_context
+from pensieve_gguf.llama import Context, ContextShape, Model, Sampler, SamplingDefaults, version
+from pensieve_gguf.parsers import make_parser
+from pensieve_gguf.settings import GgufSettings
+from pensieve_gguf.templates import ChatTemplate, RenderedPrompt
+
+__all__ = ["GgufEngine", "GgufGeneration"]
+
+
+@attrs.frozen(kw_only=True)
+class _Prompt:
+    rendered: RenderedPrompt
+    tokens: array[int]
+    marked_tokens: int
+
+
+class GgufEngine:
+    """`InferenceEngine` over one GGUF, computed in this process.
+
+    Build it with `load`, inside a running event loop or before one; close it with `aclose`.
+    """
+
+    def __init__(
+        self, model: Model, context: Context, description: EngineDescription, settings: GgufSettings, clock: Clock
+    ) -> None:
+        self.description = description
+        self._model = model
+        self._settings = settings
+        self._clock = clock
+        self._template = ChatTemplate(
+            model.chat_template or "",
+            bos_token=model.bos_text,
+            eos_token=model.eos_text,
+            architecture=description.model.architecture,
+        )
+        self._defaults = SamplingDefaults.of(model)
+        residents = Residents(context.shape.sequences, forgets_partially=model.forgets_partially)
+        scheduler = Scheduler(
+            residents,
+            batch_tokens=settings.batch_tokens,
+            max_running=settings.max_running,
+            latency_goal_s=settings.latency_goal_s,
+        )
+        self._loop = EngineLoop(context, scheduler, clock.monotonic)
+        self._keys = itertools.count(1)
+        self._running: set[GgufGeneration] = set()
+        self._closed = False
+        self._texts = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prompts")
+        self._loop.start()
+
+    @classmethod
+    def load(
+        cls,
+        descriptor: ModelDescriptor,
+        settings: GgufSettings,
+        clock: Clock,
+        on_progress: Callable[[float], bool] | None = None,
+    ) -> GgufEngine:
+        """Load the model; blocks for as long as that takes.
+
+        Raises:
+            pensieve_gguf.llama.LoadError: llama.cpp refused the file or there is too little memory.
+        """
+        available = psutil.virtual_memory().available
+        model = Model(descriptor.path, gpu_layers=settings.gpu_layers, on_progress=on_progress)
+        fit = fit_context(
+            wanted=settings.context_tokens,
+            trained=model.trained_context,
+            kv_bytes_per_token=model.kv_bytes_per_token,
+            kv_type=settings.kv_type,
+            weight_bytes=model.weight_bytes,
+            available_bytes=available,
+        )
+        shape = ContextShape(
+            cells=fit.cells,
+            sequences=settings.max_resident,
+            batch_tokens=settings.batch_tokens,
+            threads=settings.threads or usable_cores(),
+            kv_type=settings.kv_type,
+        )
+        context = Context(model, shape)
+        description = EngineDescription(
+            model=descriptor,
+            engine=version(),
+            context_tokens=context.cells,
+            max_sequences=settings.max_running,
+            threads=shape.threads,
+            gpu_layers=_gpu_layers(model, settings),
+            notes=(fit.note,),
+        )
+        return cls(model, context, description, settings, clock)
+
+    @property
+    def vitals(self) -> Vitals:
+        """Counters of the engine thread."""
+        return self._loop.vitals
+
+    async def generate(self, request: GenerationRequest) -> GgufGeneration:
+        """Admit `request`; see `InferenceEngine.generate`."""
+        self._check_room()
+        prompt = await self._prepare(request)
+        limit = self.description.context_tokens
+        if len(prompt.tokens) >= limit:
+            raise PromptTooLongError(len(prompt.tokens), limit - 1)
+        self._check_room()
+        generation = GgufGeneration(
+            PromptUsage(prompt_tokens=len(prompt.tokens)), next(self._keys), self._loop, self._running.discard
+        )
+        self._running.add(generation)
+        self._loop.submit(self._job(request, prompt, generation))
+        return generation
+
+    async def count_tokens(self, request: GenerationRequest) -> int:
+        """Count the prompt by the path that `generate` takes."""
+        return len((await self._prepare(request)).tokens)
+
+    async def aclose(self) -> None:
+        """End running generations, and free the model."""
+        if self._closed:
+            return
+        self._closed = True
+        self._texts.shutdown()
+        await asyncio.to_thread(self._loop.close, OverloadedError("the engine is closing"))
+        self._model.close()
+
+    def _check_room(self) -> None:
+        if self._closed:
+            msg = "the engine is closing"
+            raise OverloadedError(msg)
+        if len(self._running) >= self._settings.max_running + self._settings.max_queued:
+            msg = f"{len(self._running)} requests are running or waiting; try again in a moment"
+            raise OverloadedError(msg)
+
+    async def _prepare(self, request: GenerationRequest) -> _Prompt:
+        if self._closed:
+            self._check_room()
+        return await asyncio.get_running_loop().run_in_executor(self._texts, self._render, request)
+
+    def _render(self, request: GenerationRequest) -> _Prompt:
+        rendered = self._template.render(request)
+        tokens = array("i", self._model.tokenize(rendered.text).tobytes())
+        marked = self._model.tokenize(rendered.text[: rendered.marks[-1]]) if rendered.marks else ()
+        return _Prompt(rendered=rendered, tokens=tokens, marked_tokens=len(marked))
+
+    def _job(self, request: GenerationRequest, prompt: _Prompt, generation: GgufGeneration) -> Job:
+        parser = make_parser(
+            self._model.chat_template or "",
+            request,
+            opens_thinking=prompt.rendered.opens_thinking,
+            new_call_id=_new_call_id,
+        )
+        sequence = Sequence(
+            key=generation.key,
+            tokens=prompt.tokens,
+            prompt_tokens=len(prompt.tokens),
+            max_tokens=request.max_tokens,
+            priority=request.origin.priority,
+            arrived=self._clock.monotonic(),
+        )
+        return Job(
+            sequence=sequence,
+            answer=Answer(self._model, parser, stop_sequences=request.stop_sequences, max_tokens=request.max_tokens),
+            sampler=Sampler(request.sampling, self._defaults),
+            sink=generation,
+            marked_tokens=prompt.marked_tokens,
+            may_be_empty=prompt.rendered.continues_assistant,
+        )
+
+
+class GgufGeneration:
+    """`Generation` of a `GgufEngine`; the loop's sink at the same time."""
+
+    def __init__(
+        self, prompt: PromptUsage, key: int, loop: EngineLoop, released: Callable[[GgufGeneration], None]
+    ) -> None:
+        self.prompt = prompt
+        self.key = key
+        self._engine_loop = loop
+        self._released = released
+        self._asyncio_loop = asyncio.get_running_loop()
+        self._inbox: asyncio.Queue[GenerationEvent | PensieveError | None] = asyncio.Queue()
+        self._done = False
+
+    def __aiter__(self) -> GgufGeneration:
+        return self
+
+    async def __anext__(self) -> GenerationEvent:
+        if self._done:
+            raise StopAsyncIteration
+        item = await self._inbox.get()
+        if isinstance(item, GenerationFinished | PensieveError | None):
+            self._finish()
+        if isinstance(item, PensieveError):
+            raise item
+        if item is None:
+            raise StopAsyncIteration
+        return item
+
+    def cancel(self) -> None:
+        """Stop the work, even in the middle of a decode."""
+        if not self._done:
+            self._engine_loop.cancel(self.key)
+            self._inbox.put_nowait(None)
+
+    async def aclose(self) -> None:
+        """Cancel unless finished."""
+        self.cancel()
+        self._finish()
+
+    # -- Sink: called in the engine thread -----------------------------------------------------------------------
+
+    def event(self, event: GenerationEvent) -> None:
+        """Hand an event to the event loop."""
+        self._asyncio_loop.call_soon_threadsafe(self._inbox.put_nowait, event)
+
+    def failed(self, error: PensieveError) -> None:
+        """Hand an error to the event loop."""
+        self._asyncio_loop.call_soon_threadsafe(self._inbox.put_nowait, error)
+
+    def _finish(self) -> None:
+        self._done = True
+        self._released(self)
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _gpu_layers(model: Model, settings: GgufSettings) -> int:
+    if not model.gpu_layers_supported:
+        return 0
+    return -1 if settings.gpu_layers is None else settings.gpu_layers
+
+
+def _new_call_id() -> ToolCallId:
+    return ToolCallId(f"toolu_{secrets.token_hex(12)}")

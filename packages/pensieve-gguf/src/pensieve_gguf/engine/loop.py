@@ -1,0 +1,331 @@
+"""The engine thread: the only one that touches the context. `schedule → llama_decode → commit`, for ever.
+
+It is crossed by a mailbox on the way in, and by each job's sink on the way out. It decides nothing about policy:
+that is the scheduler's; nothing about text: that is the answer's.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol, TypeAlias, assert_never
+
+import attrs
+
+from pensieve_core import (
+    EngineFailedError,
+    FinishReason,
+    GenerationEvent,
+    GenerationFinished,
+    PensieveError,
+    PrefillProgressed,
+    Timings,
+    Usage,
+)
+from pensieve_gguf.engine.answer import Answer
+from pensieve_gguf.engine.residents import Cut, Move, Share
+from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Preempted, Row, Scheduler, Step
+from pensieve_gguf.engine.sequence import Sequence
+from pensieve_gguf.llama import Context, DecodeError, DecodeOutcome, Rows, Sampler
+
+__all__ = ["EngineLoop", "Job", "Sink", "Vitals"]
+
+
+class Sink(Protocol):
+    """Where a job's events go; called in the engine thread, never blocks."""
+
+    def event(self, event: GenerationEvent) -> None:
+        """Take the next event; `GenerationFinished` is the last."""
+        ...
+
+    def failed(self, error: PensieveError) -> None:
+        """Take the error that ended the job; nothing follows."""
+        ...
+
+
+@attrs.define(kw_only=True, eq=False)
+class Job:
+    """A sequence with all that the loop needs to answer it."""
+
+    sequence: Sequence
+    answer: Answer
+    sampler: Sampler
+    sink: Sink
+    marked_tokens: int = 0
+    """Prompt tokens before the last cache mark."""
+    may_be_empty: bool = False
+    """Whether the model may end its turn at once; if not, it is asked a second time."""
+
+
+@attrs.define(kw_only=True)
+class Vitals:
+    """Counters and signs of life; written by the loop, read by anyone."""
+
+    decodes: int = 0
+    tokens_prefilled: int = 0
+    tokens_sampled: int = 0
+    evictions: int = 0
+    preemptions: int = 0
+    empty_turns_refused: int = 0
+    decoding_since: float | None = None
+    """When the running decode began, on the loop's clock; None between decodes."""
+
+
+@attrs.frozen
+class _Submit:
+    job: Job
+
+
+@attrs.frozen
+class _Cancel:
+    key: int
+
+
+@attrs.frozen
+class _Close:
+    error: PensieveError
+
+
+_Mail: TypeAlias = _Submit | _Cancel | _Close
+
+
+class EngineLoop:
+    """Runs a scheduler over a context in a thread of its own.
+
+    Args:
+        context: Owned by the loop from now on; closed by `close`.
+        scheduler: Owned by the loop.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, context: Context, scheduler: Scheduler, clock: Callable[[], float] = time.monotonic) -> None:
+        self._context = context
+        self._scheduler = scheduler
+        self._clock = clock
+        self._mail: queue.SimpleQueue[_Mail] = queue.SimpleQueue()
+        self._jobs: dict[int, Job] = {}
+        self._computing: frozenset[int] = frozenset()
+        self._closing: PensieveError | None = None
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self.vitals = Vitals()
+
+    # -- from any thread -----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Hand a job over; its sink hears of it from now on."""
+        self._mail.put(_Submit(job))
+
+    def cancel(self, key: int) -> None:
+        """Drop a job, even in the middle of a decode. Its sink hears nothing more. Unknown keys are ignored."""
+        self._mail.put(_Cancel(key))
+        if key in self._computing:
+            self._context.abort.raise_flag()
+
+    def close(self, error: PensieveError) -> None:
+        """End all jobs with `error`, free the context, and wait for the thread."""
+        self._mail.put(_Close(error))
+        self._context.abort.raise_flag()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    # -- the engine thread ---------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while self._closing is None:
+                self._read_mail()
+                self._step()
+        except DecodeError as error:
+            self._closing = EngineFailedError(str(error))
+        except Exception as error:  # noqa: BLE001 - the edge of the engine thread: its clients must hear of it
+            self._closing = EngineFailedError(f"the engine stopped: {error!r}")
+        self._end(self._closing)
+
+    def _end(self, error: PensieveError) -> None:
+        while not self._mail.empty():
+            self._take(self._mail.get())
+        for job in self._jobs.values():
+            job.sampler.close()
+            job.sink.failed(error)
+        self._jobs.clear()
+        self._context.close()
+
+    def _read_mail(self) -> None:
+        wait = self._scheduler.idle
+        while True:
+            try:
+                mail = self._mail.get(block=wait)
+            except queue.Empty:
+                break
+            wait = False
+            self._take(mail)
+        self._context.abort.clear()
+
+    def _take(self, mail: _Mail) -> None:
+        match mail:
+            case _Submit(job=job):
+                self._jobs[job.sequence.key] = job
+                self._scheduler.add(job.sequence)
+            case _Cancel(key=key):
+                job_or_none = self._jobs.get(key)
+                if job_or_none is not None:
+                    self._forget(job_or_none)
+            case _Close(error=error):
+                self._closing = error
+            case _:
+                assert_never(mail)
+
+    def _step(self) -> None:
+        step = self._scheduler.schedule(self._clock())
+        if step is None or self._closing is not None:
+            return
+        for move in step.moves:
+            self._make(move)
+        began = self._clock()
+        self._computing = frozenset(row.sequence.key for row in step.rows)
+        self.vitals.decoding_since = began
+        outcome, last = self._context.decode([_rows(row) for row in step.rows])
+        self.vitals.decoding_since = None
+        self._computing = frozenset()
+        match outcome:
+            case DecodeOutcome.DONE:
+                self._commit(step, last, self._clock() - began)
+            case DecodeOutcome.NO_ROOM:
+                self._make_room()
+            case DecodeOutcome.ABORTED:
+                self._restore(step)
+            case _:
+                assert_never(outcome)
+
+    def _commit(self, step: Step, last: list[int], elapsed_s: float) -> None:
+        sampled: dict[int, int] = {}
+        pushed: list[tuple[Job, int | None]] = []
+        for row, index in zip(step.rows, last, strict=True):
+            job = self._jobs[row.sequence.key]
+            token = self._sample(job, index) if row.samples and job.sequence.max_tokens > 0 else None
+            if token is not None:
+                sampled[row.sequence.key] = token
+            pushed.append((job, token))
+        self._count(step, len(sampled))
+        self._scheduler.commit(step, sampled, elapsed_s, self._clock())
+        for (job, token), row in zip(pushed, step.rows, strict=True):
+            self._tell(job, row, token)
+
+    def _count(self, step: Step, sampled: int) -> None:
+        self.vitals.decodes += 1
+        self.vitals.tokens_sampled += sampled
+        self.vitals.tokens_prefilled += sum(row.stop - row.start for row in step.rows if not row.sequence.answering)
+
+    def _sample(self, job: Job, index: int) -> int:
+        sampler = job.sampler.handle
+        token = self._context.sample(sampler, index)
+        if job.sequence.generated == 0 and not job.may_be_empty and self._context.model.is_end(token):
+            # Small models end a turn with nothing at all (seen with Qwen2.5-Coder-1.5B under Claude Code).
+            self.vitals.empty_turns_refused += 1
+            self._context.forbid(index, sorted(self._context.model.end_tokens))
+            token = self._context.sample(sampler, index)
+        return token
+
+    def _tell(self, job: Job, row: Row, token: int | None) -> None:
+        sequence = job.sequence
+        if token is not None:
+            for event in job.answer.push(token):
+                job.sink.event(event)
+            if job.answer.finish_reason is None and len(sequence.tokens) >= self._context.cells:
+                self._conclude(job, FinishReason.CONTEXT_FULL)
+        elif row.samples:
+            self._conclude(job, FinishReason.MAX_TOKENS)
+        elif sequence.generated == 0:
+            done = PrefillProgressed(processed_tokens=row.stop, total_tokens=sequence.prompt_tokens)
+            job.sink.event(done)
+        if job.answer.finish_reason is not None:
+            self._finish(job, job.answer.finish_reason)
+
+    def _conclude(self, job: Job, reason: FinishReason) -> None:
+        for event in job.answer.finish(reason):
+            job.sink.event(event)
+
+    def _finish(self, job: Job, reason: FinishReason) -> None:
+        finished = GenerationFinished(
+            reason=reason,
+            stop_sequence=job.answer.stop_sequence,
+            usage=_usage(job),
+            timings=_timings(job.sequence, self._clock()),
+        )
+        self._forget(job)
+        job.sink.event(finished)
+
+    def _forget(self, job: Job) -> None:
+        del self._jobs[job.sequence.key]
+        self._scheduler.remove(job.sequence, self._clock())
+        job.sampler.close()
+
+    def _make(self, move: Move) -> None:
+        match move:
+            case Cut(slot=slot, length=length):
+                self._context.cut(slot, length)
+            case Share(source=source, target=target, length=length):
+                self._context.share(source, target, length)
+            case _:
+                assert_never(move)
+
+    def _make_room(self) -> None:
+        relief = self._scheduler.relieve()
+        match relief:
+            case Evicted(cut=cut):
+                self.vitals.evictions += 1
+                self._make(cut)
+            case Preempted(cut=cut):
+                self.vitals.preemptions += 1
+                self._make(cut)
+            case Exhausted(sequence=sequence):
+                job = self._jobs[sequence.key]
+                self._conclude(job, FinishReason.CONTEXT_FULL)
+                self._finish(job, FinishReason.CONTEXT_FULL)
+            case _:
+                assert_never(relief)
+
+    def _restore(self, step: Step) -> None:
+        """Take back what an aborted decode may have computed."""
+        for row in step.rows:
+            slot = row.sequence.slot
+            if slot is not None and not self._context.cut(slot, row.start):
+                self._make(self._scheduler.rewind(row.sequence))
+
+
+def _rows(row: Row) -> Rows:
+    sequence = row.sequence
+    if sequence.slot is None:
+        msg = "a scheduled sequence has a slot"
+        raise AssertionError(msg)
+    tokens = sequence.tokens[row.start : row.stop]
+    return Rows(slot=sequence.slot, start=row.start, tokens=tokens, wants_logits=row.samples)
+
+
+def _usage(job: Job) -> Usage:
+    sequence = job.sequence
+    return Usage(
+        prompt_tokens=sequence.prompt_tokens,
+        cached_tokens=sequence.cached,
+        cache_created_tokens=max(0, min(job.marked_tokens, sequence.prompt_tokens) - sequence.cached),
+        generated_tokens=job.answer.generated_tokens,
+        thinking_tokens=job.answer.thinking_tokens,
+    )
+
+
+def _timings(sequence: Sequence, now: float) -> Timings:
+    placed = now if sequence.placed_at is None else sequence.placed_at
+    answered = now if sequence.answered_at is None else sequence.answered_at
+    return Timings(
+        queue_s=placed - sequence.arrived,
+        prefill_s=answered - placed,
+        decode_s=now - answered,
+        decode_steps=sequence.steps,
+        prefilled_tokens=sequence.prefilled,
+    )

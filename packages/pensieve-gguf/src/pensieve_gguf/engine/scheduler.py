@@ -1,0 +1,224 @@
+"""What is computed next. A pure machine: `schedule` → (llama_decode) → `commit`.
+
+There is no prefill phase and no decode phase: each sequence's computed tokens catch up with its known tokens (the
+rule of vLLM v1's scheduler). A step holds first one row for every sequence that is answering, then chunks of the
+others, up to a budget: small enough to hold the latency goal while anyone streams, the whole batch when nobody does.
+
+Above: the engine loop, which owns the context and samples. It calls from one thread; time is passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import attrs
+
+from pensieve_gguf.engine.residents import Cut, Move, Residents
+from pensieve_gguf.engine.sequence import Sequence
+
+__all__ = ["Evicted", "Exhausted", "Preempted", "Relief", "Row", "Scheduler", "Step"]
+
+_SMALLEST_CHUNK = 16
+# A waiting prompt gains so many tokens a second on a shorter one: short ones go first, and none starves.
+_AGE_CREDIT_TOKENS_PER_S = 50.0
+_COST_MEMORY = 0.7
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """Tokens `start` to `stop` of one sequence; `samples`: a token is drawn after the last of them."""
+
+    sequence: Sequence
+    start: int
+    stop: int
+    samples: bool
+
+
+@attrs.frozen(kw_only=True)
+class Step:
+    """One decode: the moves to make in the cache before, and the rows."""
+
+    moves: tuple[Move, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Rows of the batch."""
+        return sum(row.stop - row.start for row in self.rows)
+
+
+@attrs.frozen
+class Evicted:
+    """An idle prefix was forgotten."""
+
+    cut: Cut
+
+
+@attrs.frozen
+class Preempted:
+    """A running sequence gave its cells up; it waits, and is computed again."""
+
+    sequence: Sequence
+    cut: Cut
+
+
+@attrs.frozen
+class Exhausted:
+    """This sequence alone fills the cache: it cannot go on."""
+
+    sequence: Sequence
+
+
+Relief: TypeAlias = Evicted | Preempted | Exhausted
+
+
+class Scheduler:
+    """Waiting and running sequences.
+
+    Args:
+        residents: The slots; mutated here only.
+        batch_tokens: Rows of one step at most.
+        max_running: Sequences that run at once.
+        latency_goal_s: How long a step may take while anyone streams.
+    """
+
+    def __init__(self, residents: Residents, *, batch_tokens: int, max_running: int, latency_goal_s: float) -> None:
+        self._residents = residents
+        self._batch_tokens = batch_tokens
+        self._max_running = max_running
+        self._latency_goal_s = latency_goal_s
+        self._prefill_s_per_token = latency_goal_s / batch_tokens
+        self._parked: set[Sequence] = set()
+        """Preempted sequences: placed again only when another one has left, or they would push each other out."""
+        self.waiting: list[Sequence] = []
+        self.running: list[Sequence] = []
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to compute."""
+        return not self.waiting and not self.running
+
+    def add(self, sequence: Sequence) -> None:
+        """Let `sequence` wait for its turn."""
+        self.waiting.append(sequence)
+
+    def schedule(self, now: float) -> Step | None:
+        """Decide the next step. None: nothing to do. Mutates only by placing waiting sequences."""
+        moves = self._place(now)
+        answering = [sequence for sequence in self.running if sequence.answering]
+        rows = [_row(sequence, 1) for sequence in answering[: self._batch_tokens]]
+        budget = self._budget(len(rows))
+        for sequence in self._by_urgency([s for s in self.running if not s.answering], now):
+            chunk = min(budget, sequence.pending)
+            if chunk == 0:
+                break
+            rows.append(_row(sequence, chunk))
+            budget -= chunk
+        return Step(moves=moves, rows=tuple(rows)) if rows else None
+
+    def commit(self, step: Step, sampled: Mapping[int, int], elapsed_s: float, now: float) -> None:
+        """Note that `step` was computed, in `elapsed_s` seconds.
+
+        Args:
+            step: What `schedule` returned.
+            sampled: sequence key → the token drawn; a sequence that ends has none.
+            elapsed_s: Duration of the decode.
+            now: Seconds on the engine's clock.
+        """
+        for row in step.rows:
+            self._advance(row, sampled.get(row.sequence.key), now)
+        if step.tokens >= len(step.rows) + _SMALLEST_CHUNK:
+            cost = elapsed_s / step.tokens
+            self._prefill_s_per_token = _COST_MEMORY * self._prefill_s_per_token + (1 - _COST_MEMORY) * cost
+
+    def remove(self, sequence: Sequence, now: float) -> None:
+        """Take `sequence` out, done or cancelled; what it computed stays as an idle prefix."""
+        self._parked.discard(sequence)
+        if sequence in self.waiting:
+            self.waiting.remove(sequence)
+            return
+        self.running.remove(sequence)
+        self._parked.clear()
+        if sequence.slot is not None:
+            self._residents.release(sequence.slot, now)
+            sequence.slot = None
+
+    def relieve(self) -> Relief:
+        """Make room after a decode found none: the oldest idle prefix goes, else the youngest sequence waits."""
+        cut = self._residents.evict()
+        if cut is not None:
+            return Evicted(cut)
+        youngest = max(self.running, key=lambda sequence: (sequence.priority, sequence.arrived))
+        if len(self.running) == 1:
+            return Exhausted(youngest)
+        self._parked.add(youngest)
+        return Preempted(youngest, self._preempt(youngest))
+
+    def rewind(self, sequence: Sequence) -> Cut:
+        """Forget all that was computed of a running `sequence`: its cells are not to be trusted."""
+        return self._preempt(sequence)
+
+    def _place(self, now: float) -> tuple[Move, ...]:
+        moves: list[Move] = []
+        if not self.running:
+            self._parked.clear()
+        for sequence in self._by_urgency([s for s in self.waiting if s not in self._parked], now):
+            if len(self.running) >= self._max_running:
+                break
+            placement = self._residents.place(sequence.tokens, now)
+            if placement is None:
+                break
+            moves.extend(placement.moves)
+            self.waiting.remove(sequence)
+            self.running.append(sequence)
+            sequence.slot = placement.slot
+            sequence.computed = placement.reused
+            if sequence.placed_at is None:
+                sequence.placed_at = now
+                sequence.cached = placement.reused
+        return tuple(moves)
+
+    def _budget(self, answering: int) -> int:
+        room = self._batch_tokens - answering
+        if not answering:
+            return room
+        affordable = int(self._latency_goal_s / self._prefill_s_per_token)
+        return min(room, max(_SMALLEST_CHUNK, affordable))
+
+    def _by_urgency(self, sequences: list[Sequence], now: float) -> list[Sequence]:
+        def urgency(sequence: Sequence) -> tuple[int, float]:
+            credit = (now - sequence.arrived) * _AGE_CREDIT_TOKENS_PER_S
+            return sequence.priority, sequence.pending - credit
+
+        return sorted(sequences, key=urgency)
+
+    def _advance(self, row: Row, token: int | None, now: float) -> None:
+        sequence = row.sequence
+        if sequence.answering:
+            sequence.steps += 1
+        else:
+            sequence.prefilled += row.stop - row.start
+        sequence.computed = row.stop
+        if sequence.slot is not None:
+            self._residents.advance(sequence.slot, row.stop)
+        if row.samples and sequence.answered_at is None:
+            sequence.answered_at = now
+        if token is not None:
+            sequence.tokens.append(token)
+
+    def _preempt(self, sequence: Sequence) -> Cut:
+        if sequence.slot is None:
+            msg = "only a running sequence holds cells"
+            raise AssertionError(msg)
+        cut = self._residents.drop(sequence.slot)
+        self.running.remove(sequence)
+        self.waiting.append(sequence)
+        sequence.slot = None
+        sequence.computed = 0
+        return cut
+
+
+def _row(sequence: Sequence, count: int) -> Row:
+    stop = sequence.computed + count
+    return Row(sequence=sequence, start=sequence.computed, stop=stop, samples=stop == len(sequence.tokens))

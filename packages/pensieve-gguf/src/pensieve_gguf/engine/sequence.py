@@ -1,0 +1,56 @@
+"""A sequence: the tokens that are known, and how many of them are computed."""
+
+from __future__ import annotations
+
+from array import array
+
+import attrs
+
+from pensieve_core import Priority
+
+__all__ = ["Sequence"]
+
+
+@attrs.define(kw_only=True, eq=False)
+class Sequence:
+    """One generation as the scheduler sees it.
+
+    Invariant: `0 <= computed < len(tokens)` while it runs. There is no prefill phase and no decode phase: `computed`
+    catches up with the known tokens, and whenever it has, one more token is sampled and known.
+    """
+
+    key: int
+    tokens: array[int]
+    """Known token ids, prompt first. Shared with the resident that holds them."""
+    prompt_tokens: int
+    max_tokens: int
+    priority: Priority = Priority.MAIN
+    arrived: float = 0.0
+    """Seconds on the engine's clock."""
+    slot: int | None = None
+    """The llama.cpp sequence id while it runs."""
+    computed: int = 0
+    cached: int = 0
+    """Prompt tokens that were found in the cache when it was first placed."""
+    placed_at: float | None = None
+    answered_at: float | None = None
+    """When its first token was sampled."""
+    steps: int = 0
+    """Batches in which it decoded."""
+    prefilled: int = 0
+    """Tokens computed that were not sampled here; more than `prompt_tokens - cached` after a preemption."""
+
+    @property
+    def pending(self) -> int:
+        """Known tokens that are not computed yet; at least 1 while it runs."""
+        return len(self.tokens) - self.computed
+
+    @property
+    def generated(self) -> int:
+        """Tokens sampled so far."""
+        return len(self.tokens) - self.prompt_tokens
+
+    @property
+    def answering(self) -> bool:
+        """Whether the next row computes a token that was sampled: its client is being streamed to."""
+        return self.generated > 0 and self.pending == 1

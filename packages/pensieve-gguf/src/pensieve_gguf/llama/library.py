@@ -1,0 +1,45 @@
+"""The llama.cpp library itself: started once per process, its log caught, its version told.
+
+llama_cpp loads a shared library on import, so this package is imported by a worker process, or by who
+asks for an engine in-process, and by nobody else.
+"""
+
+from __future__ import annotations
+
+import collections
+import ctypes
+import functools
+
+import llama_cpp
+from llama_cpp import llama_cpp as lib
+
+__all__ = ["last_words", "start_backend", "version"]
+
+_WARN = 3  # GGML_LOG_LEVEL_WARN; 4 is ERROR, 5 continues the line before
+_last_words: collections.deque[str] = collections.deque(maxlen=20)
+
+
+def _log(level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
+    if level >= _WARN:
+        _last_words.append(text.decode("utf-8", "replace"))
+
+
+# A module attribute: ctypes does not keep a callback alive by itself.
+_log_callback = lib.llama_log_callback(_log)
+
+
+@functools.cache
+def start_backend() -> None:
+    """Start llama.cpp and take its log over: otherwise it writes to the process's stderr."""
+    lib.llama_log_set(_log_callback, ctypes.c_void_p(0))
+    lib.llama_backend_init()
+
+
+def last_words() -> str:
+    """Return the newest warnings and errors of llama.cpp: why a load failed."""
+    return "".join(_last_words).strip()
+
+
+def version() -> str:
+    """Return the engine's name and version."""
+    return f"llama.cpp ({llama_cpp.__version__})"

@@ -1,0 +1,173 @@
+"""A model: weights and vocabulary. Read-only once loaded, so any thread may tokenise."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from llama_cpp import llama_cpp as lib
+
+from pensieve_gguf.llama.library import last_words, start_backend
+
+__all__ = ["LoadError", "Model", "TokenIds"]
+
+TokenIds = np.ndarray[tuple[int], np.dtype[np.int32]]
+
+_ALL_LAYERS = -1
+_PARSE_SPECIAL = True
+_RENDER_SPECIAL = True
+# Control tokens are hidden from the text, save those that mark a dialect: tool calls, thinking, channels.
+_DIALECT_WORDS = ("tool", "think", "function", "channel", "message", "call", "python_tag")
+
+
+class LoadError(Exception):
+    """llama.cpp refused the file or its settings. The message holds its own words."""
+
+
+class Model:
+    """A loaded GGUF.
+
+    Args:
+        path: The file, or the first shard.
+        gpu_layers: None means all that fit llama.cpp's own rule.
+        on_progress: Called with 0…1 from the loading thread; returning False gives up.
+
+    Raises:
+        LoadError: llama.cpp could not load it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        gpu_layers: int | None = None,
+        on_progress: Callable[[float], bool] | None = None,
+    ) -> None:
+        start_backend()
+        params = lib.llama_model_default_params()
+        params.n_gpu_layers = _ALL_LAYERS if gpu_layers is None else gpu_layers
+        # Kept as an attribute: ctypes does not keep a callback alive by itself.
+        self._progress = lib.llama_progress_callback(lambda done, _: on_progress is None or on_progress(done))
+        params.progress_callback = self._progress
+        handle = lib.llama_model_load_from_file(str(path).encode(), params)
+        if not handle:
+            raise LoadError(last_words() or f"llama.cpp could not load {path}")
+        self.handle = handle
+        self.path = path
+        self._vocab = lib.llama_model_get_vocab(handle)
+        self.vocabulary_size: int = lib.llama_vocab_n_tokens(self._vocab)
+
+    def close(self) -> None:
+        """Free the weights. Contexts must be closed before."""
+        if self.handle:
+            lib.llama_model_free(self.handle)
+            self.handle = None
+
+    # -- shape ---------------------------------------------------------------------------------------------------
+
+    @property
+    def trained_context(self) -> int:
+        """Tokens that the model was trained to attend to."""
+        return int(lib.llama_model_n_ctx_train(self.handle))
+
+    @property
+    def weight_bytes(self) -> int:
+        """Size of all tensors, in bytes."""
+        return int(lib.llama_model_size(self.handle))
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Bytes of cached keys and values for one token at f16."""
+        heads = max(1, lib.llama_model_n_head(self.handle))
+        width = lib.llama_model_n_embd(self.handle) // heads * lib.llama_model_n_head_kv(self.handle)
+        return int(2 * 2 * width * lib.llama_model_n_layer(self.handle))
+
+    @property
+    def forgets_partially(self) -> bool:
+        """Whether a sequence can be cut back to any length; recurrent and hybrid states cannot."""
+        return not (lib.llama_model_is_recurrent(self.handle) or lib.llama_model_is_hybrid(self.handle))
+
+    @property
+    def gpu_layers_supported(self) -> bool:
+        """Whether llama.cpp was built for a GPU that is there."""
+        return bool(lib.llama_supports_gpu_offload())
+
+    def metadata(self, key: str) -> str | None:
+        """Return the GGUF's value of `key`, as text."""
+        buffer = ctypes.create_string_buffer(1 << 10)
+        size = lib.llama_model_meta_val_str(self.handle, key.encode(), buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace") if size >= 0 else None
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja source of the model's own chat template."""
+        source = lib.llama_model_chat_template(self.handle, None)
+        return source.decode("utf-8", "replace") if source else None
+
+    # -- vocabulary ----------------------------------------------------------------------------------------------
+
+    @property
+    def bos_text(self) -> str:
+        """The begin-of-sequence token's text; empty when there is none."""
+        return self._token_text(lib.llama_vocab_bos(self._vocab))
+
+    @property
+    def eos_text(self) -> str:
+        """The end-of-sequence token's text."""
+        return self._token_text(lib.llama_vocab_eos(self._vocab))
+
+    @property
+    def adds_bos(self) -> bool:
+        """Whether prompts of this model start with the begin-of-sequence token."""
+        return bool(lib.llama_vocab_get_add_bos(self._vocab))
+
+    def tokenize(self, text: str) -> TokenIds:
+        """Return the token ids of `text`, shape (n_tokens,); special tokens in the text are parsed as such."""
+        starts_with_bos = bool(self.bos_text) and text.startswith(self.bos_text)
+        add_bos = self.adds_bos and not starts_with_bos
+        data = text.encode("utf-8", "replace")
+        ids = np.empty(len(data) + 2, dtype=np.int32)
+        count = lib.llama_tokenize(
+            self._vocab, data, len(data), ids.ctypes.data_as(lib.llama_token_p), len(ids), add_bos, _PARSE_SPECIAL
+        )
+        if count < 0:
+            msg = f"the tokenizer wants {-count} tokens for {len(data)} bytes"
+            raise ValueError(msg)
+        return ids[:count].copy()
+
+    def is_end(self, token: int) -> bool:
+        """Whether `token` ends the model's turn."""
+        return token in self.end_tokens
+
+    @functools.cached_property
+    def end_tokens(self) -> frozenset[int]:
+        """All end-of-generation tokens."""
+        return frozenset(t for t in range(self.vocabulary_size) if lib.llama_vocab_is_eog(self._vocab, t))
+
+    def piece(self, token: int) -> bytes:
+        """Return the bytes that `token` stands for in the answer; often no whole UTF-8 character."""
+        piece = self._pieces.get(token)
+        if piece is None:
+            piece = self._pieces[token] = self._visible_piece(token)
+        return piece
+
+    @functools.cached_property
+    def _pieces(self) -> dict[int, bytes]:
+        return {}
+
+    def _visible_piece(self, token: int) -> bytes:
+        if not lib.llama_vocab_is_control(self._vocab, token):
+            return self._raw_piece(token)
+        text = self._raw_piece(token)
+        return text if any(word in text.decode("utf-8", "replace") for word in _DIALECT_WORDS) else b""
+
+    def _raw_piece(self, token: int) -> bytes:
+        buffer = ctypes.create_string_buffer(512)
+        size = lib.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, _RENDER_SPECIAL)
+        return buffer.raw[:size] if size > 0 else b""
+
+    def _token_text(self, token: int) -> str:
+        return self._raw_piece(token).decode("utf-8", "replace") if token >= 0 else ""

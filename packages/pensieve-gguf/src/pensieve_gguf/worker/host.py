@@ -1,0 +1,190 @@
+"""The worker process: one model, one engine, one socket to the supervisor. Crash-only.
+
+There is no shutdown to get wrong: when the socket ends, the process ends, whatever it is doing. All that matters is on
+the other side, or in the KV cache that can be computed again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import faulthandler
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, assert_never
+
+from pensieve_core import EngineFailedError, PensieveError
+from pensieve_gguf.engine import GgufEngine, GgufGeneration
+from pensieve_gguf.llama import LoadError
+from pensieve_gguf.worker.frames import FrameDecoder, encode_frame
+from pensieve_gguf.worker.messages import (
+    Admitted,
+    Alive,
+    Cancel,
+    Count,
+    Counted,
+    Event,
+    FromWorker,
+    Generate,
+    Load,
+    Loaded,
+    LoadFailed,
+    Loading,
+    ToWorker,
+    decode_to_worker,
+    encode,
+    failure,
+)
+from pensieve_inference import SystemClock
+
+__all__ = ["Host", "main"]
+
+_HEARTBEAT_S = 1.0
+_READ_BYTES = 1 << 18
+_PR_SET_PDEATHSIG = 1
+_PROGRESS_STEP = 0.01
+
+
+class Host:
+    """Serves one `GgufEngine` over a socket.
+
+    Args:
+        connection: The stream to the supervisor.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._clock = SystemClock()
+        self._engine: GgufEngine | None = None
+        self._generations: dict[int, GgufGeneration] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Serve until the supervisor closes the socket."""
+        self._begin(self._beat())
+        decoder = FrameDecoder()
+        while data := await self._reader.read(_READ_BYTES):
+            for payload in decoder.feed(data):
+                self._take(decode_to_worker(payload))
+
+    def _take(self, message: ToWorker) -> None:
+        match message:
+            case Load():
+                self._begin(self._load(message))
+            case Generate(key=key):
+                self._begin(self._answer(key, self._generate(message)))
+            case Count(key=key):
+                self._begin(self._answer(key, self._count(message)))
+            case Cancel(key=key):
+                self._cancel(key)
+            case _:
+                assert_never(message)
+
+    async def _load(self, message: Load) -> None:
+        loop = asyncio.get_running_loop()
+        report = _Progress(lambda done: loop.call_soon_threadsafe(self._send, Loading(progress=done)))
+        try:
+            self._engine = await asyncio.to_thread(
+                GgufEngine.load, message.model, message.settings, self._clock, report
+            )
+        except LoadError as error:
+            self._send(LoadFailed(reason=str(error)))
+        else:
+            self._send(Loaded(description=self._engine.description))
+
+    async def _answer(self, key: int, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except PensieveError as error:
+            self._send(failure(key, error))
+        except Exception as error:  # noqa: BLE001 - the edge of the worker: the client must hear of it
+            self._send(failure(key, EngineFailedError(f"the engine cannot serve this request: {error!r}")))
+
+    async def _generate(self, message: Generate) -> None:
+        generation = await self._ready().generate(message.request)
+        self._generations[message.key] = generation
+        self._send(Admitted(key=message.key, prompt=generation.prompt))
+        try:
+            async with contextlib.aclosing(generation):
+                async for event in generation:
+                    self._send(Event(key=message.key, event=event))
+        finally:
+            del self._generations[message.key]
+
+    async def _count(self, message: Count) -> None:
+        tokens = await self._ready().count_tokens(message.request)
+        self._send(Counted(key=message.key, tokens=tokens))
+
+    def _cancel(self, key: int) -> None:
+        generation = self._generations.get(key)
+        if generation is not None:
+            generation.cancel()
+
+    async def _beat(self) -> None:
+        while True:
+            if self._engine is not None:
+                vitals = self._engine.vitals
+                since = vitals.decoding_since
+                busy = 0.0 if since is None else max(0.0, self._clock.monotonic() - since)
+                self._send(Alive(decodes=vitals.decodes, decoding_for_s=busy))
+            await self._clock.sleep(_HEARTBEAT_S)
+
+    def _ready(self) -> GgufEngine:
+        if self._engine is None:
+            msg = "no model is loaded"
+            raise EngineFailedError(msg)
+        return self._engine
+
+    def _send(self, message: FromWorker) -> None:
+        self._writer.write(encode_frame(encode(message)))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _Progress:
+    """Passes on progress in steps that one can see; called in the loading thread."""
+
+    def __init__(self, report: Callable[[float], object]) -> None:
+        self._report = report
+        self._told = 0.0
+
+    def __call__(self, done: float) -> bool:
+        if done - self._told >= _PROGRESS_STEP:
+            self._told = done
+            self._report(done)
+        return True
+
+
+def main(arguments: list[str]) -> None:
+    """Run as `python -m pensieve_gguf.worker FD`: FD is one end of a socket pair."""
+    faulthandler.enable()
+    _isolate()
+    connection = socket.socket(fileno=int(arguments[0]))
+    # The engine thread may be deep in C; nothing is worth waiting for.
+    with contextlib.suppress(ConnectionError):
+        asyncio.run(_serve(connection))
+    os._exit(0)
+
+
+async def _serve(connection: socket.socket) -> None:
+    reader, writer = await asyncio.open_connection(sock=connection)
+    await Host(reader, writer).run()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _isolate() -> None:
+    """No core dumps (they hold prompts); signals are the supervisor's; die with it where the system can."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

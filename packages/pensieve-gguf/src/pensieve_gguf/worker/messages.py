@@ -1,0 +1,212 @@
+"""What supervisor and worker say to each other. Values, and their JSON.
+
+`key` numbers one request within one worker. Order on the wire is order of sending, both ways.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import attrs
+import cattrs
+import orjson
+from cattrs.preconf.orjson import make_converter
+
+from pensieve_core import (
+    EngineDescription,
+    EngineFailedError,
+    GenerationEvent,
+    GenerationRequest,
+    JsonObject,
+    ModelDescriptor,
+    OverloadedError,
+    PensieveError,
+    PromptTooLongError,
+    PromptUsage,
+    RequestRefusedError,
+)
+from pensieve_gguf.settings import GgufSettings
+
+__all__ = [
+    "Admitted",
+    "Alive",
+    "Cancel",
+    "Count",
+    "Counted",
+    "Event",
+    "Failed",
+    "FromWorker",
+    "Generate",
+    "Load",
+    "LoadFailed",
+    "Loaded",
+    "Loading",
+    "ToWorker",
+    "decode_from_worker",
+    "decode_to_worker",
+    "encode",
+    "failure",
+]
+
+
+@attrs.frozen(kw_only=True)
+class Load:
+    """Load this model; the first message, and sent once."""
+
+    kind: Literal["load"] = "load"
+    model: ModelDescriptor
+    settings: GgufSettings
+
+
+@attrs.frozen(kw_only=True)
+class Generate:
+    """Answered by `Admitted` and `Event`s, or by `Failed`."""
+
+    kind: Literal["generate"] = "generate"
+    key: int
+    request: GenerationRequest
+
+
+@attrs.frozen(kw_only=True)
+class Count:
+    """Answered by `Counted` or `Failed`."""
+
+    kind: Literal["count"] = "count"
+    key: int
+    request: GenerationRequest
+
+
+@attrs.frozen(kw_only=True)
+class Cancel:
+    """Drop the request; nothing more is said about it, save what is on its way."""
+
+    kind: Literal["cancel"] = "cancel"
+    key: int
+
+
+@attrs.frozen(kw_only=True)
+class Loading:
+    """The model is being loaded."""
+
+    kind: Literal["loading"] = "loading"
+    progress: float
+    """0 to 1."""
+
+
+@attrs.frozen(kw_only=True)
+class Loaded:
+    """The engine is ready."""
+
+    kind: Literal["loaded"] = "loaded"
+    description: EngineDescription
+
+
+@attrs.frozen(kw_only=True)
+class LoadFailed:
+    """The model cannot be loaded; the worker ends."""
+
+    kind: Literal["load_failed"] = "load_failed"
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Admitted:
+    """The request fits, and waits for its turn."""
+
+    kind: Literal["admitted"] = "admitted"
+    key: int
+    prompt: PromptUsage
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """The next event of a generation."""
+
+    kind: Literal["event"] = "event"
+    key: int
+    event: GenerationEvent
+
+
+@attrs.frozen(kw_only=True)
+class Counted:
+    """The prompt's size."""
+
+    kind: Literal["counted"] = "counted"
+    key: int
+    tokens: int
+
+
+@attrs.frozen(kw_only=True)
+class Failed:
+    """The end of a request: a `PensieveError`, flattened."""
+
+    kind: Literal["failed"] = "failed"
+    key: int
+    error: Literal["prompt_too_long", "refused", "overloaded", "engine_failed"]
+    message: str
+    numbers: tuple[int, ...] = ()
+
+    def exception(self) -> PensieveError:
+        """Return the error as the engine raised it."""
+        match self.error:
+            case "prompt_too_long":
+                return PromptTooLongError(*self.numbers)
+            case "refused":
+                return RequestRefusedError(self.message)
+            case "overloaded":
+                return OverloadedError(self.message, *self.numbers)
+            case _:
+                return EngineFailedError(self.message)
+
+
+@attrs.frozen(kw_only=True)
+class Alive:
+    """A sign of life, every second."""
+
+    kind: Literal["alive"] = "alive"
+    decodes: int
+    decoding_for_s: float
+    """How long the running decode has taken so far; 0 between decodes."""
+
+
+ToWorker: TypeAlias = Load | Generate | Count | Cancel
+FromWorker: TypeAlias = Loading | Loaded | LoadFailed | Admitted | Event | Counted | Failed | Alive
+
+
+def failure(key: int, error: PensieveError) -> Failed:
+    """Flatten `error`."""
+    match error:
+        case PromptTooLongError(prompt_tokens=tokens, maximum=maximum):
+            return Failed(key=key, error="prompt_too_long", message=error.message, numbers=(tokens, maximum))
+        case RequestRefusedError():
+            return Failed(key=key, error="refused", message=error.message)
+        case OverloadedError(retry_after_s=seconds):
+            return Failed(key=key, error="overloaded", message=error.message, numbers=(seconds,))
+        case _:
+            return Failed(key=key, error="engine_failed", message=error.message)
+
+
+def _make_converter() -> cattrs.Converter:
+    converter = make_converter()
+    # JSON is JSON already; the recursive alias would only be walked in vain.
+    converter.register_structure_hook_func(lambda kind: kind == JsonObject, lambda value, _: value)
+    converter.register_unstructure_hook_func(lambda kind: kind == JsonObject, dict)
+    return converter
+
+
+_converter = _make_converter()
+
+
+def encode(message: ToWorker | FromWorker) -> bytes:
+    """Return the message as JSON."""
+    return orjson.dumps(_converter.unstructure(message))
+
+
+def decode_to_worker(payload: bytes) -> ToWorker:
+    """Return the message that a supervisor sent."""
+    return _converter.structure(orjson.loads(payload), ToWorker)  # type: ignore[arg-type]
+
+
+def decode_from_worker(payload: bytes) -> FromWorker:
+    """Return the message that a worker sent."""
+    return _converter.structure(orjson.loads(payload), FromWorker)  # type: ignore[arg-type]

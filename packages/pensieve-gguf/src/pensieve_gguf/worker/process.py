@@ -1,0 +1,246 @@
+"""A worker process, seen from the supervisor: spawn it, talk to it, notice that it died.
+
+Knows nothing of restarts and replays: that is the supervisor's policy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import socket
+import sys
+from collections.abc import Callable
+
+from pensieve_core import Clock, EngineDescription, ModelDescriptor
+from pensieve_gguf.settings import GgufSettings
+from pensieve_gguf.worker.frames import FrameDecoder, FrameError, encode_frame
+from pensieve_gguf.worker.messages import (
+    Alive,
+    Cancel,
+    FromWorker,
+    Load,
+    Loaded,
+    LoadFailed,
+    Loading,
+    ToWorker,
+    decode_from_worker,
+    encode,
+)
+
+__all__ = ["Channel", "LoadRefused", "WorkerDied", "WorkerProcess"]
+
+_READ_BYTES = 1 << 18
+_LAST_WORDS_BYTES = 4096
+# What a worker may see of our environment. Keys and tokens of other programs are not among it.
+_ENVIRONMENT = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"})
+_ENVIRONMENT_PREFIXES = ("GGML_", "LLAMA_", "CUDA_", "HIP_", "ROCR_", "OMP_", "COVERAGE_")
+
+
+class WorkerDied(Exception):  # noqa: N818 - an event, and the supervisor decides whether it is an error
+    """The process is gone. `words`: the end of what it wrote to stderr, and how it ended."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(words)
+        self.words = words
+
+
+class LoadRefused(Exception):  # noqa: N818 - the worker's answer, not a fault of its
+    """The worker lives, but cannot load the model."""
+
+
+class Channel:
+    """One request's messages from the worker."""
+
+    def __init__(self, key: int, close: Callable[[int], None]) -> None:
+        self.key = key
+        self._close = close
+        self._inbox: asyncio.Queue[FromWorker | WorkerDied | None] = asyncio.Queue()
+
+    async def receive(self) -> FromWorker | None:
+        """Wait for the next message. None: the channel was closed on this side.
+
+        Raises:
+            WorkerDied: no more will come.
+        """
+        message = await self._inbox.get()
+        if isinstance(message, WorkerDied):
+            raise message
+        return message
+
+    def put(self, message: FromWorker | WorkerDied) -> None:
+        """Deliver a message."""
+        self._inbox.put_nowait(message)
+
+    def close(self) -> None:
+        """Stop listening, and let the worker drop the request."""
+        self._close(self.key)
+        self._inbox.put_nowait(None)
+
+
+class WorkerProcess:
+    """One worker. `spawn` it; it is gone when `died` is set."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        clock: Clock,
+    ) -> None:
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._clock = clock
+        self._keys = itertools.count(1)
+        self._channels: dict[int, Channel] = {}
+        self._words = b""
+        self._heard_at = clock.monotonic()
+        self._decoding_for_s = 0.0
+        self._load: asyncio.Future[EngineDescription] = asyncio.get_running_loop().create_future()
+        self._on_progress: Callable[[float], None] = lambda _: None
+        self._end: asyncio.Task[None] | None = None
+        self.died = asyncio.Event()
+
+    @classmethod
+    async def spawn(cls, clock: Clock) -> WorkerProcess:
+        """Start a process that waits for its model."""
+        ours, theirs = socket.socketpair()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "pensieve_gguf.worker",
+                str(theirs.fileno()),
+                pass_fds=(theirs.fileno(),),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                env=_scrubbed_environment(),
+                start_new_session=True,
+            )
+        finally:
+            theirs.close()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        worker = cls(process, reader, writer, clock)
+        worker._end = asyncio.create_task(worker._follow(), name=f"worker-{process.pid}")
+        return worker
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    async def load(
+        self, model: ModelDescriptor, settings: GgufSettings, on_progress: Callable[[float], None]
+    ) -> EngineDescription:
+        """Load the model.
+
+        Raises:
+            LoadRefused: llama.cpp would not have it.
+            WorkerDied: it took the process with it.
+        """
+        self._on_progress = on_progress
+        self.send(Load(model=model, settings=settings))
+        return await self._load
+
+    def open(self) -> Channel:
+        """Return a channel for a new request."""
+        channel = Channel(next(self._keys), self._close_channel)
+        self._channels[channel.key] = channel
+        if self.died.is_set():
+            channel.put(WorkerDied(self.last_words()))
+        return channel
+
+    def send(self, message: ToWorker) -> None:
+        """Write a message; a dead worker's channels say so by themselves."""
+        if not self.died.is_set():
+            self._writer.write(encode_frame(encode(message)))
+
+    @property
+    def requests(self) -> int:
+        """Open channels."""
+        return len(self._channels)
+
+    def silent_for_s(self) -> float:
+        """Seconds without a sign of life, or in one decode, whichever is more."""
+        return max(self._clock.monotonic() - self._heard_at, self._decoding_for_s)
+
+    def kill(self) -> None:
+        """End the process now."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def aclose(self) -> None:
+        """End the process, and wait until it is gone and nothing of it is left."""
+        self.kill()
+        if self._end is not None:
+            await self._end
+
+    def last_words(self) -> str:
+        """Return how the process ended, and the end of what it wrote to stderr."""
+        code = self._process.returncode
+        how = f"ended by signal {-code}" if code is not None and code < 0 else f"ended with status {code}"
+        return " ".join([how, *self._words.decode("utf-8", "replace").split()])
+
+    def _close_channel(self, key: int) -> None:
+        if self._channels.pop(key, None) is not None:
+            self.send(Cancel(key=key))
+
+    async def _follow(self) -> None:
+        """Read messages and stderr until the process is gone, then tell everyone."""
+        errors = asyncio.create_task(self._read_errors())
+        with contextlib.suppress(ConnectionError, FrameError):
+            await self._read_messages()
+        self.kill()
+        await self._process.wait()
+        await errors
+        self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
+        self._tell_everyone()
+
+    def _tell_everyone(self) -> None:
+        self.died.set()
+        death = WorkerDied(self.last_words())
+        if not self._load.done():
+            self._load.set_exception(death)
+            self._load.exception()  # retrieved: nobody may be waiting
+        for channel in self._channels.values():
+            channel.put(death)
+
+    async def _read_messages(self) -> None:
+        decoder = FrameDecoder()
+        while data := await self._reader.read(_READ_BYTES):
+            self._heard_at = self._clock.monotonic()
+            for payload in decoder.feed(data):
+                self._take(decode_from_worker(payload))
+
+    def _take(self, message: FromWorker) -> None:
+        match message:
+            case Loading(progress=progress):
+                self._on_progress(progress)
+            case Loaded(description=description):
+                self._load.set_result(description)
+            case LoadFailed(reason=reason):
+                self._load.set_exception(LoadRefused(reason))
+            case Alive(decoding_for_s=seconds):
+                self._decoding_for_s = seconds
+            case _:
+                channel = self._channels.get(message.key)
+                if channel is not None:
+                    channel.put(message)
+
+    async def _read_errors(self) -> None:
+        stream = self._process.stderr
+        while stream is not None and (data := await stream.read(_LAST_WORDS_BYTES)):
+            self._words = (self._words + data)[-_LAST_WORDS_BYTES:]
+
+
+def _scrubbed_environment() -> dict[str, str]:
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in _ENVIRONMENT or name.startswith(_ENVIRONMENT_PREFIXES)
+    }
