@@ -1,0 +1,124 @@
+"""The tools that Anthropic has typed and the client runs, spelled out.
+
+Anthropic's models know these tools by their type; a GGUF model has to be told. Names and parameters are those that
+the clients implement (https://docs.claude.com/en/docs/agents-and-tools/tool-use: bash, text editor, memory); the
+words are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import assert_never
+
+import attrs
+
+from pensieve_core import JsonObject, JsonValue, Tool
+from pensieve_protocol._blocks import CacheControl
+from pensieve_protocol._json import dump_json
+from pensieve_protocol._tools import ClientTool, CustomTool, RequestTool, SearchTool
+
+__all__ = ["neutral_tools"]
+
+
+def neutral_tools(tools: tuple[RequestTool, ...]) -> tuple[Tool, ...]:
+    """Return core's tools, in the same order; search tools are left out (`SearchTool`)."""
+    return tuple(tool for item in tools if (tool := _neutral_tool(item)) is not None)
+
+
+def _neutral_tool(tool: RequestTool) -> Tool | None:
+    match tool:
+        case CustomTool():
+            return Tool(
+                name=tool.name,
+                description=_description(tool),
+                parameters=tool.input_schema,
+                strict=tool.strict,
+                cache_mark=tool.cache_control is not None,
+            )
+        case ClientTool():
+            return _expanded(tool.type, tool.name, tool.cache_control)
+        case SearchTool():
+            return None
+        case _:
+            assert_never(tool)
+
+
+def _description(tool: CustomTool) -> str:
+    if not tool.input_examples:
+        return tool.description
+    examples = "\n".join(dump_json(example).decode() for example in tool.input_examples)
+    return f"{tool.description}\n\nExamples of its input:\n{examples}".lstrip()
+
+
+def _expanded(tool_type: str, name: str, cache_control: CacheControl | None) -> Tool:
+    family = next(family for prefix, family in _FAMILIES.items() if tool_type.startswith(prefix))
+    return attrs.evolve(family, name=name, cache_mark=cache_control is not None)
+
+
+def _object(required: tuple[str, ...], **properties: JsonValue) -> JsonObject:
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+def _string(description: str) -> JsonValue:
+    return {"type": "string", "description": description}
+
+
+def _command(*names: str) -> JsonValue:
+    return {"type": "string", "enum": list(names), "description": "What to do."}
+
+
+_LINE_RANGE: JsonValue = {
+    "type": "array",
+    "items": {"type": "integer"},
+    "description": "For view: first and last line to show, counted from 1; -1 as the last means the end.",
+}
+_INSERT_LINE: JsonValue = {
+    "type": "integer",
+    "description": "For insert: the line after which the text goes; 0 is the beginning of the file.",
+}
+
+_BASH = Tool(
+    name="bash",
+    description="Run a command in a bash session that keeps its state between calls.",
+    parameters=_object(
+        (),
+        command=_string("The command to run. Needed unless restart is true."),
+        restart={"type": "boolean", "description": "Start the session anew instead of running a command."},
+    ),
+)
+
+_TEXT_EDITOR = Tool(
+    name="str_replace_based_edit_tool",
+    description="View, create and edit text files.",
+    parameters=_object(
+        ("command", "path"),
+        command=_command("view", "create", "str_replace", "insert"),
+        path=_string("The file; for view also a directory."),
+        view_range=_LINE_RANGE,
+        file_text=_string("For create: the whole text of the new file."),
+        old_str=_string("For str_replace: the text to replace; it must occur exactly once."),
+        new_str=_string("For str_replace: the text to put in its place."),
+        insert_line=_INSERT_LINE,
+        insert_text=_string("For insert: the text to insert."),
+    ),
+)
+
+_MEMORY = Tool(
+    name="memory",
+    description="Keep notes in files under /memories that outlast this conversation. Look there before you begin.",
+    parameters=_object(
+        ("command",),
+        command=_command("view", "create", "str_replace", "insert", "delete", "rename"),
+        path=_string("The file or directory, under /memories; for all commands but rename."),
+        view_range=_LINE_RANGE,
+        file_text=_string("For create: the whole text of the file."),
+        old_str=_string("For str_replace: the text to replace; it must occur exactly once."),
+        new_str=_string("For str_replace: the text to put in its place."),
+        insert_line=_INSERT_LINE,
+        insert_text=_string("For insert: the text to insert."),
+        old_path=_string("For rename: the present path."),
+        new_path=_string("For rename: the path to be."),
+    ),
+)
+
+_FAMILIES: Mapping[str, Tool] = {"bash_": _BASH, "text_editor_": _TEXT_EDITOR, "memory_": _MEMORY}

@@ -1,0 +1,87 @@
+"""What a field may hold beyond its type, said where the field is declared: `Annotated[int, AtLeast(0)]`.
+
+Each constraint only detects; `_converter` applies it, and `_validation` says where in the request it was.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import attrs
+
+__all__ = ["AtLeast", "Between", "Constraint", "Length", "Matches", "Refuses"]
+
+
+class Constraint(Protocol):
+    """Something that a value of the right type can violate."""
+
+    def problem(self, value: Any, /) -> str | None:  # noqa: ANN401 - each constraint has its own type of value
+        """Return what is wrong with `value`; None when nothing is."""
+        ...
+
+
+@attrs.frozen
+class AtLeast:
+    """For numbers: no less than `minimum`."""
+
+    minimum: float
+
+    def problem(self, value: float, /) -> str | None:
+        """Compare."""
+        return f"must be at least {self.minimum}, got {value}" if value < self.minimum else None
+
+
+@attrs.frozen
+class Between:
+    """For numbers: `low` to `high`, both included."""
+
+    low: float
+    high: float
+
+    def problem(self, value: float, /) -> str | None:
+        """Compare."""
+        return None if self.low <= value <= self.high else f"must be from {self.low} to {self.high}, got {value}"
+
+
+@attrs.frozen
+class Length:
+    """For strings and arrays: how many characters or items."""
+
+    minimum: int
+    maximum: int
+
+    def problem(self, value: str | tuple[object, ...], /) -> str | None:
+        """Count."""
+        unit = "characters" if isinstance(value, str) else "items"
+        if len(value) < self.minimum:
+            return f"must have at least {self.minimum} {unit}"
+        return f"must have at most {self.maximum} {unit}" if len(value) > self.maximum else None
+
+
+@attrs.frozen
+class Matches:
+    """For strings: the whole of it matches `pattern`."""
+
+    pattern: str
+
+    def problem(self, value: str, /) -> str | None:
+        """Match."""
+        return None if re.fullmatch(self.pattern, value) else f"must match {self.pattern}, got {value[:80]!r}"
+
+
+@attrs.frozen(eq=False)
+class Refuses:
+    """For objects told apart by `type`: these types exist, but are not served, each for a reason of its own.
+
+    Unlike a `Constraint` it is asked before conversion: there is no class for what is refused.
+    """
+
+    sentences: Mapping[str, str]
+    """From `type` to the sentence that answers it."""
+
+    def refusal(self, value: object) -> str | None:
+        """Return the sentence for `value`, still JSON; None when it is not refused."""
+        tag = value.get("type") if isinstance(value, dict) else None
+        return self.sentences.get(tag) if isinstance(tag, str) else None

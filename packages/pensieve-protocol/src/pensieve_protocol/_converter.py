@@ -1,0 +1,251 @@
+"""One cattrs converter that takes JSON at its word.
+
+cattrs is built for friendly input: it turns `"false"` into True, a string into a list of letters, an unknown tag
+into a missing field, and it has no hook for `str | tuple[Block, ...]`. So each kind of type gets a strict hook:
+
+    str, int, float, bool   the JSON type and no other; an integer serves as a float, a boolean never as a number
+    bytes                   base64
+    Literal                 one of the listed values
+    tuple[X, ...]           an array
+    Mapping                 an object, kept as it is
+    attrs class             an object; null in an optional field means that the field was left out
+    A | B | …               by JSON type first, then among objects by their `type`
+    Annotated[X, …]         each `Refuses`, then X, then each `Constraint`
+
+Hooks raise `InvalidValueError`; cattrs collects it with its place. Presentation is in `_validation`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import collections.abc
+import types
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import attrs
+import cattrs
+from cattrs.cols import homogenous_tuple_structure_factory
+from cattrs.gen import make_dict_structure_fn, override
+
+from pensieve_protocol._blocks import OpaqueBlock
+from pensieve_protocol._constraints import Constraint, Refuses
+from pensieve_protocol._tools import (
+    CLIENT_TOOL_PREFIXES,
+    SEARCH_TOOL_PREFIX,
+    SERVER_TOOL_PREFIXES,
+    ClientTool,
+    CustomTool,
+    RequestTool,
+    SearchTool,
+)
+from pensieve_protocol._validation import InvalidValueError
+
+__all__ = ["structure"]
+
+_T = TypeVar("_T")
+_Hook = Callable[[Any, Any], Any]
+
+_JSON_NAMES: Mapping[type, str] = {
+    str: "a string",
+    bool: "a boolean",
+    int: "an integer",
+    float: "a number",
+    list: "an array",
+    dict: "an object",
+    type(None): "null",
+}
+
+
+def structure(value: object, cls: type[_T]) -> _T:
+    """Return `value`, parsed JSON, as a `cls`.
+
+    Raises:
+        cattrs.BaseValidationError: a tree whose leaves are `InvalidValueError`, and KeyError for a missing field.
+        InvalidValueError: `value` is no object at all.
+    """
+    return _CONVERTER.structure(value, cls)
+
+
+def _expect(json_type: type, value: object) -> None:
+    if type(value) is not json_type:
+        raise InvalidValueError(f"expected {_JSON_NAMES[json_type]}, got {_JSON_NAMES[type(value)]}")
+
+
+def _primitive(json_type: type) -> _Hook:
+    def hook(value: object, _: type) -> object:
+        _expect(json_type, value)
+        return value
+
+    return hook
+
+
+def _structure_float(value: Any, _: type) -> float:  # noqa: ANN401 - any JSON value
+    if type(value) is not int:
+        _expect(float, value)
+    return float(value)
+
+
+def _structure_bytes(value: Any, _: type) -> bytes:  # noqa: ANN401 - any JSON value
+    _expect(str, value)
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        msg = "expected base64"
+        raise InvalidValueError(msg) from None
+
+
+def _structure_literal(value: object, literal: Any) -> object:  # noqa: ANN401 - a typing construct
+    allowed = get_args(literal)
+    if value not in allowed:
+        raise InvalidValueError(f"expected {_one_of(allowed)}, got {_shown(value)}")
+    return value
+
+
+def _structure_mapping(value: object, _: object) -> object:
+    _expect(dict, value)
+    return value
+
+
+def _tuple_hook(cls: Any, converter: cattrs.Converter) -> _Hook:  # noqa: ANN401 - a typing construct
+    items: _Hook = homogenous_tuple_structure_factory(cls, converter)
+
+    def hook(value: object, type_: object) -> object:
+        _expect(list, value)
+        return items(value, type_)
+
+    return hook
+
+
+def _annotated_hook(cls: Any, converter: cattrs.Converter) -> _Hook:  # noqa: ANN401 - a typing construct
+    base, *metadata = get_args(cls)
+    refusals = [item for item in metadata if isinstance(item, Refuses)]
+    constraints: list[Constraint] = [item for item in metadata if not isinstance(item, Refuses)]
+    inner = converter.get_structure_hook(base)
+
+    def hook(value: object, _: object) -> object:
+        _raise_first(item.refusal(value) for item in refusals)
+        structured = inner(value, base)
+        _raise_first(item.problem(structured) for item in constraints)
+        return structured
+
+    return hook
+
+
+def _raise_first(found: Iterable[str | None]) -> None:
+    for problem in found:
+        if problem is not None:
+            raise InvalidValueError(problem)
+
+
+def _class_hook(cls: type[attrs.AttrsInstance], converter: cattrs.Converter) -> _Hook:
+    fields = attrs.fields(cls)
+    optional = frozenset(field.name for field in fields if field.default is not attrs.NOTHING)
+    hidden = {field.name: override(omit=True) for field in fields if not field.metadata.get("wire", True)}
+    members = make_dict_structure_fn(cls, converter, **hidden)  # type: ignore[arg-type] # stubs want one keyword type
+
+    def hook(value: Any, type_: Any) -> object:  # noqa: ANN401 - JSON in, a value of `cls` out
+        _expect(dict, value)
+        return members({k: v for k, v in value.items() if v is not None or k not in optional}, type_)
+
+    return hook
+
+
+def _union_hook(union: Any, converter: cattrs.Converter) -> _Hook:  # noqa: ANN401 - a typing construct
+    members = [member for member in get_args(union) if member is not type(None)]
+    by_json_type = {_json_type(member): member for member in reversed(members)}
+    by_tag = _tagged(members)
+    is_open = OpaqueBlock in members
+
+    def hook(value: Any, _: object) -> object:  # noqa: ANN401 - any JSON value
+        member = by_json_type.get(type(value))
+        if member is None:
+            expected = " or ".join(_JSON_NAMES[json_type] for json_type in reversed(by_json_type))
+            raise InvalidValueError(f"expected {expected}, got {_JSON_NAMES[type(value)]}")
+        if type(value) is not dict or not by_tag:
+            return converter.structure(value, member)
+        tag = _tag(value)
+        if tag in by_tag:
+            return converter.structure(value, by_tag[tag])
+        if is_open and OpaqueBlock.accepts(tag):
+            return converter.structure({**value, "raw": value}, OpaqueBlock)
+        raise InvalidValueError(f"expected {_one_of(by_tag)}, got {tag!r}", below=("type",))
+
+    return hook
+
+
+def _json_type(member: Any) -> type:  # noqa: ANN401 - a typing construct
+    if member is str:
+        return str
+    return list if get_origin(member) is tuple else dict
+
+
+def _tagged(members: list[Any]) -> dict[str, type]:
+    classes = [member for member in members if attrs.has(member) and member is not OpaqueBlock]
+    return {tag: cls for cls in classes for tag in get_args(attrs.fields(attrs.resolve_types(cls)).type.type)}
+
+
+def _tag(value: dict[str, object]) -> str:
+    tag = value.get("type")
+    if isinstance(tag, str):
+        return tag
+    problem = f"expected a string, got {_JSON_NAMES[type(tag)]}" if "type" in value else "field required"
+    raise InvalidValueError(problem, below=("type",))
+
+
+def _structure_tool(value: Any, _: object) -> RequestTool:  # noqa: ANN401 - any JSON value
+    _expect(dict, value)
+    tag = _tag({**value, "type": value.get("type") or "custom"})
+    if tag == "custom":
+        return _CONVERTER.structure(value, CustomTool)
+    if tag.startswith(CLIENT_TOOL_PREFIXES):
+        return _CONVERTER.structure(value, ClientTool)
+    if tag.startswith(SEARCH_TOOL_PREFIX):
+        return _CONVERTER.structure(value, SearchTool)
+    if tag.startswith(SERVER_TOOL_PREFIXES):
+        raise InvalidValueError(f"the tool {tag} would run on the server, and this server does not run it")
+    known = _one_of(["custom", *(f"{prefix}*" for prefix in (*CLIENT_TOOL_PREFIXES, SEARCH_TOOL_PREFIX))])
+    raise InvalidValueError(f"expected {known}, got {tag!r}", below=("type",))
+
+
+def _one_of(choices: Iterable[object]) -> str:
+    shown = [_shown(choice) for choice in choices]
+    return shown[0] if len(shown) == 1 else f"one of {', '.join(shown)}"
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:80] if isinstance(value, str | int | float) else _JSON_NAMES[type(value)]
+
+
+def _has_origin(origin: object) -> Callable[[Any], bool]:
+    def predicate(cls: object) -> bool:
+        return get_origin(cls) is origin
+
+    return predicate
+
+
+def _is_union(cls: object) -> bool:
+    """Return whether `cls` has two members or more; cattrs itself handles `X | None`."""
+    if get_origin(cls) not in (Union, types.UnionType):
+        return False
+    return sum(member is not type(None) for member in get_args(cls)) > 1
+
+
+def _build() -> cattrs.Converter:
+    converter = cattrs.Converter(detailed_validation=True)
+    converter.register_structure_hook_factory(attrs.has, _class_hook)
+    converter.register_structure_hook_factory(_has_origin(tuple), _tuple_hook)
+    converter.register_structure_hook_func(_has_origin(collections.abc.Mapping), _structure_mapping)
+    converter.register_structure_hook_func(_has_origin(Literal), _structure_literal)
+    converter.register_structure_hook_factory(_is_union, _union_hook)
+    converter.register_structure_hook_func(lambda cls: cls == RequestTool, _structure_tool)
+    converter.register_structure_hook_factory(_has_origin(Annotated), _annotated_hook)
+    for json_type in (str, int, bool):
+        converter.register_structure_hook(json_type, _primitive(json_type))
+    converter.register_structure_hook(float, _structure_float)
+    converter.register_structure_hook(bytes, _structure_bytes)
+    return converter
+
+
+_CONVERTER = _build()

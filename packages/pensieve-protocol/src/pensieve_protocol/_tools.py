@@ -1,0 +1,70 @@
+"""The tools that a request may bring.
+
+Three kinds: the client's own (`CustomTool`), tools that Anthropic has typed and the client runs (`ClientTool`), and
+tools that the server would run, of which Pensieve has none. Types end in a date and grow new ones every few months,
+so that families are told apart by their prefix.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import attrs
+
+from pensieve_core import JsonObject, JsonValue
+from pensieve_protocol._blocks import CacheControl
+from pensieve_protocol._constraints import Matches
+
+__all__ = [
+    "CLIENT_TOOL_PREFIXES",
+    "SEARCH_TOOL_PREFIX",
+    "SERVER_TOOL_PREFIXES",
+    "ClientTool",
+    "CustomTool",
+    "JsonValue",
+    "RequestTool",
+    "SearchTool",
+    "ToolName",
+]
+
+CLIENT_TOOL_PREFIXES = ("bash_", "text_editor_", "memory_")
+SEARCH_TOOL_PREFIX = "tool_search_tool_"
+SERVER_TOOL_PREFIXES = ("web_search", "web_fetch", "code_execution", "computer_", "browser_", "advisor_", "mcp_toolset")
+
+ToolName: TypeAlias = Annotated[str, Matches(r"[a-zA-Z0-9_-]{1,128}")]
+
+
+@attrs.frozen(kw_only=True)
+class CustomTool:
+    """A tool that the client describes in full."""
+
+    type: Literal["custom"] = "custom"
+    name: ToolName
+    description: str = ""
+    input_schema: JsonObject
+    """JSON schema of the input, an object schema."""
+    strict: bool = False
+    input_examples: tuple[JsonObject, ...] = ()
+    defer_loading: bool = False
+    """Carried; every tool is loaded at once as long as tool search does not run here."""
+    cache_control: CacheControl | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ClientTool:
+    """A tool known by its type alone; `_client_tools` has its description and schema."""
+
+    type: str
+    name: ToolName
+    cache_control: CacheControl | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SearchTool:
+    """Search over deferred tools: accepted and left out, since all tools are loaded anyway."""
+
+    type: str
+    name: ToolName
+
+
+RequestTool: TypeAlias = CustomTool | ClientTool | SearchTool
