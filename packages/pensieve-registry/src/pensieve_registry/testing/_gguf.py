@@ -71,8 +71,8 @@ def chat_model(
 ) -> GgufDraft:
     """Return a model that passes every check and has no sense in it.
 
-    `metadata` is put over what is there by default, a llama of 2048 tokens; `shapes` are those of the tensors, which are
-    all of the `ggml_type` `kind`.
+    `metadata` is put over what is there by default, a llama of 2048 tokens; `shapes` are those of the tensors, all of
+    them of the `ggml_type` `kind`.
     """
     shapes = shapes or {"token_embd.weight": (32, 8), "output.weight": (32, 8)}
     default: dict[str, Value] = {"general.architecture": "llama", "llama.context_length": 2048}

