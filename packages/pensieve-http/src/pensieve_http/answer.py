@@ -1,0 +1,78 @@
+"""Happenings into wire events; the facts of the log line are noted on the way.
+
+A machine, and a thin one: `pensieve_protocol.MessageStream` knows the order of events. Both kinds of answer go
+through here, so that JSON is the stream, folded.
+"""
+
+from __future__ import annotations
+
+from pensieve_core import (
+    GenerationFinished,
+    PromptUsage,
+    TextProduced,
+    ThinkingProduced,
+    ToolCallStarted,
+)
+from pensieve_http.exchange import Happening, Opened
+from pensieve_http.record import RequestRecord
+from pensieve_protocol import ApiError, MessageStream, StreamEvent
+
+__all__ = ["Answer", "message_id"]
+
+_NOT_KNOWN_YET = PromptUsage(prompt_tokens=0)
+
+
+def message_id(request_id: str) -> str:
+    """Return the `msg_…` that goes with a `req_…`: one can be found from the other."""
+    return f"msg_{request_id.removeprefix('req_')}"
+
+
+class Answer:
+    """Tells one request's happenings as wire events.
+
+    Args:
+        stream:
+            The wire's state machine, unstarted.
+        record:
+            Where prompt, first token and finish are noted.
+    """
+
+    def __init__(self, stream: MessageStream, record: RequestRecord) -> None:
+        self.stream = stream
+        self._record = record
+        self.started = False
+
+    def start_early(self) -> tuple[StreamEvent, ...]:
+        """Start before the prompt's size is known.
+
+        Its usage says 0: an estimate could not be told from a count, and `message_delta` brings the truth, which
+        the SDKs take over.
+        """
+        return self._start(_NOT_KNOWN_YET)
+
+    def tell(self, happening: Happening, now: float) -> tuple[StreamEvent, ...]:
+        """Return what the client is sent for `happening`, at `now` on the monotonic clock."""
+        match happening:
+            case Opened(prompt=prompt):
+                self._record.prompt = prompt
+                return () if self.started else self._start(prompt)
+            case TextProduced() | ThinkingProduced() | ToolCallStarted():
+                self._note_first_token(now)
+            case GenerationFinished():
+                self._record.finished = happening
+            case _:
+                pass
+        return self.stream.feed(happening)
+
+    def fail(self, error: ApiError) -> tuple[StreamEvent, ...]:
+        """Return the end of an answer that fails after its start."""
+        self._record.error_type = error.type
+        return self.stream.fail(error, self._record.id)
+
+    def _start(self, prompt: PromptUsage) -> tuple[StreamEvent, ...]:
+        self.started = True
+        return self.stream.start(prompt)
+
+    def _note_first_token(self, now: float) -> None:
+        if self._record.ttft_s is None:
+            self._record.ttft_s = now - self._record.started_at

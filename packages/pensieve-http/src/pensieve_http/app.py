@@ -1,0 +1,175 @@
+"""Puts the application together.
+
+A request passes, from the outside in:
+
+    RequestLog      id, record, log line            ErrorBoundary   exceptions become envelopes
+    UnreadBody      refusals that arrive            ApiKeys         401
+    HeaderLimits    431                             require_json    400
+    AllowedHosts    403                             Draining        529 while going down
+    Origins         403, CORS                       routes
+
+Everything is passed in and nothing is global, so that a process may hold several of these.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+
+import attrs
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+from structlog.typing import FilteringBoundLogger
+
+from pensieve_core import Clock, RequestId
+from pensieve_http.body import BodyReader
+from pensieve_http.drain import Drain
+from pensieve_http.endpoints.count_tokens import CountTokens
+from pensieve_http.endpoints.health import Health
+from pensieve_http.endpoints.intake import Intake
+from pensieve_http.endpoints.messages import Messages
+from pensieve_http.endpoints.models import Models
+from pensieve_http.errors import ErrorTranslator, error_response
+from pensieve_http.gate import Gate
+from pensieve_http.middleware.api_keys import ApiKeys
+from pensieve_http.middleware.content_type import require_json
+from pensieve_http.middleware.draining import Draining
+from pensieve_http.middleware.error_boundary import ErrorBoundary
+from pensieve_http.middleware.guard import Guard
+from pensieve_http.middleware.header_limits import HeaderLimits
+from pensieve_http.middleware.hosts import AllowedHosts
+from pensieve_http.middleware.origins import Origins
+from pensieve_http.middleware.request_log import RequestLog
+from pensieve_http.middleware.unread_body import UnreadBody
+from pensieve_http.settings import HttpSettings
+from pensieve_inference import EngineProvider, ModelCatalog
+
+__all__ = ["create_app", "new_request_id"]
+
+
+def new_request_id() -> RequestId:
+    """Return a fresh `req_…` of 96 random bits."""
+    return RequestId(f"req_{secrets.token_hex(12)}")
+
+
+def create_app(
+    *,
+    catalog: ModelCatalog,
+    engines: EngineProvider,
+    settings: HttpSettings,
+    clock: Clock,
+    drain: Drain | None = None,
+    log: FilteringBoundLogger | None = None,
+    new_id: Callable[[], RequestId] = new_request_id,
+) -> ASGIApp:
+    """Return the ASGI application.
+
+    Args:
+        catalog: Which models there are.
+        engines: Who runs them; closed by its owner, not by the application.
+        settings: Limits, keys, names, intervals.
+        clock: For every wait and every measurement.
+        drain: To be begun by its owner when the server goes down.
+        log: Where the request lines go; structlog's configured logger by default.
+        new_id: Makes request ids; to be unique.
+    """
+    parts = _Parts(
+        catalog=catalog,
+        engines=engines,
+        settings=settings,
+        clock=clock,
+        drain=drain or Drain(clock),
+        log=log or structlog.get_logger("pensieve_http"),
+        new_id=new_id,
+    )
+    app = Starlette(
+        routes=[*_api_routes(parts), *_own_routes(parts)],
+        middleware=_middleware(parts),
+        exception_handlers={HTTPException: _routing_failed(parts.translator)},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+@attrs.frozen(kw_only=True)
+class _Parts:
+    catalog: ModelCatalog
+    engines: EngineProvider
+    settings: HttpSettings
+    clock: Clock
+    drain: Drain
+    log: FilteringBoundLogger
+    new_id: Callable[[], RequestId]
+
+    @property
+    def translator(self) -> ErrorTranslator:
+        return ErrorTranslator(self.log)
+
+    @property
+    def intake(self) -> Intake:
+        limits = self.settings
+        reader = BodyReader(clock=self.clock, max_bytes=limits.max_body_bytes, timeout_s=limits.body_timeout_s)
+        return Intake(catalog=self.catalog, reader=reader)
+
+    def gate(self) -> Gate:
+        return Gate(places=self.settings.max_concurrent, queue=self.settings.max_queued)
+
+
+def _middleware(parts: _Parts) -> list[Middleware]:
+    settings = parts.settings
+    limits = HeaderLimits(max_count=settings.max_header_count, max_bytes=settings.max_header_bytes)
+    return [
+        Middleware(RequestLog, new_id=parts.new_id, clock=parts.clock, log=parts.log),
+        Middleware(UnreadBody, clock=parts.clock, linger_s=settings.linger_s),
+        Middleware(Guard, check=limits),
+        Middleware(Guard, check=AllowedHosts(settings.allowed_hosts)),
+        Middleware(Origins, allowed=settings.allowed_origins),
+        Middleware(ErrorBoundary, translator=parts.translator),
+        Middleware(Guard, check=ApiKeys(settings.api_keys)),
+        Middleware(Guard, check=require_json),
+        Middleware(Draining, drain=parts.drain),
+    ]
+
+
+def _api_routes(parts: _Parts) -> list[Route]:
+    models = Models(catalog=parts.catalog, engines=parts.engines)
+    messages = Messages(
+        intake=parts.intake,
+        engines=parts.engines,
+        gate=parts.gate(),
+        drain=parts.drain,
+        clock=parts.clock,
+        translator=parts.translator,
+        settings=parts.settings,
+    )
+    count = CountTokens(intake=parts.intake, engines=parts.engines, gate=parts.gate(), drain=parts.drain)
+    return [
+        Route("/v1/messages", messages, methods=["POST"]),
+        Route("/v1/messages/count_tokens", count, methods=["POST"]),
+        Route("/v1/models", models.page, methods=["GET"]),
+        Route("/v1/models/{model_id:path}", models.one, methods=["GET"]),
+    ]
+
+
+def _own_routes(parts: _Parts) -> list[Route]:
+    health = Health(catalog=parts.catalog, engines=parts.engines, drain=parts.drain, version=parts.settings.version)
+    return [
+        Route("/", health.root, methods=["GET"]),
+        Route("/healthz", health.healthz, methods=["GET"]),
+        Route("/readyz", health.readyz, methods=["GET"]),
+        Route("/version", health.version_of_server, methods=["GET"]),
+    ]
+
+
+def _routing_failed(translator: ErrorTranslator) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def answer(request: Request, error: Exception) -> Response:
+        headers = getattr(error, "headers", None)  # a 405 says which methods it allows
+        return error_response(translator.translate(error, request.scope), request.scope, headers=headers)
+
+    return answer

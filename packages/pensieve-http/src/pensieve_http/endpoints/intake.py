@@ -1,0 +1,65 @@
+"""From an HTTP request to a request for an engine: read, check, resolve, translate. What both POSTs begin with."""
+
+from __future__ import annotations
+
+from typing import Generic, Protocol, TypeVar
+
+import attrs
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope
+
+from pensieve_core import GenerationRequest, ModelDescriptor
+from pensieve_http.body import BodyReader
+from pensieve_http.origin import read_origin
+from pensieve_http.record import RequestRecord, record_of
+from pensieve_inference import ModelCatalog
+from pensieve_protocol import CountTokensRequest, to_generation_request
+
+__all__ = ["Accepted", "Intake", "Parser"]
+
+_Wire = TypeVar("_Wire", bound=CountTokensRequest)
+_Wire_co = TypeVar("_Wire_co", bound=CountTokensRequest, covariant=True)
+
+
+class Parser(Protocol[_Wire_co]):
+    """`parse_messages_request` or its sibling."""
+
+    def __call__(self, body: bytes, *, version: str | None = None) -> _Wire_co:
+        """Return the request; raise `RequestError`."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Accepted(Generic[_Wire]):
+    """A request that can be handed to an engine."""
+
+    wire: _Wire
+    model: ModelDescriptor
+    request: GenerationRequest
+    record: RequestRecord
+
+
+@attrs.frozen(kw_only=True)
+class Intake:
+    """Takes requests in; notes in their records what they ask for."""
+
+    catalog: ModelCatalog
+    reader: BodyReader
+
+    async def take(self, parse: Parser[_Wire], scope: Scope, receive: Receive) -> Accepted[_Wire]:
+        """Return the request in `scope`.
+
+        Raises:
+            RequestError: it is malformed, too large, too slow, or asks for what we cannot do.
+            ModelNotFoundError: nobody knows its model.
+            ClientGoneError: its sender left.
+        """
+        headers, record = Headers(scope=scope), record_of(scope)
+        record.origin = read_origin(headers)
+        body = await self.reader.read(scope, receive)
+        wire = parse(body, version=headers.get("anthropic-version"))
+        record.requested_model, record.unknown_fields = wire.model, wire.unknown_fields
+        model = self.catalog.resolve(wire.model)
+        record.model = model.id
+        request = to_generation_request(wire, request_id=record.id, model=model.id, origin=record.origin)
+        return Accepted(wire=wire, model=model, request=request, record=record)

@@ -1,0 +1,114 @@
+"""`POST /v1/messages`: one answer, streamed or as JSON.
+
+Before the first byte an error has a status; afterwards it is an event. A stream begins as soon as an engine has taken
+the request, or after `opening_patience_s`, whichever comes first: a model may take minutes to load, and Claude Code
+wants its first byte at once.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+import attrs
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from pensieve_core import Clock
+from pensieve_http.answer import Answer, message_id
+from pensieve_http.drain import Drain
+from pensieve_http.endpoints.intake import Accepted, Intake
+from pensieve_http.errors import ErrorTranslator
+from pensieve_http.exchange import Exchange
+from pensieve_http.gate import Gate
+from pensieve_http.live_stream import LiveStream
+from pensieve_http.race import client_gone, race
+from pensieve_http.settings import HttpSettings
+from pensieve_http.signs_of_life import SignsOfLife
+from pensieve_http.sse import EventStreamResponse
+from pensieve_inference import EngineProvider
+from pensieve_protocol import (
+    MessageAccumulator,
+    MessagesRequest,
+    MessageStream,
+    dump_json,
+    parse_messages_request,
+)
+
+__all__ = ["Messages"]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Messages:
+    """The endpoint, an ASGI application: it owns the request to its last byte."""
+
+    intake: Intake
+    engines: EngineProvider
+    gate: Gate
+    drain: Drain
+    clock: Clock
+    translator: ErrorTranslator
+    settings: HttpSettings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request.
+
+        Raises:
+            RequestError, PensieveError, ClientGoneError: before anything is sent.
+        """
+        accepted = await self.intake.take(parse_messages_request, scope, receive)
+        accepted.record.stream = accepted.wire.stream
+        if accepted.wire.stream:
+            response = self._stream(accepted, scope)
+            await response(scope, receive, send)
+        else:
+            whole = await race(self._whole(accepted), client_gone(receive))
+            await whole(scope, receive, send)
+
+    async def _whole(self, accepted: Accepted[MessagesRequest]) -> Response:
+        answer, message = _answer(accepted), MessageAccumulator()
+        with self.drain.hold():
+            async with aclosing(self._exchange(accepted).happenings()) as happenings:
+                async for happening in happenings:
+                    message.add(*answer.tell(happening, self.clock.monotonic()))
+        return Response(dump_json(message.message), media_type="application/json")
+
+    def _stream(self, accepted: Accepted[MessagesRequest], scope: Scope) -> EventStreamResponse:
+        return EventStreamResponse(
+            exchange=self._exchange(accepted),
+            live=self._live(accepted, scope),
+            clock=self.clock,
+            drain=self.drain,
+            write_timeout_s=self.settings.write_timeout_s,
+            buffer=self.settings.event_buffer,
+        )
+
+    def _live(self, accepted: Accepted[MessagesRequest], scope: Scope) -> LiveStream:
+        now = self.clock.monotonic()
+        return LiveStream(
+            answer=_answer(accepted),
+            signs=SignsOfLife(
+                now,
+                interval_s=self.settings.ping_interval_s,
+                keep_alive_after_s=self.settings.keep_alive_after_s,
+            ),
+            start_by=now + self.settings.opening_patience_s,
+            thinking=accepted.request.thinking.enabled and accepted.model.capabilities.thinking,
+            translate=lambda error: self.translator.translate(error, scope),
+        )
+
+    def _exchange(self, accepted: Accepted[MessagesRequest]) -> Exchange:
+        return Exchange(request=accepted.request, model=accepted.model, engines=self.engines, gate=self.gate)
+
+
+def _answer(accepted: Accepted[MessagesRequest]) -> Answer:
+    stream = MessageStream(
+        message_id=message_id(accepted.record.id),
+        model=accepted.wire.model,
+        show_thinking=_shows_thinking(accepted.wire),
+    )
+    return Answer(stream, accepted.record)
+
+
+def _shows_thinking(wire: MessagesRequest) -> bool:
+    """Return False for `display: omitted`; the kinds of thinking that switch it off have no display."""
+    return getattr(wire.thinking, "display", None) != "omitted"

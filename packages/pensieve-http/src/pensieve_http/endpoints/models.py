@@ -1,0 +1,67 @@
+"""`GET /v1/models` and `/v1/models/{id}`: Anthropic's form, or OpenAI's for clients that send no `anthropic-version`.
+
+Ids may hold slashes (`org/name`), so the rest of the path is the id. Aliases are listed beside the models: Claude
+Code's picker keeps only names that contain `claude` or `anthropic`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pensieve_core import ModelDescriptor
+from pensieve_inference import EngineProvider, ModelCatalog
+from pensieve_protocol import (
+    ModelInfo,
+    OpenAIModelList,
+    check_version,
+    dump_json,
+    model_info,
+    openai_model,
+    paginate,
+    parse_page_query,
+)
+
+__all__ = ["Models"]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Models:
+    """Both endpoints. Nothing is loaded to answer them."""
+
+    catalog: ModelCatalog
+    engines: EngineProvider
+
+    async def page(self, request: Request) -> Response:
+        """`GET /v1/models`."""
+        version = request.headers.get("anthropic-version")
+        check_version(version)
+        if version is None:
+            return _json(OpenAIModelList(data=tuple(openai_model(model, id=name) for name, model in self._named())))
+        infos = [self._info(name, model) for name, model in self._named()]
+        return _json(paginate(infos, parse_page_query(request.query_params)))
+
+    async def one(self, request: Request) -> Response:
+        """`GET /v1/models/{id}`, by id or by any alias that a request may use."""
+        name, version = request.path_params["model_id"], request.headers.get("anthropic-version")
+        check_version(version)
+        model = self.catalog.resolve(name)
+        return _json(openai_model(model, id=name) if version is None else self._info(name, model))
+
+    def _named(self) -> Iterator[tuple[str, ModelDescriptor]]:
+        """Yield every listed name with its model: the models first, then the aliases."""
+        models = {model.id: model for model in self.catalog.models()}
+        yield from models.items()
+        for alias, model_id in self.catalog.aliases().items():
+            if alias not in models and model_id in models:
+                yield alias, models[model_id]
+
+    def _info(self, name: str, model: ModelDescriptor) -> ModelInfo:
+        return model_info(model, self.engines.loaded(model.id), id=name)
+
+
+def _json(body: object) -> Response:
+    return Response(dump_json(body), media_type="application/json")

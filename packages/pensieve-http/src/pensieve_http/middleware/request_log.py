@@ -1,0 +1,64 @@
+"""Request ids, and the one canonical log line per request.
+
+Outermost: everything further in finds the request's record in the scope and writes into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.typing import FilteringBoundLogger
+
+from pensieve_core import Clock, RequestId
+from pensieve_http.record import RECORD_KEY, RequestRecord
+
+__all__ = ["RequestLog"]
+
+_QUIET_PATHS = frozenset({"/healthz", "/readyz"})
+"""Probes call them every few seconds: their lines are for debugging."""
+
+
+class RequestLog:
+    """Gives each request an id and a record, sends the id as `request-id`, and logs the record at the end."""
+
+    def __init__(
+        self, app: ASGIApp, *, new_id: Callable[[], RequestId], clock: Clock, log: FilteringBoundLogger
+    ) -> None:
+        self._app = app
+        self._new_id = new_id
+        self._clock = clock
+        self._log = log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        record = self._record(scope)
+        scope[RECORD_KEY] = record
+        try:
+            await self._app(scope, receive, self._noting(record, send))
+        finally:
+            self._write(record.path, record.line(self._clock.monotonic()))
+
+    def _record(self, scope: Scope) -> RequestRecord:
+        now = self._clock.monotonic()
+        return RequestRecord(id=self._new_id(), method=scope["method"], path=scope["path"], started_at=now)
+
+    def _noting(self, record: RequestRecord, send: Send) -> Send:
+        async def noting_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                record.ttfb_s = self._clock.monotonic() - record.started_at
+                MutableHeaders(scope=message)["request-id"] = record.id
+            await send(message)
+
+        return noting_send
+
+    def _write(self, path: str, line: Mapping[str, object]) -> None:
+        if path in _QUIET_PATHS:
+            self._log.debug("request_finished", **line)
+        else:
+            self._log.info("request_finished", **line)
