@@ -1,0 +1,147 @@
+"""From words to values: what was asked for, with all settings and where each came from.
+
+    flags  >  PENSIEVE_* variables  >  ./pensieve.toml  >  the user's pensieve.toml  >  defaults
+
+Parses, checks, and does nothing else: `parse` returns one of four values, and `main` acts on it. cyclopts does
+the work; this module says which sources there are and turns its errors into ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import attrs
+import platformdirs
+from cyclopts import App, ArgumentCollection, CycloptsError, Parameter, Token, UnusedCliTokensError
+from cyclopts.config import Env, Toml
+
+from pensieve_cli.errors import CommandError
+from pensieve_cli.exit_codes import ExitCode
+from pensieve_cli.settings import Settings
+
+__all__ = ["Command", "ListModels", "Serve", "ShowSettings", "ShowVersion", "parse", "settings_files"]
+
+_Json: TypeAlias = Annotated[bool, Parameter(negative="")]
+
+
+@attrs.frozen(kw_only=True)
+class Serve:
+    """`pensieve-server`: serve until told to stop."""
+
+    settings: Settings
+
+
+@attrs.frozen(kw_only=True)
+class ListModels:
+    """`pensieve-server models`: which models were found."""
+
+    settings: Settings
+    json: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class ShowSettings:
+    """`pensieve-server settings`: each value, and where it comes from."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    """For each field of each concern: "flag", a variable's name, a file's path, or "default"."""
+    json: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class ShowVersion:
+    """`pensieve-server version`."""
+
+
+Command: TypeAlias = Serve | ListModels | ShowSettings | ShowVersion
+
+
+def parse(arguments: Sequence[str], *, files: Sequence[Path] | None = None) -> Command:
+    """Return what `arguments`, the environment and the settings files ask for.
+
+    Args:
+        arguments: The command line without the program's name.
+        files: Settings files, the strongest first; those that do not exist are skipped. None: the usual two.
+
+    Raises:
+        CommandError: something is unknown or of the wrong kind; the message says what, and where it stands.
+    """
+    origins = _Origins()
+    app = _app(settings_files() if files is None else files, origins)
+    try:
+        build, bound, _ = app.parse_args(list(arguments), exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        raise CommandError(_explain(error), ExitCode.USAGE) from error
+    command: Command = build(*bound.args, **bound.kwargs)
+    return command
+
+
+def settings_files() -> tuple[Path, Path]:
+    """Return where settings are looked for: this folder's file, then the user's."""
+    return Path("pensieve.toml"), platformdirs.user_config_path("pensieve") / "pensieve.toml"
+
+
+def _app(files: Sequence[Path], origins: _Origins) -> App:
+    sources: list[Any] = [Env("PENSIEVE_", command=False)]
+    sources += [_SettingsFile(file, use_commands_as_keys=False) for file in files]
+    app = App(name="pensieve-server", config=[*sources, origins], help_flags=(), version_flags=())
+
+    def serve(*, settings: Settings | None = None) -> Serve:
+        return Serve(settings=settings or Settings())
+
+    def models(*, settings: Settings | None = None, json: _Json = False) -> ListModels:
+        return ListModels(settings=settings or Settings(), json=json)
+
+    def show_settings(*, settings: Settings | None = None, json: _Json = False) -> ShowSettings:
+        return ShowSettings(settings=settings or Settings(), origins=origins.by_name, json=json)
+
+    def version(*, settings: Settings | None = None) -> ShowVersion:  # noqa: ARG001 - a settings file may be there
+        return ShowVersion()
+
+    app.default(serve)
+    app.command(serve)
+    app.command(models)
+    app.command(show_settings, name="settings")
+    app.command(version)
+    return app
+
+
+class _SettingsFile(Toml):
+    """A TOML file whose syntax errors name it."""
+
+    def _load_config(self, path: Path) -> dict[str, Any]:
+        try:
+            return super()._load_config(path)
+        except (OSError, ValueError) as error:
+            raise CycloptsError(msg=f"{path} cannot be read: {error}") from error
+
+
+class _Origins:
+    """The last of cyclopts's sources: sets nothing, and notes who set what."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, str] = {}
+
+    def __call__(self, _app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+        for argument in arguments:
+            name = argument.name.removeprefix("--").replace("-", "_")
+            self.by_name[name] = _origin(argument.tokens[0]) if argument.tokens else "default"
+
+
+def _origin(token: Token) -> str:
+    match token.source:
+        case "cli":
+            return "flag"
+        case "env":
+            return str(token.keyword)
+        case _:
+            return str(token.source)
+
+
+def _explain(error: CycloptsError) -> str:
+    if isinstance(error, UnusedCliTokensError):
+        return f"unknown command: {' '.join(error.unused_tokens or ())}"
+    return str(error).rstrip(".")

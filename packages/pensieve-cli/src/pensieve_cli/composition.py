@@ -1,0 +1,160 @@
+"""The composition root: the one file where concrete classes meet, as plain constructor arguments.
+
+Everything can be replaced by what satisfies the same Protocol: tests pass a scripted provider, a program that embeds
+Pensieve its own catalog. Engines come in by name, through the entry points of the group `pensieve.engines`; ours
+is registered as a stranger's would be, and nothing here knows what it runs on.
+
+An engine's entry point is a factory `(settings: S, clock: Clock) -> EngineProvider`. `S` is what the annotation says:
+any class whose arguments are keywords with defaults, among them as many of `context_tokens`, `threads`, `gpu_layers`
+and `max_running` as the engine lets a user set.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import attrs
+
+from pensieve_cli.access_keys import read_keys
+from pensieve_cli.errors import CommandError
+from pensieve_cli.exit_codes import ExitCode
+from pensieve_cli.http_server import AsgiApp
+from pensieve_cli.settings import EngineSettings, ModelSettings, Settings
+from pensieve_cli.version import version
+from pensieve_core import Clock
+from pensieve_http import Drain, HttpSettings, create_app
+from pensieve_inference import EngineProvider, ModelCatalog, SystemClock
+from pensieve_registry import (
+    FileSource,
+    FolderSource,
+    HuggingFaceCacheSource,
+    InstalledDistributionSource,
+    LeftOut,
+    LocalCatalog,
+    ModelProblem,
+    ModelSource,
+)
+
+__all__ = ["ENGINES_GROUP", "Application", "build_catalog", "compose"]
+
+ENGINES_GROUP = "pensieve.engines"
+
+
+@attrs.frozen(kw_only=True)
+class Application:
+    """All parts of a server, joined and not yet running. Whoever composes it closes `engines`."""
+
+    app: AsgiApp
+    catalog: ModelCatalog
+    engines: EngineProvider
+    drain: Drain
+    clock: Clock
+    keys: int
+    """How many keys are accepted; 0 means that none is asked for."""
+
+
+def compose(
+    settings: Settings,
+    *,
+    catalog: ModelCatalog | None = None,
+    engines: EngineProvider | None = None,
+    clock: Clock | None = None,
+) -> Application:
+    """Join the parts of a server; those that are not given are made as `settings` says.
+
+    Raises:
+        CommandError: a setting names something that is not there.
+    """
+    clock = clock or SystemClock()
+    catalog = catalog or build_catalog(settings.model)
+    engines = engines or _engine_provider(settings.engine, clock)
+    drain = Drain(clock)
+    http = _http_settings(settings)
+    app = create_app(catalog=catalog, engines=engines, settings=http, clock=clock, drain=drain)
+    return Application(app=app, catalog=catalog, engines=engines, drain=drain, clock=clock, keys=len(http.api_keys))
+
+
+def build_catalog(settings: ModelSettings) -> LocalCatalog:
+    """Return the catalog of all models on this machine. It looks when it is first asked.
+
+    Raises:
+        CommandError: the settings name a file as the default model, and it cannot be served.
+    """
+    given = _as_file(settings.model)
+    sources: list[ModelSource] = [
+        FolderSource(settings.models_folder.expanduser()),
+        HuggingFaceCacheSource.from_environment(os.environ),
+        InstalledDistributionSource(),
+    ]
+    if given is None:
+        return LocalCatalog(sources, default=settings.model, memory_bytes=_memory_bytes())
+    catalog = LocalCatalog([FileSource(given), *sources])
+    _require(given, catalog)
+    return catalog
+
+
+def _require(file: Path, catalog: LocalCatalog) -> None:
+    """Refuse to serve another model where the one that was asked for cannot be served."""
+    refusals: list[ModelProblem | LeftOut] = [*catalog.problems, *catalog.left_out]
+    for refused in refusals:
+        if refused.path == file:
+            raise CommandError(f"--model {file}: {refused.reason}", ExitCode.NOT_FOUND)
+
+
+def _as_file(model: str | None) -> Path | None:
+    return Path(model).expanduser() if model is not None and model.lower().endswith(".gguf") else None
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # not every system tells
+        return None
+
+
+def _http_settings(settings: Settings) -> HttpSettings:
+    return HttpSettings(
+        version=version(),
+        api_keys=read_keys(settings.access),
+        allowed_hosts=(settings.listen.host, *settings.access.allow_host),
+        allowed_origins=settings.access.allow_origin,
+    )
+
+
+def _engine_provider(settings: EngineSettings, clock: Clock) -> EngineProvider:
+    factory = _engine_factory(settings.engine)
+    settings_class = get_type_hints(factory)["settings"]
+    provider: EngineProvider = factory(settings_class(**_engine_options(settings, settings_class)), clock)
+    return provider
+
+
+def _engine_factory(name: str) -> Callable[..., EngineProvider]:
+    installed = importlib.metadata.entry_points(group=ENGINES_GROUP)
+    if name not in installed.names:
+        choices = ", ".join(sorted(installed.names)) or "none"
+        raise CommandError(f"--engine {name}: no such engine is installed (installed: {choices})", ExitCode.USAGE)
+    try:
+        factory: Callable[..., EngineProvider] = installed[name].load()
+    except (ImportError, OSError) as error:
+        raise CommandError(f"the engine {name} is installed but cannot be loaded: {error}", ExitCode.FAILURE) from error
+    return factory
+
+
+def _engine_options(settings: EngineSettings, settings_class: Callable[..., Any]) -> dict[str, int]:
+    wanted = {
+        "context_tokens": settings.ctx,
+        "threads": settings.threads,
+        "gpu_layers": settings.gpu_layers,
+        "max_running": settings.parallel,
+    }
+    options = {name: value for name, value in wanted.items() if value is not None}
+    unknown = options.keys() - inspect.signature(settings_class).parameters
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        raise CommandError(f"the engine {settings.engine} cannot be told its {names}", ExitCode.USAGE)
+    return options

@@ -1,0 +1,42 @@
+"""What `--help` prints: written by hand, for a page made by a machine costs 250 ms and two screens.
+
+tests/cli/test_help_page.py compares it with the settings, flag by flag.
+"""
+
+from __future__ import annotations
+
+__all__ = ["HELP_PAGE"]
+
+HELP_PAGE = """\
+Claude Code, and every client of the Anthropic Messages API, on your own models.
+
+Usage: pensieve-server [serve] [OPTIONS]   serve until Ctrl-C
+       pensieve-server models [--json]     the models found on this machine
+       pensieve-server settings [--json]   every setting, and where it comes from
+       pensieve-server version
+
+Model
+  --model NAME           default model: an id, an alias or a GGUF file
+  --models-folder DIR    folder with GGUF files                     [models]
+  --engine NAME          installed engine that runs them            [gguf]
+  --ctx N                context in tokens                          [fitted]
+  --threads N            CPU threads                                [fitted]
+  --gpu-layers N         layers on the GPU, -1 for all              [fitted]
+  --parallel N           requests computed at the same time         [fitted]
+Server
+  --host ADDRESS         address to listen on                       [127.0.0.1]
+  --port N               port to listen on, 0 for any free one      [8000]
+  --drain-seconds S      how long answers may go on after Ctrl-C    [30]
+Access
+  --api-key KEY          key that clients must send; repeatable
+  --api-key-file FILE    keys, one a line
+  --allow-host NAME      further name of this server; repeatable
+  --allow-origin ORIGIN  web page that may call this server; repeatable
+  --unsafe-no-key        listen beyond this machine without any key
+Logs
+  --log-level LEVEL      debug, info, warning or error              [info]
+  --log-format FORMAT    auto, pretty or json                       [auto]
+
+Each can be set as PENSIEVE_<NAME> and in pensieve.toml, here or in the user's
+configuration folder, too. A flag beats a variable beats a file.
+"""

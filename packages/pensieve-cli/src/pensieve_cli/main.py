@@ -1,0 +1,83 @@
+"""The script `pensieve-server`: from words to an exit code.
+
+Imports late: `--help` and a mistyped flag must not pay for a web server. Every error ends here as one line on
+stderr and an exit code; tracebacks are for `--log-level debug`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import assert_never
+
+from pensieve_cli.errors import CommandError
+from pensieve_cli.exit_codes import ExitCode
+from pensieve_cli.help_page import HELP_PAGE
+from pensieve_core import ModelNotFoundError, PensieveError
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line asks for, and return the exit code. Raises nothing."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if {"-h", "--help"}.intersection(words):
+        sys.stdout.write(HELP_PAGE)
+        return ExitCode.OK
+    try:
+        return _do(["version"] if words == ["--version"] else words)
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the edge of the program: a bug becomes one line, too
+        return _failed(error)
+
+
+def _do(words: Sequence[str]) -> ExitCode:
+    from pensieve_cli.command_line import ListModels, Serve, ShowSettings, ShowVersion, parse  # noqa: PLC0415 - late
+
+    command = parse(words)
+    match command:
+        case Serve():
+            from pensieve_cli import serving  # noqa: PLC0415 - late
+
+            return serving.run(command.settings)
+        case ListModels():
+            from pensieve_cli import model_table  # noqa: PLC0415 - late
+
+            return model_table.run(command.settings, sys.stdout, as_json=command.json)
+        case ShowSettings():
+            from pensieve_cli import settings_table  # noqa: PLC0415 - late
+
+            return settings_table.run(command.settings, command.origins, sys.stdout, as_json=command.json)
+        case ShowVersion():
+            from pensieve_cli.version import version  # noqa: PLC0415 - late
+
+            sys.stdout.write(f"pensieve-server {version()}\n")
+            return ExitCode.OK
+        case _:
+            assert_never(command)
+
+
+def _failed(error: Exception) -> ExitCode:
+    message, exit_code = _explained(error)
+    if logging.getLogger().isEnabledFor(logging.DEBUG):
+        traceback.print_exception(error)
+    sys.stderr.write(f"pensieve-server: {message}\n")
+    if exit_code is ExitCode.USAGE:
+        sys.stderr.write("pensieve-server --help shows what there is.\n")
+    return exit_code
+
+
+def _explained(error: Exception) -> tuple[str, ExitCode]:
+    match error:
+        case CommandError():
+            return error.message, error.exit_code
+        case ModelNotFoundError():
+            return error.message, ExitCode.NOT_FOUND
+        case PensieveError():
+            return error.message, ExitCode.FAILURE
+        case _:
+            name = type(error).__name__
+            return f"unexpected {name}: {error} (--log-level debug shows where)", ExitCode.FAILURE

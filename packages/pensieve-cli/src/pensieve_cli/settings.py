@@ -1,0 +1,125 @@
+"""What a person can set: one value class per concern.
+
+Knows names, types, defaults and limits. Does not know where values come from (`command_line` does) nor what is
+made of them (`composition` does). A field's name is its flag (`drain_seconds`: `--drain-seconds`), its variable
+(`PENSIEVE_DRAIN_SECONDS`) and its key in `pensieve.toml` (`drain-seconds`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import attrs
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+__all__ = [
+    "AccessSettings",
+    "EngineSettings",
+    "ListenSettings",
+    "LogFormat",
+    "LogLevel",
+    "LogSettings",
+    "ModelSettings",
+    "Secret",
+    "Settings",
+]
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "pretty", "json"]
+
+_Switch = Parameter(negative="")
+_OneToken = Parameter(negative="", n_tokens=1, accepts_keys=False)
+_Repeatable = Parameter(negative="")
+_AtLeastOne = Parameter(validator=Number(gte=1))
+
+
+@attrs.frozen
+class Secret:
+    """A text that shows itself to nobody who does not ask for it by name."""
+
+    _text: str = attrs.field(repr=False)
+
+    def reveal(self) -> str:
+        """Return the text. Never to be printed or logged."""
+        return self._text
+
+    def __str__(self) -> str:
+        return "********"
+
+
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
+class ListenSettings:
+    """Where the server listens, and how it stops."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Parameter(validator=Number(gte=0, lte=65_535))] = 8000
+    """0: any free port; the banner says which."""
+    drain_seconds: Annotated[float, Parameter(validator=Number(gte=0, lte=3_600))] = 30.0
+    """How long running answers may go on after a signal to stop; then they end with an error."""
+
+
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
+class AccessSettings:
+    """Who may use the server."""
+
+    api_key: Annotated[tuple[Secret, ...], _OneToken] = ()
+    api_key_file: Path | None = None
+    """One key a line; empty lines and lines that start with # do not count."""
+    allow_host: Annotated[tuple[str, ...], _Repeatable] = ()
+    """Names that clients may call this server by (the `Host` header), besides loopback's and `host`."""
+    allow_origin: Annotated[tuple[str, ...], _Repeatable] = ()
+    """Web pages that may call this server (the `Origin` header)."""
+    unsafe_no_key: Annotated[bool, _Switch] = False
+    """Listen beyond this machine without any key, on the user's own risk."""
+
+
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
+class ModelSettings:
+    """Which models there are."""
+
+    model: str | None = None
+    """The default model: an id, an alias, or the path of a GGUF file. None: the catalog's choice."""
+    models_folder: Path = Path("models")
+
+
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
+class EngineSettings:
+    """How models run. None: the engine fits it to the machine, and says how."""
+
+    engine: str = "gguf"
+    """Name of an entry point in the group `pensieve.engines`."""
+    ctx: Annotated[int | None, _AtLeastOne] = None
+    """Tokens that the prompt and the answer of one request may have together."""
+    threads: Annotated[int | None, _AtLeastOne] = None
+    gpu_layers: Annotated[int | None, Parameter(validator=Number(gte=-1))] = None
+    """-1: all of them."""
+    parallel: Annotated[int | None, _AtLeastOne] = None
+    """Requests that are computed at the same time; further ones wait."""
+
+
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
+class LogSettings:
+    """What is logged, and in which form. Bodies, prompts and keys never are."""
+
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "auto"
+    """auto: pretty on a terminal, else JSON, one object a line."""
+
+
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
+class Settings:
+    """Everything that can be set."""
+
+    listen: ListenSettings = ListenSettings()
+    access: AccessSettings = AccessSettings()
+    model: ModelSettings = ModelSettings()
+    engine: EngineSettings = EngineSettings()
+    log: LogSettings = LogSettings()
