@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import attrs
 
-from pensieve_core import JsonObject, JsonValue
+from pensieve_core import JsonObject
 from pensieve_protocol._constraints import Length, Refuses
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "ContentSource",
     "DocumentBlock",
     "ImageBlock",
-    "JsonValue",
     "OpaqueBlock",
     "PdfSource",
     "RedactedThinkingBlock",
@@ -35,6 +34,9 @@ __all__ = [
     "ToolUseBlock",
 ]
 
+
+MAX_IMAGE_BYTES = 32 * 2**20
+"""No less than a whole request may have (Anthropic: 32 MB)."""
 
 _NOT_SERVED = Refuses({
     # Pensieve works offline, and fetching what a client names invites request forgery.
@@ -67,7 +69,7 @@ class Base64ImageSource:
 
     type: Literal["base64"]
     media_type: Literal["image/jpeg", "image/png", "image/gif", "image/webp"]
-    data: Annotated[bytes, Length(1, 32 * 2**20)]
+    data: Annotated[bytes, Length(MAX_IMAGE_BYTES)]
     """Decoded."""
 
 

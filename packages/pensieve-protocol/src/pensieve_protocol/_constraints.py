@@ -6,7 +6,7 @@ Each constraint only detects; `_converter` applies it, and `_validation` says wh
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Any, Protocol
 
 import attrs
@@ -47,17 +47,15 @@ class Between:
 
 @attrs.frozen
 class Length:
-    """For strings and arrays: how many characters or items."""
+    """For strings, bytes and arrays: one to `maximum` characters, bytes or items."""
 
-    minimum: int
     maximum: int
 
-    def problem(self, value: str | tuple[object, ...], /) -> str | None:
+    def problem(self, value: Sized, /) -> str | None:
         """Count."""
-        unit = "characters" if isinstance(value, str) else "items"
-        if len(value) < self.minimum:
-            return f"must have at least {self.minimum} {unit}"
-        return f"must have at most {self.maximum} {unit}" if len(value) > self.maximum else None
+        if len(value) > self.maximum:
+            return f"must not be longer than {self.maximum}, got {len(value)}"
+        return None if len(value) else "must not be empty"
 
 
 @attrs.frozen

@@ -42,11 +42,7 @@ def parse_messages_request(body: bytes, *, version: str | None = None) -> Messag
     Raises:
         RequestError: 400; the message names the JSON path.
     """
-    request = _parse(body, version, MessagesRequest)
-    if request.container:
-        msg = "container: this server has no code execution containers"
-        raise invalid_request(msg)
-    return request
+    return _parse(body, version, MessagesRequest)
 
 
 def parse_count_tokens_request(body: bytes, *, version: str | None = None) -> CountTokensRequest:

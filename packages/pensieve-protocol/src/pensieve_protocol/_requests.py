@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import attrs
 
-from pensieve_core import JsonObject, JsonValue
+from pensieve_core import JsonObject
 from pensieve_protocol._blocks import CacheControl, ContentBlock, TextBlock
 from pensieve_protocol._constraints import AtLeast, Between, Length
 from pensieve_protocol._tools import RequestTool, ToolName
@@ -25,7 +25,6 @@ __all__ = [
     "EnabledThinking",
     "InputMessage",
     "JsonSchemaFormat",
-    "JsonValue",
     "MessagesRequest",
     "Metadata",
     "OutputConfig",
@@ -162,8 +161,8 @@ class DiagnosticsConfig:
 class CountTokensRequest:
     """What has a prompt. The fields are those of `MessagesRequest` that a prompt depends on."""
 
-    model: Annotated[str, Length(1, 256)]
-    messages: Annotated[tuple[InputMessage, ...], Length(1, MAX_MESSAGES)]
+    model: Annotated[str, Length(256)]
+    messages: Annotated[tuple[InputMessage, ...], Length(MAX_MESSAGES)]
     system: str | tuple[TextBlock, ...] = ()
     tools: tuple[RequestTool, ...] = ()
     tool_choice: ToolChoiceConfig | None = None
@@ -174,7 +173,8 @@ class CountTokensRequest:
     context_management: ContextManagement = ContextManagement()
     cache_control: CacheControl | None = None
     """Marks the last block that can be marked."""
-    mcp_servers: Annotated[tuple[JsonObject, ...], Length(0, 0)] = ()
+    mcp_servers: tuple[JsonObject, ...] = ()
+    """Refused unless empty, as is `container`."""
     unknown_fields: tuple[str, ...] = attrs.field(default=(), metadata={"wire": False})
     """Names of top-level fields that were ignored; filled by the parser."""
 
@@ -186,7 +186,7 @@ class MessagesRequest(CountTokensRequest):
     max_tokens: Annotated[int, AtLeast(0)]
     """0 warms the cache and answers nothing."""
     stream: bool = False
-    stop_sequences: tuple[Annotated[str, Length(1, 4096)], ...] = ()
+    stop_sequences: tuple[Annotated[str, Length(4096)], ...] = ()
     temperature: Annotated[float, AtLeast(0)] | None = None
     """Anthropic's range ends at 1; more is honoured as 1."""
     top_p: Annotated[float, Between(0, 1)] | None = None

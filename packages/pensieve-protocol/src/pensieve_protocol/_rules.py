@@ -16,7 +16,7 @@ from pensieve_protocol._requests import (
     ToolChoiceAny,
     ToolChoiceTool,
 )
-from pensieve_protocol._tools import CustomTool
+from pensieve_protocol._tools import CustomTool, SearchTool
 from pensieve_protocol._validation import Problem
 
 __all__ = ["violations"]
@@ -37,8 +37,12 @@ def violations(request: CountTokensRequest) -> Iterator[Problem]:
         yield from _misplaced_blocks(index, message)
     yield from _tool_problems(request)
     yield from _tool_choice_problems(request)
+    if request.mcp_servers:
+        yield Problem(("mcp_servers",), "this server connects to no MCP servers; let the client do it")
     if isinstance(request, MessagesRequest):
         yield from _budget_problems(request)
+        if request.container:
+            yield Problem(("container",), "this server has no code execution containers")
 
 
 def _misplaced_blocks(index: int, message: InputMessage) -> Iterator[Problem]:
@@ -62,7 +66,7 @@ def _tool_problems(request: CountTokensRequest) -> Iterator[Problem]:
 
 
 def _tool_choice_problems(request: CountTokensRequest) -> Iterator[Problem]:
-    names = {tool.name for tool in request.tools}
+    names = {tool.name for tool in request.tools if not isinstance(tool, SearchTool)}
     match request.tool_choice:
         case ToolChoiceTool(name=name) if name not in names:
             yield Problem(("tool_choice", "name"), f"no tool is named {name!r}")

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import attrs
 
-from pensieve_core import JsonObject, JsonValue
+from pensieve_core import JsonObject
 from pensieve_protocol._blocks import CacheControl
 from pensieve_protocol._constraints import Matches
 
@@ -21,7 +21,6 @@ __all__ = [
     "SERVER_TOOL_PREFIXES",
     "ClientTool",
     "CustomTool",
-    "JsonValue",
     "RequestTool",
     "SearchTool",
     "ToolName",

@@ -182,16 +182,22 @@ def _turns(request: CountTokensRequest) -> tuple[Turn, ...]:
     ]
     turns = [*_system_turn(request.system), *(_turn(message) for message in shown)]
     if request.cache_control is not None:
-        turns[-1] = attrs.evolve(turns[-1], parts=_marked(turns[-1].parts))
+        *before, last = turns
+        parts = list(last.parts)
+        _mark_last(parts)
+        turns = [*before, attrs.evolve(last, parts=tuple(parts))]
     return tuple(turns)
 
 
 def _system_turn(system: str | tuple[TextBlock, ...]) -> tuple[Turn, ...]:
     if isinstance(system, str):
         system = (TextBlock(type="text", text=system),)
-    kept = tuple(block for block in system if not block.text.startswith(BILLING_HEADER))
-    parts = _parts(kept)
+    parts = _parts(tuple(attrs.evolve(block, text=_without_billing(block.text)) for block in system))
     return (Turn(role=Role.SYSTEM, parts=parts),) if parts else ()
+
+
+def _without_billing(text: str) -> str:
+    return text.partition("\n")[2] if text.startswith(BILLING_HEADER) else text
 
 
 def _turn(message: InputMessage) -> Turn:
@@ -206,13 +212,12 @@ def _turn(message: InputMessage) -> Turn:
 
 def _parts(blocks: tuple[ContentBlock, ...]) -> tuple[Part, ...]:
     """Translate blocks. What comes out empty is left out, and its mark goes to the part before it."""
-    parts: tuple[Part, ...] = ()
+    parts: list[Part] = []
     for block in blocks:
-        translated = tuple(part for part in _block_parts(block) if not _is_empty(part))
-        parts = (*parts, *translated)
+        parts.extend(part for part in _block_parts(block) if not _is_empty(part))
         if _has_mark(block):
-            parts = _marked(parts)
-    return parts
+            _mark_last(parts)
+    return tuple(parts)
 
 
 def _has_mark(block: ContentBlock) -> bool:
@@ -223,13 +228,13 @@ def _is_empty(part: Part) -> bool:
     return isinstance(part, TextPart | ThinkingPart) and not part.text
 
 
-def _marked(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-    """Mark the last part that can be marked; reasoning cannot."""
+def _mark_last(parts: list[Part]) -> None:
+    """Mark the last of `parts`, in place, that can be marked; reasoning cannot."""
     for index in reversed(range(len(parts))):
         part = parts[index]
         if not isinstance(part, ThinkingPart):
-            return (*parts[:index], attrs.evolve(part, cache_mark=True), *parts[index + 1 :])
-    return parts
+            parts[index] = attrs.evolve(part, cache_mark=True)
+            return
 
 
 def _block_parts(block: ContentBlock) -> tuple[Part, ...]:
