@@ -1,0 +1,155 @@
+"""Plays every part of the Messages API with the official Python SDK, 1.x or 2.x, and prints what came of each as JSON.
+
+    python_client.py BASE_URL WRONG_KEY_URL
+
+Run by `test_sdks.py` in an environment that holds nothing but the SDK; `typescript_client.mjs` is its twin, and
+both print the same. The words in the prompts are cues for `plugin/scripted_engine.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import anthropic
+
+MODEL = "claude-opus-5-5"
+WEATHER = {
+    "name": "get_weather",
+    "description": "Tell the weather of a city.",
+    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+TOO_LARGE = 33 * 1024 * 1024
+
+
+def ask(text: str, **more: Any) -> dict[str, Any]:
+    """Return the arguments of a request that says `text`."""
+    return {"model": MODEL, "max_tokens": 100, "messages": [{"role": "user", "content": text}], **more}
+
+
+def answer(message: Any) -> dict[str, Any]:
+    """Return what is compared of a message."""
+    return {
+        "type": message.type,
+        "model": message.model,
+        "blocks": [block.type for block in message.content],
+        "text": "".join(block.text for block in message.content if block.type == "text"),
+        "stop_reason": message.stop_reason,
+        "input_tokens": message.usage.input_tokens,
+        "output_tokens": message.usage.output_tokens,
+    }
+
+
+def failure(action: Callable[[], Any]) -> dict[str, Any]:
+    """Return what is compared of the error that `action` raises."""
+    try:
+        action()
+    except anthropic.APIStatusError as error:
+        body: Any = error.body
+        return {
+            "class": type(error).__name__,
+            "status": error.status_code,
+            "type": body["error"]["type"],
+            "message": body["error"]["message"],
+            "request_id": (error.request_id or "").startswith("req_"),
+        }
+    return {"class": None}
+
+
+def create(client: anthropic.Anthropic) -> dict[str, Any]:
+    """Ask for a whole message."""
+    message = client.messages.create(**ask("say hello"))
+    return {**answer(message), "request_id": (message._request_id or "").startswith("req_")}
+
+
+def stream_events(client: anthropic.Anthropic) -> dict[str, Any]:
+    """Read the raw events of a stream."""
+    events = list(client.messages.create(**ask("say hello"), stream=True))
+    text = "".join(e.delta.text for e in events if e.type == "content_block_delta" and e.delta.type == "text_delta")
+    return {"first": events[0].type, "last": events[-1].type, "text": text}
+
+
+def stream_helper(client: anthropic.Anthropic) -> dict[str, Any]:
+    """Let the SDK put a stream together."""
+    with client.messages.stream(**ask("think first")) as stream:
+        pieces = "".join(stream.text_stream)
+        message = stream.get_final_message()
+    signed = all(block.signature for block in message.content if block.type == "thinking")
+    return {**answer(message), "pieces": pieces, "signed": signed}
+
+
+def tool_loop(client: anthropic.Anthropic) -> dict[str, Any]:
+    """Answer a tool call, and hear what the model makes of the result."""
+    request = ask("weather in Paris", tools=[WEATHER])
+    with client.messages.stream(**request) as stream:
+        asked = stream.get_final_message()
+    use = next(block for block in asked.content if block.type == "tool_use")
+    result = {"type": "tool_result", "tool_use_id": use.id, "content": "18 degrees"}
+    request["messages"] += [{"role": "assistant", "content": asked.content}, {"role": "user", "content": [result]}]
+    told = client.messages.create(**request)
+    return {"asked": answer(asked), "name": use.name, "input": use.input, "told": answer(told)}
+
+
+def count(client: anthropic.Anthropic) -> dict[str, Any]:
+    """Count a prompt that is then sent."""
+    request = ask("say hello", tools=[WEATHER])
+    sent = client.messages.create(**request)
+    del request["max_tokens"]
+    counted = client.messages.count_tokens(**request)
+    return {"counted": counted.input_tokens, "charged": sent.usage.input_tokens}
+
+
+def models(client: anthropic.Anthropic) -> dict[str, Any]:
+    """List the models, and look one up."""
+    listed = list(client.models.list(limit=1))
+    one = client.models.retrieve(listed[0].id)
+    return {"type": one.type, "same": one.id == listed[0].id, "claude": any("claude" in model.id for model in listed)}
+
+
+def broken_stream(client: anthropic.Anthropic) -> dict[str, Any]:
+    """Read a stream whose engine dies half-way."""
+    seen: list[str] = []
+
+    def read() -> None:
+        seen.extend(event.type for event in client.messages.create(**ask("die half-way"), stream=True))
+
+    return {**failure(read), "began": "content_block_delta" in seen, "ended": "message_stop" in seen}
+
+
+def main(base_url: str, guarded_url: str) -> None:
+    """Play all parts, and print them."""
+    client = anthropic.Anthropic(base_url=base_url, api_key="dummy", max_retries=0, timeout=30)
+    guarded = anthropic.Anthropic(base_url=guarded_url, api_key="wrong", max_retries=0, timeout=30)
+    admitted = anthropic.Anthropic(base_url=guarded_url, api_key="right", max_retries=0, timeout=30)
+    patient = anthropic.Anthropic(base_url=base_url, api_key="dummy", max_retries=2, timeout=30)
+
+    def failing(text: str, **more: Any) -> dict[str, Any]:
+        return failure(lambda: client.messages.create(**ask(text, **more)))
+
+    parts = {
+        "create": create(client),
+        "stream_events": stream_events(client),
+        "stream_helper": stream_helper(client),
+        "tool_loop": tool_loop(client),
+        "count": count(client),
+        "models": models(client),
+        "with_key": create(admitted),
+        "retried": answer(patient.messages.create(**ask("overloaded once"))),
+        "bad_request": failing("say hello", max_tokens=-1),
+        "too_long": failing("long " * 40_000),
+        "unauthenticated": failure(lambda: create(guarded)),
+        "forbidden": failing("say hello", extra_headers={"origin": "https://elsewhere.example"}),
+        "unknown_model": failing("say hello", model="no-such-model"),
+        "unknown_model_info": failure(lambda: client.models.retrieve("no-such-model")),
+        "too_large": failing("x" * TOO_LARGE),
+        "engine_failed": failing("die at once"),
+        "overloaded": failing("overloaded always"),
+        "broken_stream": broken_stream(client),
+    }
+    json.dump(parts, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

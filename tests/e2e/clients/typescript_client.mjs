@@ -1,0 +1,132 @@
+// Plays every part of the Messages API with the official TypeScript SDK, and prints what came of each as JSON.
+//
+//     node typescript_client.mjs BASE_URL GUARDED_URL
+//
+// The twin of `python_client.py`: same parts, same output. Run by `test_sdks.py` from a copy beside the installed SDK.
+import Anthropic, { APIError } from "@anthropic-ai/sdk";
+
+const MODEL = "claude-opus-5-5";
+const WEATHER = {
+  name: "get_weather",
+  description: "Tell the weather of a city.",
+  input_schema: { type: "object", properties: { city: { type: "string" } }, required: ["city"] },
+};
+const TOO_LARGE = 33 * 1024 * 1024;
+
+const ask = (text, more = {}) => ({
+  model: MODEL,
+  max_tokens: 100,
+  messages: [{ role: "user", content: text }],
+  ...more,
+});
+
+const answer = (message) => ({
+  type: message.type,
+  model: message.model,
+  blocks: message.content.map((block) => block.type),
+  text: message.content.map((block) => (block.type === "text" ? block.text : "")).join(""),
+  stop_reason: message.stop_reason,
+  input_tokens: message.usage.input_tokens,
+  output_tokens: message.usage.output_tokens,
+});
+
+async function failure(action) {
+  try {
+    await action();
+  } catch (error) {
+    if (!(error instanceof APIError)) throw error;
+    return {
+      class: error.constructor.name,
+      status: error.status ?? null,
+      type: error.error?.error?.type ?? null,
+      message: error.error?.error?.message ?? null,
+      request_id: (error.requestID ?? "").startsWith("req_"),
+    };
+  }
+  return { class: null };
+}
+
+async function create(client) {
+  const message = await client.messages.create(ask("say hello"));
+  return { ...answer(message), request_id: (message._request_id ?? "").startsWith("req_") };
+}
+
+async function streamEvents(client) {
+  const events = [];
+  for await (const event of await client.messages.create(ask("say hello", { stream: true }))) events.push(event);
+  const text = events.map((event) => (event.delta?.type === "text_delta" ? event.delta.text : "")).join("");
+  return { first: events[0].type, last: events.at(-1).type, text };
+}
+
+async function streamHelper(client) {
+  let pieces = "";
+  const stream = client.messages.stream(ask("think first")).on("text", (text) => (pieces += text));
+  const message = await stream.finalMessage();
+  const signed = message.content.every((block) => block.type !== "thinking" || block.signature);
+  return { ...answer(message), pieces, signed };
+}
+
+async function toolLoop(client) {
+  const request = ask("weather in Paris", { tools: [WEATHER] });
+  const asked = await client.messages.stream(request).finalMessage();
+  const use = asked.content.find((block) => block.type === "tool_use");
+  request.messages.push(
+    { role: "assistant", content: asked.content },
+    { role: "user", content: [{ type: "tool_result", tool_use_id: use.id, content: "18 degrees" }] },
+  );
+  const told = await client.messages.create(request);
+  return { asked: answer(asked), name: use.name, input: use.input, told: answer(told) };
+}
+
+async function count(client) {
+  const { max_tokens, ...prompt } = ask("say hello", { tools: [WEATHER] });
+  const sent = await client.messages.create({ max_tokens, ...prompt });
+  const counted = await client.messages.countTokens(prompt);
+  return { counted: counted.input_tokens, charged: sent.usage.input_tokens };
+}
+
+async function models(client) {
+  const listed = [];
+  for await (const model of client.models.list({ limit: 1 })) listed.push(model);
+  const one = await client.models.retrieve(listed[0].id);
+  return { type: one.type, same: one.id === listed[0].id, claude: listed.some((model) => model.id.includes("claude")) };
+}
+
+async function brokenStream(client) {
+  const seen = [];
+  const failed = await failure(async () => {
+    const stream = await client.messages.create(ask("die half-way", { stream: true }));
+    for await (const event of stream) seen.push(event.type);
+  });
+  return { ...failed, began: seen.includes("content_block_delta"), ended: seen.includes("message_stop") };
+}
+
+const [baseURL, guardedURL] = process.argv.slice(2);
+const options = { apiKey: "dummy", maxRetries: 0, timeout: 30_000 };
+const client = new Anthropic({ ...options, baseURL });
+const guarded = new Anthropic({ ...options, baseURL: guardedURL, apiKey: "wrong" });
+const admitted = new Anthropic({ ...options, baseURL: guardedURL, apiKey: "right" });
+const patient = new Anthropic({ ...options, baseURL, maxRetries: 2 });
+const failing = (text, more = {}, sending = {}) => failure(() => client.messages.create(ask(text, more), sending));
+
+const parts = {
+  create: await create(client),
+  stream_events: await streamEvents(client),
+  stream_helper: await streamHelper(client),
+  tool_loop: await toolLoop(client),
+  count: await count(client),
+  models: await models(client),
+  with_key: await create(admitted),
+  retried: answer(await patient.messages.create(ask("overloaded once"))),
+  bad_request: await failing("say hello", { max_tokens: -1 }),
+  too_long: await failing("long ".repeat(40_000)),
+  unauthenticated: await failure(() => create(guarded)),
+  forbidden: await failing("say hello", {}, { headers: { origin: "https://elsewhere.example" } }),
+  unknown_model: await failing("say hello", { model: "no-such-model" }),
+  unknown_model_info: await failure(() => client.models.retrieve("no-such-model")),
+  too_large: await failing("x".repeat(TOO_LARGE)),
+  engine_failed: await failing("die at once"),
+  overloaded: await failing("overloaded always"),
+  broken_stream: await brokenStream(client),
+};
+process.stdout.write(JSON.stringify(parts));

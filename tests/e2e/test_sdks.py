@@ -1,0 +1,116 @@
+"""The official SDKs against the real server on a real socket: each plays all parts, and all must tell the same story.
+
+Python 1.17 sends `anthropic-version: 2023-06-01`; Python 2.x and TypeScript 1.x send 2026-10-21.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+Parts = dict[str, dict[str, Any]]
+HELLO = "Hello from the script."
+
+
+@pytest.fixture(scope="module")
+def urls(start_shared_server: Callable[..., Any], scripted_server_settings: Callable[..., Any]) -> list[str]:
+    arguments, variables = scripted_server_settings("sdk_parts")
+    unguarded = start_shared_server(*arguments, **variables)
+    guarded = start_shared_server(*arguments, **variables, PENSIEVE_API_KEY="right")
+    return [unguarded.url, guarded.url]
+
+
+@pytest.fixture(scope="module", params=["python-1", "python-2", "typescript"])
+def parts(request: pytest.FixtureRequest, sdk_client: Callable[[str], list[str]], urls: list[str]) -> Parts:
+    done = subprocess.run([*sdk_client(request.param), *urls], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    played: Parts = json.loads(done.stdout)
+    return played
+
+
+def test_a_message_is_created(parts: Parts) -> None:
+    created = parts["create"]
+    assert (created["text"], created["stop_reason"], created["type"]) == (HELLO, "end_turn", "message")
+    assert created["model"] == "claude-opus-5-5"  # the name that was asked for, whatever model it means here
+    assert created["output_tokens"] > 0
+    assert created["request_id"]
+
+
+def test_a_stream_begins_and_ends_as_it_should(parts: Parts) -> None:
+    assert parts["stream_events"] == {"first": "message_start", "last": "message_stop", "text": HELLO}
+
+
+def test_the_sdks_own_accumulation_sees_thinking_with_a_signature_and_text(parts: Parts) -> None:
+    told = parts["stream_helper"]
+    assert told["blocks"] == ["thinking", "text"]
+    assert told["text"] == told["pieces"] == HELLO
+    assert told["signed"]
+
+
+def test_a_tool_loop_runs_to_its_end(parts: Parts) -> None:
+    loop = parts["tool_loop"]
+    assert loop["asked"]["stop_reason"] == "tool_use"
+    assert (loop["name"], loop["input"]) == ("get_weather", {"city": "Paris"})
+    assert loop["told"]["text"] == "It has 18 degrees."
+
+
+def test_a_prompt_is_counted_as_it_is_charged(parts: Parts) -> None:
+    assert parts["count"]["counted"] == parts["count"]["charged"] > 0
+
+
+def test_models_are_listed_page_by_page_and_retrieved(parts: Parts) -> None:
+    assert parts["models"]["type"] == "model"
+    assert parts["models"]["same"]
+
+
+@pytest.mark.xfail(reason="the composition gives the catalog no aliases yet")
+def test_a_name_for_claude_codes_picker_is_listed(parts: Parts) -> None:
+    # its picker keeps names with "claude" in them (design 4, "What it needs" 5)
+    assert parts["models"]["claude"]
+
+
+def test_the_right_key_opens_the_door(parts: Parts) -> None:
+    assert parts["with_key"]["text"] == HELLO
+
+
+def test_an_overloaded_server_is_asked_again_by_the_sdk(parts: Parts) -> None:
+    assert parts["retried"]["text"] == HELLO
+
+
+@pytest.mark.parametrize(
+    ("part", "status", "kind", "classes"),
+    [
+        ("bad_request", 400, "invalid_request_error", {"BadRequestError"}),
+        ("too_long", 400, "invalid_request_error", {"BadRequestError"}),
+        ("unauthenticated", 401, "authentication_error", {"AuthenticationError"}),
+        ("forbidden", 403, "permission_error", {"PermissionDeniedError"}),
+        ("unknown_model", 404, "not_found_error", {"NotFoundError"}),
+        ("unknown_model_info", 404, "not_found_error", {"NotFoundError"}),
+        ("too_large", 413, "request_too_large", {"RequestTooLargeError", "ContentTooLargeError"}),
+        ("engine_failed", 500, "api_error", {"InternalServerError"}),
+        ("overloaded", 529, "overloaded_error", {"OverloadedError", "InternalServerError"}),
+    ],
+)
+def test_each_error_arrives_as_its_class(parts: Parts, part: str, status: int, kind: str, classes: set[str]) -> None:
+    failed = parts[part]
+    assert (failed["status"], failed["type"]) == (status, kind)
+    assert failed["class"] in classes
+    assert failed["message"]
+    assert failed["request_id"]
+
+
+def test_the_wording_that_claude_code_compacts_on_survives_the_way(parts: Parts) -> None:
+    assert parts["too_long"]["message"].startswith("prompt is too long: 40")
+    assert parts["too_long"]["message"].endswith(" tokens > 32768 maximum")
+
+
+def test_an_engine_that_dies_half_way_ends_the_stream_with_an_error(parts: Parts) -> None:
+    broken = parts["broken_stream"]
+    assert (broken["began"], broken["ended"]) == (True, False)
+    assert broken["type"] == "api_error"
