@@ -8,5 +8,6 @@ from pensieve_gguf.parsers._events import ParsedEvent
 from pensieve_gguf.parsers._json_stream import JsonStream
 from pensieve_gguf.parsers._parser import OutputParser, make_parser
 from pensieve_gguf.parsers._streams import StopSequences, Utf8Decoder
+from pensieve_gguf.parsers._tags import think_tags
 
-__all__ = ["JsonStream", "OutputParser", "ParsedEvent", "StopSequences", "Utf8Decoder", "make_parser"]
+__all__ = ["JsonStream", "OutputParser", "ParsedEvent", "StopSequences", "Utf8Decoder", "make_parser", "think_tags"]

@@ -1,0 +1,311 @@
+"""A conversation as the list of messages that chat templates take, in a given form.
+
+    turns ─▶ utterances ─▶ re-roled ─▶ tools as text ─▶ merged ─▶ alternating ─▶ calls arranged ─▶ messages
+
+Each arrow is a pure function that looks at neighbours only, so that a conversation that grows keeps the messages it
+had. Nothing is dropped save empty texts. Images are refused: there is no projector yet.
+
+Above: `_template` renders the messages. It knows no Jinja.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, TypeAlias
+
+import attrs
+
+from pensieve_core import (
+    GenerationRequest,
+    ImagePart,
+    JsonValue,
+    RequestRefusedError,
+    ResultPart,
+    Role,
+    TextPart,
+    ThinkingPart,
+    Tool,
+    ToolCallPart,
+    ToolChoiceMode,
+    ToolResultPart,
+)
+from pensieve_gguf.templates._canonical import canonical_arguments, to_json, tool_definition
+from pensieve_gguf.templates._forms import ArgumentsForm, CallsForm, Form, SystemForm, ToolsForm
+from pensieve_gguf.templates._hermes import call_text, describe_tools, response_text
+
+__all__ = ["Call", "Conversation", "Message", "Result", "Said", "converse", "result_text", "visible_tools"]
+
+Message: TypeAlias = dict[str, JsonValue]
+"""What a template sees: `role`, `content`, and for calls and results OpenAI's further keys."""
+
+_PARAGRAPH: Final = "\n\n"
+_REMINDER: Final = "system-reminder"
+"""The tag in which Claude Code itself puts system text into user turns."""
+
+
+@attrs.frozen(kw_only=True)
+class Call:
+    """A tool call, ready to print."""
+
+    id: str
+    name: str
+    arguments: dict[str, JsonValue]
+
+
+@attrs.frozen(kw_only=True)
+class Said:
+    """Text and calls of one role; only the assistant reasons and calls."""
+
+    role: Role
+    text: str = ""
+    calls: tuple[Call, ...] = ()
+    reasoning: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Result:
+    """What came of a call, and in forms that alternate, what the user said right after it."""
+
+    id: str
+    name: str
+    text: str
+
+
+Utterance: TypeAlias = Said | Result
+
+
+@attrs.frozen(kw_only=True)
+class Conversation:
+    """What goes into a template."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[dict[str, JsonValue], ...]
+    """Empty when the form describes them as text."""
+
+
+def converse(request: GenerationRequest, form: Form) -> Conversation:
+    """Bring the conversation and the tools of `request` into `form`.
+
+    Raises:
+        RequestRefusedError: it holds an image.
+    """
+    tools = tuple(tool_definition(tool) for tool in visible_tools(request))
+    utterances = tuple(_utterances(request))
+    if form.tools is ToolsForm.HERMES:
+        utterances = _with_tools_described(utterances, tools)
+        tools = ()
+    utterances = tuple(_reroled(utterances, form.system))
+    if form.tools is ToolsForm.HERMES:
+        utterances = tuple(_spelled_out(utterances))
+    utterances = tuple(_merged(utterances))
+    if form.alternating:
+        utterances = tuple(_alternating(utterances))
+    arranged = _arranged(utterances, form.calls)
+    return Conversation(messages=tuple(_message(utterance, form) for utterance in arranged), tools=tools)
+
+
+def visible_tools(request: GenerationRequest) -> tuple[Tool, ...]:
+    """Return the tools that the model is told of: none if it must not call any."""
+    return () if request.tool_choice.mode is ToolChoiceMode.NONE else request.tools
+
+
+def result_text(part: ToolResultPart) -> str:
+    """Return a tool's result as text; an error says that it is one."""
+    text = _PARAGRAPH.join(filter(None, (_plain(item) for item in part.content)))
+    return f"Error: {text}" if part.is_error and not text.startswith("Error") else text
+
+
+def _plain(part: ResultPart) -> str:
+    match part:
+        case TextPart(text=text):
+            return text
+        case ImagePart():
+            reason = "this model cannot see images: no projector is loaded"
+            raise RequestRefusedError(reason)
+
+
+# Turns to utterances.
+
+
+def _utterances(request: GenerationRequest) -> Iterator[Utterance]:
+    schemas = {tool.name: tool.parameters for tool in request.tools}
+    names = {part.id: part.name for turn in request.turns for part in turn.parts if isinstance(part, ToolCallPart)}
+    for turn in request.turns:
+        for part in turn.parts:
+            match part:
+                case TextPart(text="") | ThinkingPart(text=""):
+                    continue
+                case TextPart(text=text):
+                    yield Said(role=turn.role, text=text)
+                case ThinkingPart(text=text):
+                    yield Said(role=turn.role, reasoning=text)
+                case ImagePart():
+                    _plain(part)
+                case ToolCallPart():
+                    arguments = canonical_arguments(part.arguments, schemas.get(part.name, {}))
+                    call = Call(id=_short_id(part.id), name=part.name, arguments=arguments)
+                    yield Said(role=turn.role, calls=(call,))
+                case ToolResultPart():
+                    name = names.get(part.call_id, "")
+                    yield Result(id=_short_id(part.call_id), name=name, text=result_text(part))
+
+
+def _short_id(call_id: str) -> str:
+    """Nine letters and digits: Mistral's templates insist, and the others print fewer tokens."""
+    return hashlib.sha256(call_id.encode()).hexdigest()[:9]
+
+
+# System turns.
+
+
+def _with_tools_described(
+    utterances: Sequence[Utterance], tools: Sequence[dict[str, JsonValue]]
+) -> tuple[Utterance, ...]:
+    """Put the description of `tools` after the leading system text."""
+    if not tools:
+        return tuple(utterances)
+    leading = _count_leading_system(utterances)
+    described = Said(role=Role.SYSTEM, text=describe_tools(tools))
+    return (*utterances[:leading], described, *utterances[leading:])
+
+
+def _count_leading_system(utterances: Sequence[Utterance]) -> int:
+    positions = (i for i, said in enumerate(utterances) if not (isinstance(said, Said) and said.role is Role.SYSTEM))
+    return next(positions, len(utterances))
+
+
+def _reroled(utterances: Sequence[Utterance], form: SystemForm) -> Iterator[Utterance]:
+    """Make user turns of the system turns that may not stand where they do; they are never moved."""
+    leading = _count_leading_system(utterances)
+    for position, said in enumerate(utterances):
+        if not (isinstance(said, Said) and said.role is Role.SYSTEM):
+            yield said
+        elif position < leading and form is SystemForm.AS_USER:
+            yield Said(role=Role.USER, text=said.text)
+        elif position < leading or form is SystemForm.IN_PLACE:
+            yield said
+        else:
+            yield Said(role=Role.USER, text=_as_reminder(said.text))
+
+
+def _as_reminder(text: str) -> str:
+    return text if text.lstrip().startswith(f"<{_REMINDER}>") else f"<{_REMINDER}>\n{text}\n</{_REMINDER}>"
+
+
+# Tools as text.
+
+
+def _spelled_out(utterances: Iterable[Utterance]) -> Iterator[Said]:
+    for utterance in utterances:
+        match utterance:
+            case Said(calls=()):
+                yield utterance
+            case Said():
+                calls = [call_text(call.name, call.arguments) for call in utterance.calls]
+                yield attrs.evolve(utterance, text="\n".join(filter(None, [utterance.text, *calls])), calls=())
+            case Result(text=text):
+                yield Said(role=Role.USER, text=response_text([text]))
+
+
+# Neighbours.
+
+
+def _merged(utterances: Iterable[Utterance]) -> Iterator[Utterance]:
+    """Join what one role says without a break; text after a call begins anew."""
+    last: Said | None = None
+    for utterance in utterances:
+        if isinstance(utterance, Said) and last is not None and _joins(last, utterance):
+            last = _join(last, utterance)
+            continue
+        if last is not None:
+            yield last
+        last = utterance if isinstance(utterance, Said) else None
+        if isinstance(utterance, Result):
+            yield utterance
+    if last is not None:
+        yield last
+
+
+def _joins(last: Said, said: Said) -> bool:
+    return last.role is said.role and not (last.calls and (said.text or said.reasoning))
+
+
+def _join(last: Said, said: Said) -> Said:
+    return Said(
+        role=last.role,
+        text=_PARAGRAPH.join(filter(None, (last.text, said.text))),
+        calls=last.calls + said.calls,
+        reasoning=_PARAGRAPH.join(filter(None, (last.reasoning, said.reasoning))),
+    )
+
+
+def _alternating(utterances: Iterable[Utterance]) -> Iterator[Utterance]:
+    """Let results carry the user text that follows them."""
+    result: Result | None = None
+    for utterance in utterances:
+        if result is not None and isinstance(utterance, Said) and utterance.role is Role.USER:
+            result = attrs.evolve(result, text=_PARAGRAPH.join(filter(None, (result.text, utterance.text))))
+            continue
+        if result is not None:
+            yield result
+        result = utterance if isinstance(utterance, Result) else None
+        if isinstance(utterance, Said):
+            yield utterance
+    if result is not None:
+        yield result
+
+
+# Calls.
+
+
+def _arranged(utterances: Sequence[Utterance], form: CallsForm) -> Iterator[Utterance]:
+    results = {utterance.id: utterance for utterance in utterances if isinstance(utterance, Result)}
+    paired: set[str] = set()
+    for utterance in utterances:
+        if isinstance(utterance, Result):
+            if utterance.id not in paired:
+                yield utterance
+        elif form is CallsForm.TOGETHER or not utterance.calls:
+            yield utterance
+        elif form is CallsForm.APART:
+            yield from _apart(utterance)
+        else:
+            paired.update(call.id for call in utterance.calls)
+            yield from _one_by_one(utterance, results)
+
+
+def _apart(said: Said) -> Iterator[Said]:
+    if said.text or said.reasoning:
+        yield attrs.evolve(said, calls=())
+    yield Said(role=said.role, calls=said.calls)
+
+
+def _one_by_one(said: Said, results: Mapping[str, Result]) -> Iterator[Utterance]:
+    for position, call in enumerate(said.calls):
+        head = said if position == 0 else Said(role=said.role)
+        yield attrs.evolve(head, calls=(call,))
+        if call.id in results:
+            yield results[call.id]
+
+
+def _message(utterance: Utterance, form: Form) -> Message:
+    match utterance:
+        case Result(id=call_id, name=name, text=text):
+            return {"role": "tool", "tool_call_id": call_id, "name": name, "content": text}
+        case Said(calls=()):
+            return _with_reasoning({"role": utterance.role.value, "content": utterance.text}, utterance)
+        case Said(text=text, calls=calls):
+            message: Message = {"role": utterance.role.value, "content": text or form.absent_content}
+            message["tool_calls"] = [_tool_call(call, form.arguments) for call in calls]
+            return _with_reasoning(message, utterance)
+
+
+def _with_reasoning(message: Message, said: Said) -> Message:
+    """Add the reasoning where the templates that print it look for it; the others drop it."""
+    return {**message, "reasoning_content": said.reasoning} if said.reasoning else message
+
+
+def _tool_call(call: Call, form: ArgumentsForm) -> dict[str, JsonValue]:
+    arguments = call.arguments if form is ArgumentsForm.OBJECT else to_json(call.arguments)
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
