@@ -23,6 +23,7 @@ _SMALLEST_CHUNK = 16
 # A waiting prompt gains so many tokens a second on a shorter one: short ones go first, and none starves.
 _AGE_CREDIT_TOKENS_PER_S = 50.0
 _COST_MEMORY = 0.7
+_SMALLEST_COST_S = 1e-9  # a clock may be too coarse to see a step
 
 
 @attrs.frozen(kw_only=True)
@@ -128,8 +129,8 @@ class Scheduler:
         """
         for row in step.rows:
             self._advance(row, sampled.get(row.sequence.key), now)
-        if step.tokens >= len(step.rows) + _SMALLEST_CHUNK:
-            cost = elapsed_s / step.tokens
+        if step.tokens - len(step.rows) >= _SMALLEST_CHUNK - 1:  # the smallest chunk counts, too, or it would stay so
+            cost = max(elapsed_s / step.tokens, _SMALLEST_COST_S)
             self._prefill_s_per_token = _COST_MEMORY * self._prefill_s_per_token + (1 - _COST_MEMORY) * cost
 
     def remove(self, sequence: Sequence, now: float) -> None:

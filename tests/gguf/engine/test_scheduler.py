@@ -1,0 +1,451 @@
+"""Ours: design 2, "The loop". One rule: computed tokens catch up with known tokens."""
+
+from __future__ import annotations
+
+import itertools
+from array import array
+from collections.abc import Mapping
+
+import pytest
+
+from pensieve_core import Priority
+from pensieve_gguf.engine.residents import Cut, Residents, Share
+from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Preempted, Scheduler, Step
+from pensieve_gguf.engine.sequence import Sequence
+
+_keys = itertools.count(1)
+
+
+def sequence(prompt: int, *, begins: int = 0, priority: Priority = Priority.MAIN, arrived: float = 0.0) -> Sequence:
+    """Return a sequence of `prompt` tokens; those of another `begins` share nothing."""
+    return Sequence(
+        key=next(_keys),
+        tokens=array("i", range(begins, begins + prompt)),
+        prompt_tokens=prompt,
+        max_tokens=1_000,
+        priority=priority,
+        arrived=arrived,
+    )
+
+
+def scheduler(*, slots: int = 8, batch_tokens: int = 64, max_running: int = 8) -> Scheduler:
+    return Scheduler(Residents(slots), batch_tokens=batch_tokens, max_running=max_running, latency_goal_s=0.2)
+
+
+def must(step: Step | None) -> Step:
+    assert step is not None
+    return step
+
+
+def computed(machine: Scheduler, *, now: float = 0.0, elapsed_s: float = 0.01) -> Step:
+    """Run one step: each row that samples draws token 7."""
+    step = must(machine.schedule(now))
+    machine.commit(step, {row.sequence.key: 7 for row in step.rows if row.samples}, elapsed_s, now)
+    return step
+
+
+def answering(machine: Scheduler, *, begins: int, prompt: int = 4) -> Sequence:
+    """Add a sequence and compute until it streams."""
+    streamed = sequence(prompt, begins=begins)
+    machine.add(streamed)
+    while not streamed.answering:
+        computed(machine)
+    return streamed
+
+
+def spans(step: Step) -> Mapping[int, tuple[int, int, bool]]:
+    return {row.sequence.key: (row.start, row.stop, row.samples) for row in step.rows}
+
+
+# -- catching up ---------------------------------------------------------------------------------------------------
+
+
+def test_without_sequences_there_is_nothing_to_do() -> None:
+    machine = scheduler()
+    assert machine.idle
+    assert machine.schedule(0.0) is None
+
+
+def test_a_short_prompt_is_computed_in_one_step_and_sampled() -> None:
+    machine = scheduler()
+    one = sequence(10)
+    machine.add(one)
+    step = must(machine.schedule(0.0))
+    assert spans(step) == {one.key: (0, 10, True)}
+    assert step.tokens == 10
+    assert not machine.idle
+
+
+def test_a_long_prompt_is_computed_in_chunks_of_a_batch_and_sampled_at_its_end_alone() -> None:
+    machine = scheduler(batch_tokens=64)
+    one = sequence(100)
+    machine.add(one)
+    assert spans(computed(machine)) == {one.key: (0, 64, False)}
+    assert spans(computed(machine)) == {one.key: (64, 100, True)}
+    assert list(one.tokens[100:]) == [7]
+
+
+def test_after_its_prompt_a_sequence_computes_one_token_a_step() -> None:
+    machine = scheduler()
+    one = sequence(10)
+    machine.add(one)
+    assert [computed(machine).tokens for _ in range(4)] == [10, 1, 1, 1]
+    assert (one.computed, one.generated, one.steps, one.prefilled) == (13, 4, 3, 10)
+
+
+def test_one_step_serves_all_that_run() -> None:
+    machine = scheduler()
+    streamed = answering(machine, begins=0)
+    newcomer = sequence(10, begins=100)
+    machine.add(newcomer)
+    assert spans(must(machine.schedule(0.0))) == {streamed.key: (4, 5, True), newcomer.key: (0, 10, True)}
+
+
+def test_rows_of_the_answering_come_before_chunks_of_prompts() -> None:
+    machine = scheduler()
+    waiting_longer = sequence(100, begins=500)
+    machine.add(waiting_longer)
+    computed(machine)  # placed and begun before the other one
+    streamed = answering(machine, begins=0)
+    long = sequence(200, begins=900)
+    machine.add(long)
+    step = must(machine.schedule(0.0))
+    prefilled = [row.sequence.answering for row in step.rows]
+    assert prefilled == sorted(prefilled, reverse=True)
+    assert streamed in [row.sequence for row in step.rows]
+
+
+def test_a_batch_never_exceeds_its_capacity() -> None:
+    machine = scheduler(batch_tokens=32)
+    for begins in range(0, 4_000, 1_000):
+        machine.add(sequence(50, begins=begins))
+    for _ in range(30):
+        assert computed(machine).tokens <= 32
+
+
+def test_answers_that_fill_the_batch_leave_prompts_no_rows() -> None:
+    machine = scheduler(batch_tokens=2)
+    for begins in (0, 100):
+        answering(machine, begins=begins)
+    machine.add(sequence(5, begins=300))
+    step = must(machine.schedule(0.0))
+    assert [row.sequence.answering for row in step.rows] == [True, True]
+
+
+# -- the budget ----------------------------------------------------------------------------------------------------
+
+
+def test_while_someone_streams_a_prompt_gets_what_the_latency_goal_affords() -> None:
+    """0.1 s for 1000 tokens: 2000 would take the goal of 0.2 s, were the batch not full before."""
+    machine = Scheduler(Residents(4), batch_tokens=100, max_running=4, latency_goal_s=0.2)
+    for _ in range(40):  # until the estimate forgets where it began
+        machine.add(first := sequence(100, begins=next(_keys) * 1_000))
+        computed(machine, elapsed_s=0.5)
+        machine.remove(first, 0.0)
+    answering(machine, begins=5_000)
+    machine.add(long := sequence(500, begins=10_000))
+    # 5 ms a token: 40 tokens take 0.2 s.
+    start, stop, _ = spans(must(machine.schedule(0.0)))[long.key]
+    assert stop - start == pytest.approx(40, abs=1)
+
+
+def test_when_nobody_streams_the_whole_batch_is_used_however_slow_it_is() -> None:
+    machine = scheduler(batch_tokens=64)
+    machine.add(sequence(1_000))
+    assert [computed(machine, elapsed_s=10.0).tokens for _ in range(5)] == [64] * 5
+
+
+def test_however_slow_the_machine_is_a_prompt_advances_beside_a_stream() -> None:
+    machine = scheduler()
+    machine.add(slow := sequence(64, begins=7_000))
+    computed(machine, elapsed_s=60.0)
+    machine.remove(slow, 0.0)
+    answering(machine, begins=0)
+    machine.add(sequence(500, begins=1_000))
+    assert computed(machine, elapsed_s=20.0).tokens == 1 + 16
+
+
+def test_one_slow_step_does_not_slow_prompts_beside_a_stream_for_ever() -> None:
+    """A laptop that slept: the estimate is corrected by the small chunks that it led to."""
+    machine = scheduler(batch_tokens=512)
+    answering(machine, begins=0)
+    machine.add(long := sequence(50_000, begins=10_000))
+    computed(machine, elapsed_s=3_600.0)
+    assert computed(machine, elapsed_s=0.02).tokens == 17
+    for _ in range(60):
+        computed(machine, elapsed_s=0.02)
+    assert must(machine.schedule(0.0)).tokens > 100
+    assert long.pending > 0
+
+
+def test_a_clock_too_coarse_to_see_a_step_does_no_harm() -> None:
+    machine = scheduler(batch_tokens=64)
+    answering(machine, begins=0)
+    machine.add(sequence(64 * 3_000, begins=10_000))
+    for _ in range(2_500):
+        assert computed(machine, elapsed_s=0.0).tokens == 64
+
+
+# -- who goes first ------------------------------------------------------------------------------------------------
+
+
+def test_a_short_prompt_overtakes_a_long_one() -> None:
+    machine = scheduler(batch_tokens=64)
+    long, short = sequence(1_000, begins=5_000), sequence(10, begins=100)
+    machine.add(long)
+    computed(machine)
+    machine.add(short)
+    step = must(machine.schedule(0.0))
+    assert [row.sequence for row in step.rows] == [short, long]
+    assert step.tokens == 64
+
+
+def test_a_long_prompt_that_waited_is_not_starved_by_short_ones() -> None:
+    machine = scheduler(batch_tokens=64)
+    long = sequence(1_000, begins=5_000, arrived=0.0)
+    machine.add(long)
+    later = 30.0
+    machine.add(sequence(100, begins=100, arrived=later))
+    assert must(machine.schedule(later)).rows[0].sequence is long
+
+
+def test_a_main_conversation_goes_before_a_background_call() -> None:
+    machine = scheduler(batch_tokens=64)
+    title = sequence(5, begins=100, priority=Priority.BACKGROUND)
+    main = sequence(500, begins=5_000)
+    machine.add(title)
+    machine.add(main)
+    assert spans(must(machine.schedule(0.0))) == {main.key: (0, 64, False)}
+
+
+def test_no_more_run_than_may_and_the_next_follows_when_one_leaves() -> None:
+    machine = scheduler(max_running=2)
+    several = [sequence(5, begins=begins) for begins in (0, 100, 200)]
+    for one in several:
+        machine.add(one)
+    assert len(computed(machine).rows) == 2
+    gone = machine.running[0]
+    machine.remove(gone, 0.0)
+    computed(machine)
+    assert set(machine.running) == {one for one in several if one is not gone}
+    assert machine.waiting == []
+
+
+def test_without_a_free_slot_a_sequence_waits() -> None:
+    machine = scheduler(slots=1)
+    first, second = sequence(5, begins=0), sequence(6, begins=100)
+    machine.add(first)
+    machine.add(second)
+    assert list(spans(computed(machine))) == [first.key]
+    assert machine.waiting == [second]
+
+
+# -- reuse ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_next_turn_computes_its_new_tokens_alone() -> None:
+    machine = scheduler()
+    first = sequence(50)
+    machine.add(first)
+    computed(machine)
+    machine.remove(first, 1.0)
+    second = sequence(60)
+    machine.add(second)
+    step = must(machine.schedule(2.0))
+    assert spans(step) == {second.key: (50, 60, True)}
+    assert step.moves == ()
+    assert second.cached == 50
+    assert second.placed_at == 2.0
+
+
+def test_a_step_carries_the_moves_that_its_rows_rely_on() -> None:
+    machine = scheduler()
+    streamed = answering(machine, begins=0, prompt=20)
+    fork = sequence(40)
+    machine.add(fork)
+    step = must(machine.schedule(0.0))
+    assert streamed.slot is not None
+    assert fork.slot is not None
+    assert step.moves == (Share(streamed.slot, fork.slot, 20),)
+    assert spans(step)[fork.key] == (20, 40, True)
+    assert must(machine.schedule(0.0)).moves == ()
+
+
+# -- commit --------------------------------------------------------------------------------------------------------
+
+
+def test_a_step_that_was_not_committed_is_scheduled_again() -> None:
+    """A decode that found no room, or was aborted, computed nothing that counts."""
+    machine = scheduler()
+    machine.add(sequence(10))
+    assert must(machine.schedule(0.0)).rows == must(machine.schedule(0.0)).rows
+
+
+def test_commit_appends_what_was_sampled_and_notes_when_the_answer_began() -> None:
+    machine = scheduler()
+    one = sequence(10)
+    machine.add(one)
+    machine.commit(must(machine.schedule(0.0)), {one.key: 42}, 0.01, now=5.0)
+    assert one.tokens[-1] == 42
+    assert one.answered_at == 5.0
+    machine.commit(must(machine.schedule(0.0)), {one.key: 43}, 0.01, now=6.0)
+    assert one.answered_at == 5.0
+
+
+def test_a_row_that_samples_nothing_leaves_a_sequence_whole() -> None:
+    """`max_tokens: 0` computes the prompt into the cache."""
+    machine = scheduler()
+    one = sequence(10)
+    machine.add(one)
+    machine.commit(must(machine.schedule(0.0)), {}, 0.01, now=5.0)
+    assert one.pending == 0
+    machine.remove(one, 6.0)
+    again = sequence(11)
+    machine.add(again)
+    assert spans(must(machine.schedule(7.0))) == {again.key: (10, 11, True)}
+
+
+# -- leaving -------------------------------------------------------------------------------------------------------
+
+
+def test_a_sequence_may_leave_before_it_ran() -> None:
+    machine = scheduler()
+    one = sequence(10)
+    machine.add(one)
+    machine.remove(one, 0.0)
+    assert machine.idle
+
+
+def test_what_a_cancelled_sequence_computed_stays_for_the_next() -> None:
+    machine = scheduler(batch_tokens=64)
+    one = sequence(100)
+    machine.add(one)
+    computed(machine)
+    machine.remove(one, 1.0)
+    assert one.slot is None
+    again = sequence(100)
+    machine.add(again)
+    assert spans(must(machine.schedule(2.0))) == {again.key: (64, 100, True)}
+
+
+# -- no room -------------------------------------------------------------------------------------------------------
+
+
+def test_idle_prefixes_make_room_first() -> None:
+    machine = scheduler()
+    old = sequence(10)
+    machine.add(old)
+    computed(machine)
+    slot = old.slot
+    assert slot is not None
+    machine.remove(old, 0.0)
+    machine.add(sequence(10, begins=100))
+    computed(machine)
+    assert machine.relieve() == Evicted(Cut(slot, 0))
+
+
+def test_with_no_idle_prefix_the_youngest_sequence_gives_its_cells_up() -> None:
+    machine = scheduler()
+    elder, youngest = sequence(10, arrived=1.0), sequence(10, begins=100, arrived=2.0)
+    machine.add(elder)
+    machine.add(youngest)
+    computed(machine, now=2.0)
+    slot = youngest.slot
+    assert slot is not None
+    assert machine.relieve() == Preempted(youngest, Cut(slot, 0))
+    assert (youngest.slot, youngest.computed) == (None, 0)
+    assert (machine.running, machine.waiting) == ([elder], [youngest])
+
+
+def test_background_work_gives_way_before_a_younger_conversation() -> None:
+    """Design 2: background calls never evict a main conversation."""
+    machine = scheduler()
+    title = sequence(10, arrived=1.0, priority=Priority.BACKGROUND)
+    machine.add(title)
+    machine.add(sequence(10, begins=100, arrived=2.0))
+    computed(machine, now=2.0)
+    relief = machine.relieve()
+    assert isinstance(relief, Preempted)
+    assert relief.sequence is title
+
+
+def test_a_preempted_sequence_waits_until_another_one_has_left() -> None:
+    """Placed at once, the two would push each other out for ever."""
+    machine = scheduler()
+    elder, youngest = sequence(10, arrived=1.0), sequence(10, begins=100, arrived=2.0)
+    machine.add(elder)
+    machine.add(youngest)
+    computed(machine, now=2.0)
+    machine.relieve()
+    assert [row.sequence for row in computed(machine).rows] == [elder]
+    machine.remove(elder, 3.0)
+    assert [row.sequence for row in computed(machine).rows] == [youngest]
+
+
+def test_a_preempted_answer_is_computed_again_without_being_sampled_again() -> None:
+    machine = scheduler(batch_tokens=64)
+    elder = answering(machine, begins=0)
+    elder.arrived = -1.0
+    youngest = answering(machine, begins=1_000, prompt=70)
+    for _ in range(5):
+        computed(machine)
+    known = list(youngest.tokens)
+    assert isinstance(machine.relieve(), Preempted)
+    machine.remove(elder, 0.0)
+    assert spans(computed(machine)) == {youngest.key: (0, 64, False)}
+    assert spans(computed(machine)) == {youngest.key: (64, len(known), True)}
+    assert list(youngest.tokens) == [*known, 7]
+    assert youngest.prefilled == 70 + len(known)
+
+
+def test_the_cache_hits_of_the_first_placement_are_the_ones_that_count() -> None:
+    """Usage is told once: a preemption must not change what a client is charged."""
+    machine = scheduler()
+    elder, youngest = sequence(10, arrived=1.0), sequence(10, begins=100, arrived=2.0)
+    machine.add(elder)
+    machine.add(youngest)
+    computed(machine, now=2.0)
+    machine.relieve()
+    machine.remove(elder, 3.0)
+    computed(machine, now=4.0)
+    assert (youngest.cached, youngest.placed_at) == (0, 2.0)
+
+
+def test_a_sequence_that_leaves_while_parked_is_forgotten() -> None:
+    machine = scheduler()
+    elder, youngest = sequence(10, arrived=1.0), sequence(10, begins=100, arrived=2.0)
+    machine.add(elder)
+    machine.add(youngest)
+    computed(machine)
+    machine.relieve()
+    machine.remove(youngest, 3.0)
+    machine.remove(elder, 3.0)
+    assert machine.idle
+
+
+def test_a_sequence_that_fills_the_cache_alone_cannot_go_on() -> None:
+    machine = scheduler()
+    one = sequence(10)
+    machine.add(one)
+    computed(machine)
+    assert machine.relieve() == Exhausted(one)
+
+
+def test_a_sequence_whose_cells_are_not_to_be_trusted_starts_again() -> None:
+    machine = scheduler()
+    one = sequence(10)
+    machine.add(one)
+    computed(machine)
+    slot = one.slot
+    assert slot is not None
+    assert machine.rewind(one) == Cut(slot, 0)
+    step = must(machine.schedule(0.0))
+    assert spans(step) == {one.key: (0, 11, True)}
+
+
+def test_only_a_running_sequence_can_be_rewound() -> None:
+    machine = scheduler()
+    one = sequence(10)
+    machine.add(one)
+    with pytest.raises(AssertionError, match="running"):
+        machine.rewind(one)
