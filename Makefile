@@ -1,5 +1,68 @@
 # Everything that is done with this tree is a target here; CI, README and CONTRIBUTING call these and nothing else.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+# The uv that is installed, or else one of our own: `make` needs Python 3.11, make and a C/C++ compiler, no more.
+OWN_UV := .build/uv/bin/uv
+UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo $(OWN_UV))
+RUN := $(UV) run --no-sync
+TESTS ?= tests
+ARGS ?=
+
+.PHONY: help install serve test e2e cov lint fmt types layers bench build bump all
+
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: | $(UV) ## Install everything into .venv, in the versions of uv.lock (compiles llama.cpp the first time)
+	$(UV) sync --locked
+
+serve: install ## Serve the Messages API on this machine; options: make serve ARGS="--port 9000"
+	$(RUN) pensieve-server $(ARGS)
+
+test: | .venv ## Run the tests that are quick; some of them: make test TESTS=tests/cli ARGS="-k banner"
+	$(RUN) pytest -m "not e2e and not coder" $(TESTS) $(ARGS)
+
+e2e: | .venv ## Run the tests that start real servers and real clients
+	$(RUN) pytest -m "e2e and not coder" $(TESTS) $(ARGS)
+
+cov: | .venv ## Run both with coverage, and fail below the threshold of pyproject.toml
+	$(RUN) pytest -m "not coder" --cov --cov-report=term:skip-covered $(TESTS) $(ARGS)
+
+lint: | .venv ## Check style and formatting
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+
+fmt: | .venv ## Repair style and formatting as far as that can be done by a program
+	$(RUN) ruff check --fix
+	$(RUN) ruff format
+
+types: | .venv ## Check types, strictly, in the packages and their tests
+	MYPYPATH=$$(echo packages/*/src tests/benchmarks | tr ' ' ':') \
+	  $(RUN) mypy --explicit-package-bases packages/*/src tests tools
+
+layers: | .venv ## Check that no package imports what it must not know
+	$(RUN) lint-imports
+
+bench: | .venv ## Compare with llama-server: make bench ARGS="--llama-server PATH"
+	$(RUN) python tests/benchmarks/bench.py $(ARGS)
+
+build: | $(UV) ## Build the wheels and source archives of all seven packages into dist/
+	$(UV) build --all-packages --quiet
+
+bump: | .venv ## Give all seven packages another version: make bump VERSION=0.2.0
+	$(RUN) python tools/bump.py $(VERSION)
+	$(UV) lock
+
+all: lint types layers cov build ## Do all that CI does
+
+.venv: | $(UV)
+	$(UV) sync --locked
+
+# Where Python comes without venv (Debian has it in a package of its own), pip can still put uv into a folder.
+$(OWN_UV):
+	@echo "uv is not installed; fetching one for this tree alone, into .build/uv"
+	@{ python3 -m venv .build/uv && .build/uv/bin/pip install --quiet uv; } \
+	  || python3 -m pip install --quiet --target .build/uv uv \
+	  || { echo "That needs python3 with venv or pip (Debian, Ubuntu: python3-venv), or an installed uv."; exit 1; }

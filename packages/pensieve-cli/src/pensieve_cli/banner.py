@@ -5,8 +5,10 @@ Pure: facts in, lines of rich markup out. `Announcer` prints them on stdout; log
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import TextIO
 
 import attrs
@@ -101,13 +103,17 @@ class Announcer:
     """Prints lines on a stream: styled on a terminal, else plain. A reader who has left is no reason to stop."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._console = Console(file=stream, highlight=False, soft_wrap=True)
+        self._console = _LastingConsole(file=stream, highlight=False, soft_wrap=True)
 
     def say(self, lines: Iterable[str]) -> None:
         """Print `lines` of rich markup at once."""
-        try:
-            self._console.print("\n".join(lines))
-            self._stream.flush()
-        except OSError:  # `pensieve-server | head -1`
-            self._console = Console(quiet=True)
+        self._console.print("\n".join(lines))
+
+
+class _LastingConsole(Console):
+    """A console that falls silent where rich would end the process: `pensieve-server | head -1`."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        with suppress(OSError, ValueError):  # what is still buffered must not fail again when Python ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())

@@ -8,11 +8,11 @@ from __future__ import annotations
 __all__ = ["HELP_PAGE"]
 
 HELP_PAGE = """\
-Claude Code, and every client of the Anthropic Messages API, on your own models.
+Claude Code, and every client of the Anthropic Messages API, on your own model.
 
 Usage: pensieve-server [serve] [OPTIONS]   serve until Ctrl-C
        pensieve-server models [--json]     the models found on this machine
-       pensieve-server settings [--json]   every setting, and where it comes from
+       pensieve-server settings [--json]   every setting, and who set it
        pensieve-server version
 
 Model

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+from pensieve_cli.model_table import findings, print_json, print_table, run
+from pensieve_cli.settings import ModelSettings, Settings
+from pensieve_registry import FolderSource, LocalCatalog
+from pensieve_registry.testing import write_chat_model
+
+
+def _catalog(folder: Path) -> LocalCatalog:
+    write_chat_model(folder / "tiny.gguf")
+    write_chat_model(folder / "other.gguf")
+    (folder / "broken.gguf").write_bytes(b"GGUF and nothing more")
+    return LocalCatalog([FolderSource(folder)], default="other")
+
+
+def test_the_table_has_a_row_for_each_model_the_default_first_and_says_what_is_left_out(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    print_table(findings(_catalog(tmp_path)), stream)
+    head, first, second, left_out = stream.getvalue().splitlines()
+    assert head.split() == ["MODEL", "SIZE", "QUANT", "CONTEXT", "SOURCE"]
+    assert first.startswith("other (default)")
+    assert second.startswith("tiny ")
+    assert "models folder" in second
+    assert left_out.startswith(f"left out {tmp_path / 'broken.gguf'}: ")
+
+
+def test_the_json_is_one_object_with_paths_and_plain_numbers(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    print_json(findings(_catalog(tmp_path)), stream)
+    found = json.loads(stream.getvalue())
+    assert [(model["id"], model["default"]) for model in found["models"]] == [("other", True), ("tiny", False)]
+    assert found["models"][0]["path"] == str(tmp_path / "other.gguf")
+    assert found["models"][0]["size_bytes"] == (tmp_path / "other.gguf").stat().st_size
+    assert found["problems"][0]["path"] == str(tmp_path / "broken.gguf")
+
+
+def test_no_models_are_told_with_what_to_do(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    print_table(findings(LocalCatalog([FolderSource(tmp_path)])), stream)
+    assert "No model was found" in stream.getvalue()
+    assert "--model FILE" in stream.getvalue()
+
+
+def test_the_command_looks_where_the_settings_say(tmp_path: Path) -> None:
+    write_chat_model(tmp_path / "mine" / "tiny.gguf")
+    stream = io.StringIO()
+    settings = Settings(model=ModelSettings(models_folder=tmp_path / "mine"))
+    assert run(settings, stream, as_json=True) == 0
+    assert "tiny" in [model["id"] for model in json.loads(stream.getvalue())["models"]]
