@@ -41,10 +41,10 @@ class InMemoryCatalog:
 
     def resolve(self, name: str) -> ModelDescriptor:
         """Return the model of this id or alias."""
-        if name.startswith("claude-"):
-            return self._models[0]
         wanted = self._aliases.get(name, name)
         for model in self._models:
             if model.id == wanted:
                 return model
+        if name.startswith("claude-"):
+            return self._models[0]
         raise ModelNotFoundError(name, [model.id for model in self._models])

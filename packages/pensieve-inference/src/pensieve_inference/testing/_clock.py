@@ -40,7 +40,11 @@ class FakeClock:
         return sum(not woken.done() for _, _, woken in self._sleepers)
 
     async def advance(self, seconds: float) -> None:
-        """Let `seconds` pass; wake the sleepers in order, each before later ones, and let them run."""
+        """Let `seconds` pass; wake the sleepers in order, each before later ones, and let them run.
+
+        Who is about to sleep goes to sleep first.
+        """
+        await _settle()
         until = self._now + seconds
         while self._sleepers and self._sleepers[0][0] <= until:
             self._now, _, woken = heapq.heappop(self._sleepers)

@@ -149,10 +149,10 @@ class ScriptedEngine:
         return count_words(request)
 
     async def aclose(self) -> None:
-        """Refuse what comes, and cancel what runs."""
+        """Refuse what comes, and end what runs with `OverloadedError`."""
         self._closed = True
         for generation in list(self.running):
-            await generation.aclose()
+            generation.interrupt(OverloadedError("the engine is closing"))
 
 
 class ScriptedGeneration:
@@ -169,6 +169,7 @@ class ScriptedGeneration:
         self._clock = clock
         self._released = released
         self._cancelled = asyncio.Event()
+        self._error: PensieveError | None = None
         self._finished = False
         self._words = 0
         self._called = False
@@ -183,19 +184,24 @@ class ScriptedGeneration:
         for step in self._steps:
             if isinstance(step, Wait):
                 await self._wait(step.seconds)
-            elif isinstance(step, Raise):
+            self._stop_if_cancelled()
+            if isinstance(step, Raise):
                 self._finish()
                 raise step.error
-            if self._cancelled.is_set():
-                self._finish()
-                raise StopAsyncIteration
-            if not isinstance(step, Wait | Raise):
+            if not isinstance(step, Wait):
                 return self._emit(step)
+        self._stop_if_cancelled()
         return self._emit(self._conclusion())
 
     def cancel(self) -> None:
         """End the iteration at the next step; a wait ends at once."""
         self._cancelled.set()
+
+    def interrupt(self, error: PensieveError) -> None:
+        """Release, and end the iteration with `error`: what an engine does that closes."""
+        self._error = error
+        self.cancel()
+        self._released(self)
 
     async def aclose(self) -> None:
         """Cancel and release."""
@@ -210,6 +216,11 @@ class ScriptedGeneration:
         finally:
             timer.cancel()
             cancelled.cancel()
+
+    def _stop_if_cancelled(self) -> None:
+        if self._cancelled.is_set():
+            self._finish()
+            raise self._error or StopAsyncIteration
 
     def _emit(self, event: GenerationEvent) -> GenerationEvent:
         if isinstance(event, TextProduced | ThinkingProduced):
