@@ -145,6 +145,8 @@ def _environment(today: Today) -> _Sandbox:
         del environment.filters[name]
     del environment.globals["lipsum"]
     environment.filters["tojson"] = _tojson
+    # Nothing is escaped here; Jinja's own `safe` would begin to escape whatever is added to its result.
+    environment.filters["safe"] = str
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = lambda form: _strftime(today(), form)
     return environment
@@ -157,7 +159,10 @@ def _tojson(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,  # noqa: FBT001, FBT002 - as above
 ) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    # What `map` and `select` return are generators; llama.cpp's Jinja prints them as lists.
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys, default=list
+    )
 
 
 def _raise_exception(message: str) -> NoReturn:

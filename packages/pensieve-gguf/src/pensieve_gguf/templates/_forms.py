@@ -43,6 +43,8 @@ class CallsForm(enum.Enum):
     """The text in a message before that of the calls."""
     SINGLE = enum.auto()
     """One call a message, each followed by its result."""
+    SINGLE_APART = enum.auto()
+    """Both."""
 
 
 class ArgumentsForm(enum.Enum):

@@ -258,6 +258,9 @@ def _alternating(utterances: Iterable[Utterance]) -> Iterator[Utterance]:
 
 # Calls.
 
+_APART: Final = frozenset({CallsForm.APART, CallsForm.SINGLE_APART})
+_SINGLE: Final = frozenset({CallsForm.SINGLE, CallsForm.SINGLE_APART})
+
 
 def _arranged(utterances: Sequence[Utterance], form: CallsForm) -> Iterator[Utterance]:
     results = {utterance.id: utterance for utterance in utterances if isinstance(utterance, Result)}
@@ -266,13 +269,14 @@ def _arranged(utterances: Sequence[Utterance], form: CallsForm) -> Iterator[Utte
         if isinstance(utterance, Result):
             if utterance.id not in paired:
                 yield utterance
-        elif form is CallsForm.TOGETHER or not utterance.calls:
+        elif not utterance.calls:
             yield utterance
-        elif form is CallsForm.APART:
-            yield from _apart(utterance)
         else:
-            paired.update(call.id for call in utterance.calls)
-            yield from _one_by_one(utterance, results)
+            heads = _apart(utterance) if form in _APART else (utterance,)
+            if form in _SINGLE:
+                paired.update(call.id for call in utterance.calls)
+                heads = (piece for head in heads for piece in _one_by_one(head, results))
+            yield from heads
 
 
 def _apart(said: Said) -> Iterator[Said]:
@@ -282,6 +286,8 @@ def _apart(said: Said) -> Iterator[Said]:
 
 
 def _one_by_one(said: Said, results: Mapping[str, Result]) -> Iterator[Utterance]:
+    if not said.calls:
+        yield said
     for position, call in enumerate(said.calls):
         head = said if position == 0 else Said(role=said.role)
         yield attrs.evolve(head, calls=(call,))

@@ -162,14 +162,16 @@ class ChatTemplate:
         return text
 
     def _variables(self, conversation: Conversation, *, thinking: bool = False) -> dict[str, object]:
+        # Without tools the name stays undefined: some templates loop over it unasked, which None does not allow.
+        tools = {"tools": list(conversation.tools)} if conversation.tools else {}
         return {
             "messages": list(conversation.messages),
-            "tools": list(conversation.tools) or None,
             "add_generation_prompt": False,
             # DeepSeek's templates call it `thinking`.
             "enable_thinking": thinking,
             "thinking": thinking,
             **self._tokens,
+            **tools,
         }
 
     def _opens_thinking(self, text: str, prefill: str | None) -> bool:
