@@ -1,8 +1,6 @@
 """From the wire to core: a `MessagesRequest` becomes a `GenerationRequest`. Pure.
 
-What Claude Code sends is made prefix-stable here as far as the wire can see it (design 4): the billing block, which
-changes from call to call, is dropped; system turns stay where they stand; everything else is carried in order.
-Rendering, merging of neighbours and caching are the engine's.
+The conversation is translated in `_conversation`, the tools in `_client_tools`; here are the settings around them.
 """
 
 from __future__ import annotations
@@ -17,53 +15,22 @@ from pensieve_core import (
     JsonObject,
     ModelId,
     Origin,
-    Part,
     Priority,
     RequestId,
-    ResultPart,
-    Role,
     Sampling,
     SessionId,
-    TextPart,
     Thinking,
-    ThinkingPart,
-    ToolCallId,
-    ToolCallPart,
     ToolChoice,
     ToolChoiceMode,
-    ToolResultPart,
-    Turn,
-)
-from pensieve_protocol._blocks import (
-    ContentBlock,
-    DocumentBlock,
-    ImageBlock,
-    OpaqueBlock,
-    RedactedThinkingBlock,
-    ResultBlock,
-    SearchResultBlock,
-    TextBlock,
-    ThinkingBlock,
-    ToolReferenceBlock,
-    ToolResultBlock,
-    ToolUseBlock,
 )
 from pensieve_protocol._client_tools import neutral_tools
-from pensieve_protocol._render import (
-    document_parts,
-    image_part,
-    opaque_text,
-    search_result_text,
-    text_part,
-    tool_reference_text,
-)
+from pensieve_protocol._conversation import conversation
 from pensieve_protocol._requests import (
     AdaptiveThinking,
     BetweenToolsThinking,
     CountTokensRequest,
     DisabledThinking,
     EnabledThinking,
-    InputMessage,
     MessagesRequest,
     ThinkingConfig,
     ToolChoiceAny,
@@ -74,9 +41,6 @@ from pensieve_protocol._requests import (
 )
 
 __all__ = ["to_generation_request"]
-
-BILLING_HEADER = "x-anthropic-billing-header:"
-"""How Claude Code's first system block begins; its hex digits change from conversation to conversation."""
 
 BACKGROUND_MAX_TOKENS = 16
 """A request for so few tokens is no turn: it warms a cache, or asks whether the model answers at all."""
@@ -93,7 +57,7 @@ def to_generation_request(
     base = GenerationRequest(
         id=request_id,
         model=model,
-        turns=_turns(request),
+        turns=conversation(request),
         tools=neutral_tools(request.tools),
         tool_choice=_tool_choice(request.tool_choice),
         thinking=_thinking(request.thinking, request.output_config.effort),
@@ -171,105 +135,3 @@ def _tool_choice(config: ToolChoiceConfig | None) -> ToolChoice:
             return ToolChoice()
         case _:
             assert_never(config)
-
-
-def _turns(request: CountTokensRequest) -> tuple[Turn, ...]:
-    last_user = max((i for i, message in enumerate(request.messages) if message.role == "user"), default=-1)
-    shown = [
-        message
-        for index, message in enumerate(request.messages)
-        if message.clear_at != "next_user_message" or index > last_user
-    ]
-    turns = [*_system_turn(request.system), *(_turn(message) for message in shown)]
-    if request.cache_control is not None:
-        *before, last = turns
-        parts = list(last.parts)
-        _mark_last(parts)
-        turns = [*before, attrs.evolve(last, parts=tuple(parts))]
-    return tuple(turns)
-
-
-def _system_turn(system: str | tuple[TextBlock, ...]) -> tuple[Turn, ...]:
-    if isinstance(system, str):
-        system = (TextBlock(type="text", text=system),)
-    parts = _parts(tuple(attrs.evolve(block, text=_without_billing(block.text)) for block in system))
-    return (Turn(role=Role.SYSTEM, parts=parts),) if parts else ()
-
-
-def _without_billing(text: str) -> str:
-    return text.partition("\n")[2] if text.startswith(BILLING_HEADER) else text
-
-
-def _turn(message: InputMessage) -> Turn:
-    """Translate one message, which keeps at least one part.
-
-    Were an empty last question left out, the answer before it would become a prefill.
-    """
-    content = message.content
-    parts = (TextPart(text=content),) if isinstance(content, str) else _parts(content)
-    return Turn(role=Role(message.role), parts=parts or (TextPart(text=""),))
-
-
-def _parts(blocks: tuple[ContentBlock, ...]) -> tuple[Part, ...]:
-    """Translate blocks. What comes out empty is left out, and its mark goes to the part before it."""
-    parts: list[Part] = []
-    for block in blocks:
-        parts.extend(part for part in _block_parts(block) if not _is_empty(part))
-        if _has_mark(block):
-            _mark_last(parts)
-    return tuple(parts)
-
-
-def _has_mark(block: ContentBlock) -> bool:
-    return not isinstance(block, ThinkingBlock | RedactedThinkingBlock) and block.cache_control is not None
-
-
-def _is_empty(part: Part) -> bool:
-    return isinstance(part, TextPart | ThinkingPart) and not part.text
-
-
-def _mark_last(parts: list[Part]) -> None:
-    """Mark the last of `parts`, in place, that can be marked; reasoning cannot."""
-    for index in reversed(range(len(parts))):
-        part = parts[index]
-        if not isinstance(part, ThinkingPart):
-            parts[index] = attrs.evolve(part, cache_mark=True)
-            return
-
-
-def _block_parts(block: ContentBlock) -> tuple[Part, ...]:
-    match block:
-        case ThinkingBlock(thinking=text, signature=signature):
-            return (ThinkingPart(text=text, signature=signature),)
-        case RedactedThinkingBlock():
-            return ()
-        case ToolUseBlock(id=call_id, name=name, input=arguments):
-            return (ToolCallPart(id=ToolCallId(call_id), name=name, arguments=arguments),)
-        case ToolResultBlock(tool_use_id=call_id, content=content, is_error=is_error):
-            return (ToolResultPart(call_id=ToolCallId(call_id), content=_result_parts(content), is_error=is_error),)
-        case _:
-            return _result_block_parts(block)
-
-
-def _result_parts(content: str | tuple[ResultBlock, ...]) -> tuple[ResultPart, ...]:
-    if isinstance(content, str):
-        return (TextPart(text=content),) if content else ()
-    return tuple(part for block in content for part in _result_block_parts(block) if not _is_empty(part))
-
-
-def _result_block_parts(block: ResultBlock) -> tuple[ResultPart, ...]:
-    match block:
-        case TextBlock():
-            return (text_part(block),)
-        case ImageBlock():
-            return (image_part(block),)
-        case DocumentBlock():
-            return document_parts(block)
-        case SearchResultBlock():
-            return (TextPart(text=search_result_text(block)),)
-        case ToolReferenceBlock():
-            return (TextPart(text=tool_reference_text(block)),)
-        case OpaqueBlock():
-            return (TextPart(text=opaque_text(block)),)
-        case _:
-            assert_never(block)

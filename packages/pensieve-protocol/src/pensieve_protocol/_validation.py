@@ -67,8 +67,5 @@ def _problems_below(tree: BaseValidationError, path: Path) -> Iterator[Problem]:
 
 def _step(error: Exception) -> Path:
     """Return where `error` hangs in its parent: cattrs says so in a note, a field's name or an item's index."""
-    for note in getattr(error, "__notes__", ()):
-        step = getattr(note, "name", getattr(note, "index", None))
-        if step is not None:
-            return (step,)
-    return ()
+    steps = (getattr(note, "name", getattr(note, "index", None)) for note in getattr(error, "__notes__", ()))
+    return tuple(step for step in steps if step is not None)
