@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import attrs
 import coverage
 import pytest
 import structlog
@@ -77,3 +82,68 @@ def run_command(environment: dict[str, str]) -> RunCommand:
 def model_file(tmp_path: Path) -> Path:
     """A sound GGUF file without weights, outside of all folders that are looked through."""
     return write_chat_model(tmp_path / "elsewhere" / "tiny.gguf")
+
+
+@attrs.frozen(kw_only=True)
+class RunningServer:
+    """A `pensieve-server` with the scripted engine, as a process of its own."""
+
+    process: subprocess.Popen[str]
+    url: str
+    log: Path
+    """Its stderr: one JSON record a line."""
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return what it has logged so far."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def end(self) -> int:
+        """Wait for its end."""
+        return self.process.wait(BOUND_S)
+
+
+StartServer = Callable[..., RunningServer]
+
+
+@pytest.fixture
+def scripted_engine(tmp_path: Path, model_file: Path) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Arguments and variables with which a server finds the engine of `plugin/`, as it would find a stranger's."""
+    info = tmp_path / "site" / "cli_scripted_engine-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: cli-scripted-engine\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[pensieve.engines]\nscripted = cli_scripted_engine:create_provider\n")
+    path = os.pathsep.join([str(info.parent), str(Path(__file__).parent / "plugin")])
+    return ("--engine", "scripted", "--model", str(model_file)), {"PYTHONPATH": path}
+
+
+@pytest.fixture
+def start_server(
+    tmp_path: Path, environment: dict[str, str], scripted_engine: tuple[tuple[str, ...], dict[str, str]]
+) -> Iterator[StartServer]:
+    """Start servers on free ports; those that still run after the test are killed."""
+    arguments, variables = scripted_engine
+    with ExitStack() as stack:
+
+        def start(*more: str, **script: str) -> RunningServer:
+            log = tmp_path / f"stderr-{uuid.uuid4().hex}"
+            process = subprocess.Popen(
+                [PROGRAM, "--port", "0", *arguments, *more],
+                env={**environment, **variables, **script},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stack.enter_context(log.open("w")),
+                text=True,
+            )
+            stack.callback(_kill, process)
+            assert process.stdout
+            first_line = process.stdout.readline()
+            assert "http://" in first_line, log.read_text()
+            return RunningServer(process=process, url=f"http://{first_line.rpartition('http://')[2].strip()}", log=log)
+
+        yield start
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.kill()
+    process.communicate(timeout=BOUND_S)

@@ -9,6 +9,7 @@ import os
 import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import TextIO
 
 import attrs
@@ -115,5 +116,6 @@ class _LastingConsole(Console):
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        with suppress(OSError, ValueError):  # what is still buffered must not fail again when Python ends
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+        # What is still buffered must not fail again when Python ends.
+        with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), self.file.fileno())

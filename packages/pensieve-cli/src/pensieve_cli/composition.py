@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -43,6 +43,7 @@ from pensieve_registry import (
 __all__ = ["ENGINES_GROUP", "Application", "build_catalog", "compose"]
 
 ENGINES_GROUP = "pensieve.engines"
+_SUFFIX = ".gguf"
 
 
 @attrs.frozen(kw_only=True)
@@ -80,34 +81,37 @@ def compose(
 
 
 def build_catalog(settings: ModelSettings) -> LocalCatalog:
-    """Return the catalog of all models on this machine. It looks when it is first asked.
+    """Return the catalog of all models on this machine.
+
+    A default model that was asked for and cannot be served is an error: another one must not take its place.
 
     Raises:
-        CommandError: the settings name a file as the default model, and it cannot be served.
+        ModelNotFoundError: nobody knows its name.
+        CommandError: it was given as a file, and that cannot be served.
     """
-    given = _as_file(settings.model)
     sources: list[ModelSource] = [
         FolderSource(settings.models_folder.expanduser()),
         HuggingFaceCacheSource.from_environment(os.environ),
         InstalledDistributionSource(),
     ]
-    if given is None:
-        return LocalCatalog(sources, default=settings.model, memory_bytes=_memory_bytes())
-    catalog = LocalCatalog([FileSource(given), *sources])
-    _require(given, catalog)
+    model = settings.model
+    if model is None:
+        return LocalCatalog(sources, memory_bytes=_memory_bytes())
+    if model.lower().endswith(_SUFFIX):
+        return _catalog_with_file(Path(model).expanduser(), sources)
+    catalog = LocalCatalog(sources, default=model)
+    catalog.resolve(model)
     return catalog
 
 
-def _require(file: Path, catalog: LocalCatalog) -> None:
-    """Refuse to serve another model where the one that was asked for cannot be served."""
+def _catalog_with_file(file: Path, sources: Sequence[ModelSource]) -> LocalCatalog:
+    given = FileSource(file)
+    catalog = LocalCatalog([given, *sources])
     refusals: list[ModelProblem | LeftOut] = [*catalog.problems, *catalog.left_out]
     for refused in refusals:
-        if refused.path == file:
+        if refused.source == given.name:
             raise CommandError(f"--model {file}: {refused.reason}", ExitCode.NOT_FOUND)
-
-
-def _as_file(model: str | None) -> Path | None:
-    return Path(model).expanduser() if model is not None and model.lower().endswith(".gguf") else None
+    return catalog
 
 
 def _memory_bytes() -> int | None:

@@ -31,6 +31,9 @@ __all__ = ["Closable", "Drainable", "HardEnd", "Patience", "ProcessEnd", "Signal
 
 _log = structlog.stdlib.get_logger(__name__)
 
+_CANCELLATION_S = 1.0
+"""For a cancelled server to clean up."""
+
 
 @attrs.frozen(kw_only=True)
 class Patience:
@@ -185,7 +188,14 @@ async def _last_answers(drain: Drainable, deadline_s: float) -> None:
 
 
 async def _end_of(serving: asyncio.Task[None]) -> None:
-    await serving  # which is cancelled together with this coroutine
+    """Wait for the end of `serving`; a caller who gives up cancels it. Raises what ended it, if anything did."""
+    try:
+        await asyncio.wait((serving,))
+    finally:
+        serving.cancel()
+        await asyncio.wait((serving,), timeout=_CANCELLATION_S)
+    if not serving.cancelled():
+        serving.result()
 
 
 async def _within(seconds: float, step: str, work: Coroutine[Any, Any, None]) -> None:

@@ -1,0 +1,54 @@
+"""An engine for servers that tests start: slow enough to be stopped in the middle of an answer.
+
+CLI_SCRIPT chooses what it does: "slow" answers for a minute, "hangs" besides never closes, "broken" cannot load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import attrs
+
+from pensieve_core import Clock, GenerationRequest, ModelBrokenError, ModelDescriptor, TextProduced
+from pensieve_inference import InferenceEngine
+from pensieve_inference.testing import Script, ScriptedEngine, ScriptedProvider, Wait
+
+__all__ = ["CliScriptSettings", "CliScriptedProvider", "create_provider"]
+
+
+@attrs.frozen(kw_only=True)
+class CliScriptSettings:
+    """Nothing can be set."""
+
+
+class CliScriptedProvider(ScriptedProvider):
+    """Hands out one engine, described as the model that is asked for."""
+
+    def __init__(self, script: str) -> None:
+        super().__init__()
+        self._script = script
+
+    async def engine(self, model: ModelDescriptor) -> InferenceEngine:
+        """Return the engine, unless the script says otherwise."""
+        if self._script == "broken":
+            raise ModelBrokenError(model.id, "it was made so")
+        if self._engine.description.model.id != model.id:
+            self._engine = ScriptedEngine(_answer, model=model)
+        return self._engine
+
+    async def aclose(self) -> None:
+        """Close, unless the script says otherwise."""
+        if self._script == "hangs":
+            await asyncio.Event().wait()
+        await super().aclose()
+
+
+def _answer(request: GenerationRequest) -> Script:
+    words = 4 if request.max_tokens < 100 else 600
+    return [step for number in range(words) for step in (TextProduced(text=f"{number} "), Wait(0.1))]
+
+
+def create_provider(settings: CliScriptSettings, clock: Clock) -> CliScriptedProvider:
+    """Return the provider: the factory that the entry point names."""
+    return CliScriptedProvider(os.environ.get("CLI_SCRIPT", "slow"))

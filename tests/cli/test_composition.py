@@ -1,0 +1,133 @@
+"""How parts are chosen and joined; what the parts do is tested where they live."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pensieve_cli.composition import build_catalog, compose
+from pensieve_cli.errors import CommandError
+from pensieve_cli.exit_codes import ExitCode
+from pensieve_cli.settings import AccessSettings, EngineSettings, ModelSettings, Secret, Settings
+from pensieve_core import ModelNotFoundError
+from pensieve_gguf import GgufProvider
+from pensieve_inference.testing import FakeClock, InMemoryCatalog, ScriptedProvider
+from pensieve_registry.testing import write_chat_model
+
+InstallEngine = Callable[[str, str], None]
+
+
+@pytest.fixture
+def install_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstallEngine:
+    """Install a distribution with one engine, as a stranger's package would be."""
+
+    def install(name: str, source: str) -> None:
+        folder = tmp_path / "site"
+        info = folder / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[pensieve.engines]\n{name} = {name}_engine:create\n")
+        (folder / f"{name}_engine.py").write_text(source)
+        monkeypatch.syspath_prepend(str(folder))
+        monkeypatch.delitem(sys.modules, f"{name}_engine", raising=False)
+
+    return install
+
+
+_STRANGER = """
+import attrs
+from pensieve_core import Clock
+from pensieve_inference.testing import ScriptedProvider
+
+@attrs.frozen(kw_only=True)
+class StrangerSettings:
+    context_tokens: int = 1
+    max_running: int = 2
+
+class StrangerProvider(ScriptedProvider):
+    def __init__(self, settings, clock):
+        super().__init__()
+        self.settings, self.clock = settings, clock
+
+def create(settings: StrangerSettings, clock: Clock) -> StrangerProvider:
+    return StrangerProvider(settings, clock)
+"""
+
+
+def test_all_parts_can_be_given() -> None:
+    catalog, engines, clock = InMemoryCatalog(), ScriptedProvider(), FakeClock()
+    application = compose(Settings(), catalog=catalog, engines=engines, clock=clock)
+    assert (application.catalog, application.engines, application.clock) == (catalog, engines, clock)
+    assert application.keys == 0
+
+
+def test_keys_are_counted() -> None:
+    settings = Settings(access=AccessSettings(api_key=(Secret("sk-1"), Secret("sk-2"))))
+    assert compose(settings, catalog=InMemoryCatalog(), engines=ScriptedProvider()).keys == 2
+
+
+def test_the_usual_engine_is_the_one_on_gguf() -> None:
+    assert isinstance(compose(Settings(), catalog=InMemoryCatalog()).engines, GgufProvider)
+
+
+def test_a_strangers_engine_is_found_by_name_and_told_what_the_user_has_set(install_engine: InstallEngine) -> None:
+    install_engine("stranger", _STRANGER)
+    clock = FakeClock()
+    settings = Settings(engine=EngineSettings(engine="stranger", ctx=99))
+    engines = compose(settings, catalog=InMemoryCatalog(), clock=clock).engines
+    assert getattr(engines, "clock", None) is clock
+    told = getattr(engines, "settings", None)
+    assert (told.context_tokens, told.max_running) == (99, 2)  # type: ignore[union-attr]
+
+
+def test_what_an_engine_cannot_be_told_is_an_error_and_not_ignored(install_engine: InstallEngine) -> None:
+    install_engine("stranger", _STRANGER)
+    settings = Settings(engine=EngineSettings(engine="stranger", gpu_layers=3))
+    with pytest.raises(CommandError, match="cannot be told its gpu_layers") as refused:
+        compose(settings, catalog=InMemoryCatalog())
+    assert refused.value.exit_code is ExitCode.USAGE
+
+
+def test_an_unknown_engine_is_told_with_those_that_are_installed() -> None:
+    with pytest.raises(CommandError, match=r"--engine onnx.*installed: gguf") as refused:
+        compose(Settings(engine=EngineSettings(engine="onnx")), catalog=InMemoryCatalog())
+    assert refused.value.exit_code is ExitCode.USAGE
+
+
+def test_an_engine_that_cannot_be_loaded_is_told_with_the_reason(install_engine: InstallEngine) -> None:
+    install_engine("torn", "import a_library_that_is_missing\n")
+    with pytest.raises(CommandError, match="a_library_that_is_missing") as refused:
+        compose(Settings(engine=EngineSettings(engine="torn")), catalog=InMemoryCatalog())
+    assert refused.value.exit_code is ExitCode.FAILURE
+
+
+def test_models_are_looked_for_in_the_models_folder(tmp_path: Path) -> None:
+    write_chat_model(tmp_path / "m" / "mine.gguf")
+    assert build_catalog(ModelSettings(models_folder=tmp_path / "m")).models()[0].id == "mine"
+
+
+def test_a_file_can_be_the_default_model_wherever_it_lies(model_file: Path, tmp_path: Path) -> None:
+    write_chat_model(tmp_path / "m" / "mine.gguf")
+    catalog = build_catalog(ModelSettings(model=str(model_file), models_folder=tmp_path / "m"))
+    assert [model.id for model in catalog.models()][:2] == ["tiny", "mine"]
+
+
+@pytest.mark.parametrize("content", [None, b"GGUF and nothing more"])
+def test_a_file_that_cannot_be_served_is_refused_rather_than_replaced_by_another(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    file = tmp_path / "broken.gguf"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(CommandError, match=r"broken\.gguf") as refused:
+        build_catalog(ModelSettings(model=str(file)))
+    assert refused.value.exit_code is ExitCode.NOT_FOUND
+
+
+def test_an_unknown_default_model_is_told_with_the_known_ones(tmp_path: Path) -> None:
+    write_chat_model(tmp_path / "m" / "mine.gguf")
+    with pytest.raises(ModelNotFoundError, match="mine"):
+        build_catalog(ModelSettings(model="nobody", models_folder=tmp_path / "m")).models()
