@@ -126,7 +126,7 @@ class JsonCall(_Reader):
             self._value.close()
             self._events.arguments(self._value.take())
             self.whole = True
-        elif self._at is _At.AFTER_VALUE:
+        elif self._at is _At.AFTER_VALUE and self._arguments is not None:
             self._conclude()
         self._end()
 
@@ -166,7 +166,7 @@ class JsonCall(_Reader):
     def _colon(self, char: str) -> None:
         if char == ":":
             self._at = _At.VALUE
-        elif char not in WHITE_SPACE:
+        else:
             self._end(char)
 
     def _begin(self, char: str) -> None:
@@ -188,11 +188,12 @@ class JsonCall(_Reader):
         self._at = _At.AFTER_VALUE
         if self.started or self._key in _IDLE_KEYS:
             return
+        value = orjson.loads(text or "[]")  # nothing at all is as wrong as a list
         if self._key in _ARGUMENT_KEYS:
-            self._arguments = _arguments_object(text)
+            self._arguments = _arguments_object(value, text)
             acceptable = self._arguments is not None
         else:
-            self._name = _tool_name(text, self._tools)
+            self._name = value if isinstance(value, str) and value in self._tools else None
             acceptable = self._name is not None
         if not acceptable:
             self._end()
@@ -241,20 +242,17 @@ class JsonCall(_Reader):
     }
 
 
-def _tool_name(text: str, tools: Collection[str]) -> str | None:
-    """Return the name of a tool, given the JSON text of it; None when it is no such thing."""
-    name = orjson.loads(text)
-    return name if isinstance(name, str) and name in tools else None
-
-
-def _arguments_object(text: str) -> str | None:
-    """Return the JSON text of an object, given that, the same wrapped in a string, or nothing (null, "")."""
-    value = orjson.loads(text)
-    if isinstance(value, dict):
-        return text
-    if not value:
-        return "{}" if value is None or value == "" else None
-    return _unwrapped(value) if isinstance(value, str) else None
+def _arguments_object(value: object, text: str) -> str | None:
+    """Return the JSON text of an object, given `value` and its `text`: an object, one in a string, null or ""."""
+    match value:
+        case dict():
+            return text
+        case None | "":
+            return "{}"
+        case str():
+            return _unwrapped(value)
+        case _:
+            return None
 
 
 def _unwrapped(text: str) -> str | None:

@@ -262,6 +262,7 @@ class _Parser:
             self._held += char
             self._object.feed(char)
         if call.whole and not self._parallel:
+            self._held = ""
             self._phase = _Phase.DONE
         elif call.verdict is Verdict.CLOSED:
             self._held = ""
