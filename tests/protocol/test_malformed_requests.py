@@ -82,6 +82,7 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
     (user({"type": "text", "text": "a"}, {"type": "text"}), "messages.0.content.1.text: field required"),
     (user({"type": "text", "text": None}), "messages.0.content.0.text: expected a string, got null"),
     (user({"type": "audio"}), f"messages.0.content.0.type: expected one of {BLOCKS}, got 'audio'"),
+    (user({"type": "a" * 999}), f"messages.0.content.0.type: expected one of {BLOCKS}, got '{'a' * 79}"),
     (
         user({"type": "text", "text": "a", "cache_control": "ephemeral"}),
         "messages.0.content.0.cache_control: expected an object, got a string",
@@ -177,7 +178,7 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
         ),
     ),
     *[
-        (tool(type=name), f"tools.0: the tool {name} would run on the server, and this server does not run it")
+        (tool(type=name), f"tools.0: the tool {name!r} would run on the server, and this server does not run it")
         for name in (
             "web_search_20250305",
             "web_fetch_20260209",

@@ -9,7 +9,7 @@ into a missing field, and it has no hook for `str | tuple[Block, ...]`. So each 
     tuple[X, ...]           an array
     Mapping                 an object, kept as it is
     attrs class             an object; null in an optional field means that the field was left out
-    A | B | …               by JSON type first, then among objects by their `type`
+    A | B | …               of classes: by `type`; otherwise by the JSON type
     Annotated[X, …]         each `Refuses`, then X, then each `Constraint`
 
 Hooks raise `InvalidValueError`; cattrs collects it with its place. Presentation is in `_validation`.
@@ -152,25 +152,14 @@ def _class_hook(cls: type[attrs.AttrsInstance], converter: cattrs.Converter) -> 
     return hook
 
 
-def _union_hook(union: Any, converter: cattrs.Converter) -> _Hook:  # noqa: ANN401 - a typing construct
-    members = [member for member in get_args(union) if member is not type(None)]
-    by_json_type = {_json_type(member): member for member in reversed(members)}
-    by_tag = _tagged(members)
-    is_open = OpaqueBlock in members
+def _shapes_hook(union: Any, converter: cattrs.Converter) -> _Hook:  # noqa: ANN401 - a typing construct
+    members = {_json_type(member): member for member in _members(union)}
+    expected = " or ".join(_JSON_NAMES[json_type] for json_type in members)
 
-    def hook(value: Any, _: object) -> object:  # noqa: ANN401 - any JSON value
-        member = by_json_type.get(type(value))
-        if member is None:
-            expected = " or ".join(_JSON_NAMES[json_type] for json_type in reversed(by_json_type))
+    def hook(value: object, _: object) -> object:
+        if type(value) not in members:
             raise InvalidValueError(f"expected {expected}, got {_JSON_NAMES[type(value)]}")
-        if type(value) is not dict or not by_tag:
-            return converter.structure(value, member)
-        tag = _tag(value)
-        if tag in by_tag:
-            return converter.structure(value, by_tag[tag])
-        if is_open and OpaqueBlock.accepts(tag):
-            return converter.structure({**value, "raw": value}, OpaqueBlock)
-        raise InvalidValueError(f"expected {_one_of(by_tag)}, got {tag!r}", below=("type",))
+        return converter.structure(value, members[type(value)])
 
     return hook
 
@@ -181,9 +170,25 @@ def _json_type(member: Any) -> type:  # noqa: ANN401 - a typing construct
     return list if get_origin(member) is tuple else dict
 
 
-def _tagged(members: list[Any]) -> dict[str, type]:
-    classes = [member for member in members if attrs.has(member) and member is not OpaqueBlock]
-    return {tag: cls for cls in classes for tag in get_args(attrs.fields(attrs.resolve_types(cls)).type.type)}
+def _tagged_hook(union: Any, converter: cattrs.Converter) -> _Hook:  # noqa: ANN401 - a typing construct
+    classes = [member for member in _members(union) if member is not OpaqueBlock]
+    by_tag = {tag: cls for cls in classes for tag in _tags(cls)}
+    is_open = OpaqueBlock in get_args(union)
+
+    def hook(value: Any, _: object) -> object:  # noqa: ANN401 - any JSON value
+        _expect(dict, value)
+        tag = _tag(value)
+        if tag in by_tag:
+            return converter.structure(value, by_tag[tag])
+        if is_open and OpaqueBlock.accepts(tag):
+            return converter.structure({**value, "raw": value}, OpaqueBlock)
+        raise InvalidValueError(f"expected {_one_of(by_tag)}, got {_shown(tag)}", below=("type",))
+
+    return hook
+
+
+def _tags(cls: type[attrs.AttrsInstance]) -> tuple[str, ...]:
+    return get_args(attrs.fields(attrs.resolve_types(cls)).type.type)
 
 
 def _tag(value: dict[str, object]) -> str:
@@ -204,9 +209,9 @@ def _structure_tool(value: Any, _: object) -> RequestTool:  # noqa: ANN401 - any
     if tag.startswith(SEARCH_TOOL_PREFIX):
         return _CONVERTER.structure(value, SearchTool)
     if tag.startswith(SERVER_TOOL_PREFIXES):
-        raise InvalidValueError(f"the tool {tag} would run on the server, and this server does not run it")
+        raise InvalidValueError(f"the tool {_shown(tag)} would run on the server, and this server does not run it")
     known = _one_of(["custom", *(f"{prefix}*" for prefix in (*CLIENT_TOOL_PREFIXES, SEARCH_TOOL_PREFIX))])
-    raise InvalidValueError(f"expected {known}, got {tag!r}", below=("type",))
+    raise InvalidValueError(f"expected {known}, got {_shown(tag)}", below=("type",))
 
 
 def _one_of(choices: Iterable[object]) -> str:
@@ -227,9 +232,16 @@ def _has_origin(origin: object) -> Callable[[Any], bool]:
 
 def _is_union(cls: object) -> bool:
     """Return whether `cls` has two members or more; cattrs itself handles `X | None`."""
-    if get_origin(cls) not in (Union, types.UnionType):
-        return False
-    return sum(member is not type(None) for member in get_args(cls)) > 1
+    return len(_members(cls)) > 1
+
+
+def _is_tagged_union(cls: object) -> bool:
+    return _is_union(cls) and all(attrs.has(member) for member in _members(cls))
+
+
+def _members(cls: object) -> list[Any]:
+    is_union = get_origin(cls) in (Union, types.UnionType)
+    return [member for member in get_args(cls) if member is not type(None)] if is_union else []
 
 
 def _build() -> cattrs.Converter:
@@ -238,7 +250,8 @@ def _build() -> cattrs.Converter:
     converter.register_structure_hook_factory(_has_origin(tuple), _tuple_hook)
     converter.register_structure_hook_func(_has_origin(collections.abc.Mapping), _structure_mapping)
     converter.register_structure_hook_func(_has_origin(Literal), _structure_literal)
-    converter.register_structure_hook_factory(_is_union, _union_hook)
+    converter.register_structure_hook_factory(_is_union, _shapes_hook)
+    converter.register_structure_hook_factory(_is_tagged_union, _tagged_hook)
     converter.register_structure_hook_func(lambda cls: cls == RequestTool, _structure_tool)
     converter.register_structure_hook_factory(_has_origin(Annotated), _annotated_hook)
     for json_type in (str, int, bool):
