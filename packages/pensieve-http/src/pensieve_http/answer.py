@@ -15,7 +15,7 @@ from pensieve_core import (
 )
 from pensieve_http.exchange import Happening, Opened
 from pensieve_http.record import RequestRecord
-from pensieve_protocol import ApiError, MessageStream, StreamEvent
+from pensieve_protocol import ApiError, MessageDeltaEvent, MessageStream, StreamEvent
 
 __all__ = ["Answer", "message_id"]
 
@@ -59,7 +59,7 @@ class Answer:
             case TextProduced() | ThinkingProduced() | ToolCallStarted():
                 self._note_first_token(now)
             case GenerationFinished():
-                self._record.finished = happening
+                return self._finish(happening)
             case _:
                 pass
         return self.stream.feed(happening)
@@ -72,6 +72,12 @@ class Answer:
     def _start(self, prompt: PromptUsage) -> tuple[StreamEvent, ...]:
         self.started = True
         return self.stream.start(prompt)
+
+    def _finish(self, finished: GenerationFinished) -> tuple[StreamEvent, ...]:
+        events = self.stream.feed(finished)
+        self._record.finished = finished
+        self._record.stop_reason = next(e.delta.stop_reason for e in events if isinstance(e, MessageDeltaEvent))
+        return events
 
     def _note_first_token(self, now: float) -> None:
         if self._record.ttft_s is None:

@@ -79,14 +79,17 @@ class Gate:
             raise
 
     def _give_up(self, waiter: _Waiter) -> None:
-        if waiter.turn.cancelled():
+        if not waiter.turn.cancelled():  # the place came in the same step as the cancellation
+            self._leave()
+        elif waiter in self._waiters:
             self._waiters.remove(waiter)
             heapq.heapify(self._waiters)
-        else:  # the place came in the same step as the cancellation
-            self._leave()
 
     def _leave(self) -> None:
-        if self._waiters:
-            heapq.heappop(self._waiters).turn.set_result(None)
-        else:
-            self.running -= 1
+        """Pass the place on to the next who still wants it."""
+        while self._waiters:
+            turn = heapq.heappop(self._waiters).turn
+            if not turn.cancelled():
+                turn.set_result(None)
+                return
+        self.running -= 1

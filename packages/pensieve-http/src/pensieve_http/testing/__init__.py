@@ -2,5 +2,6 @@
 
 from pensieve_http.testing._bridge import AppClient, Connection, Reply
 from pensieve_http.testing._events import EventReader, ServerSentEvent
+from pensieve_http.testing._world import World, build_world
 
-__all__ = ["AppClient", "Connection", "EventReader", "Reply", "ServerSentEvent"]
+__all__ = ["AppClient", "Connection", "EventReader", "Reply", "ServerSentEvent", "World", "build_world"]

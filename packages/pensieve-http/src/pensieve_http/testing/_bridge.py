@@ -82,6 +82,11 @@ class Connection:
         """Wait until the application has returned; raise what it raised."""
         await _bounded(asyncio.shield(self._serving))
 
+    @property
+    def silent(self) -> bool:
+        """Nothing has come that the test has not taken."""
+        return self._responses.empty() and not self._events
+
     async def status(self) -> int:
         """Wait for the response's head and return its status."""
         return int((await self._wait_for_head())["status"])
