@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pensieve_core import OverloadedError, Priority
@@ -104,6 +104,7 @@ Action = tuple[str, int]
 _ACTIONS = st.lists(st.tuples(st.sampled_from(["arrive", "leave", "cancel", "settle"]), st.integers(0, 9)), max_size=40)
 
 
+@settings(deadline=None)
 @given(actions=_ACTIONS, places=st.integers(1, 3), queue=st.integers(0, 3))
 def test_whatever_visitors_do_no_place_is_lost_and_no_limit_exceeded(
     actions: list[Action], places: int, queue: int

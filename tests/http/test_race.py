@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from pensieve_http.race import race
+from pensieve_http.errors import ClientGoneError
+from pensieve_http.race import client_gone, race
 
 
 async def _forever(log: list[str]) -> str:
@@ -57,3 +58,14 @@ async def test_cancelling_the_race_cancels_and_awaits_everybody() -> None:
     with pytest.raises(asyncio.CancelledError):
         await running
     assert log == ["cleaned up", "cleaned up"]
+
+
+async def test_a_client_is_gone_when_it_disconnects_and_not_before() -> None:
+    messages = iter(["http.request", "http.request", "http.disconnect", "http.never"])
+
+    async def receive() -> dict[str, str]:
+        return {"type": next(messages)}
+
+    with pytest.raises(ClientGoneError):
+        await client_gone(receive)
+    assert next(messages) == "http.never"

@@ -9,7 +9,7 @@ without clock, task or socket; `sse` is the shell around it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 import attrs
 
@@ -90,13 +90,16 @@ class LiveStream:
     def _due(self, now: float) -> tuple[StreamEvent, ...]:
         if not self.answer.started:
             return self.answer.start_early() if now >= self.start_by else ()
-        match self.signs.due(now):
+        sign = self.signs.due(now)
+        match sign:
             case Sign.PING:
                 return self.answer.stream.ping()
             case Sign.KEEP_ALIVE:
                 return self.answer.stream.keep_alive(thinking=self.thinking)
             case None:
                 return ()
+            case _:
+                assert_never(sign)
 
     def _failure(self, error: Exception) -> tuple[StreamEvent, ...]:
         if not self.answer.started:

@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from pensieve_core import GenerationFinished, ModelId, Origin, PromptUsage, RequestId
 
-__all__ = ["Ending", "RequestRecord", "record_of", "request_id_of"]
+__all__ = ["Ending", "RequestRecord", "record_of"]
 
 RECORD_KEY = "pensieve.record"
 
@@ -106,11 +106,6 @@ def record_of(scope: Scope) -> RequestRecord:
     """Return the record that the outermost middleware put into `scope`."""
     record: RequestRecord = scope[RECORD_KEY]
     return record
-
-
-def request_id_of(scope: Scope) -> RequestId:
-    """Return the id of the request in `scope`."""
-    return record_of(scope).id
 
 
 def _rounded(seconds: float | None) -> float | None:

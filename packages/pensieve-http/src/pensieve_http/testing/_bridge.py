@@ -152,6 +152,7 @@ class Connection:
 
     async def _send(self, message: Message) -> None:
         if self._left.is_set():
+            await asyncio.sleep(0)  # an application that only sends must not keep the loop for itself
             return
         put = asyncio.ensure_future(self._responses.put(message))
         left = asyncio.ensure_future(self._left.wait())
