@@ -103,6 +103,8 @@ def test_a_second_signal_ends_it_at_once(start_server: Callable[..., Any]) -> No
         server.process.send_signal(signal.SIGINT)
         assert server.end() == 130
         assert time.monotonic() - began < 10
+    assert "server_interrupted" in [record["event"] for record in server.records()]
+    assert not [record for record in server.records() if record["level"] == "error"]
 
 
 def test_a_client_that_has_gone_silent_does_not_keep_it_alive(start_server: Callable[..., Any]) -> None:
@@ -174,10 +176,13 @@ def test_a_network_without_a_key_is_refused_before_anything_else(
 
 
 def test_a_taken_port_is_told_in_one_line(
-    start_server: Callable[..., Any], run_command: Callable[..., subprocess.CompletedProcess[str]]
+    start_server: Callable[..., Any],
+    run_command: Callable[..., subprocess.CompletedProcess[str]],
+    scripted_engine: tuple[tuple[str, ...], dict[str, str]],
 ) -> None:
+    arguments, variables = scripted_engine
     port = start_server().url.rpartition(":")[2]
-    done = run_command("--port", port)
+    done = run_command("--port", port, *arguments, **variables)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert f"127.0.0.1:{port} is taken" in done.stderr

@@ -1,12 +1,14 @@
 """An engine for servers that tests start: slow enough to be stopped in the middle of an answer.
 
-CLI_SCRIPT chooses what it does: "slow" answers for a minute, "hangs" besides never closes, "broken" cannot load.
+CLI_SCRIPT chooses what it does: "slow" answers for a minute; "hangs" never closes; "broken" cannot load; "signals"
+stops its own server when it is asked to load; "bug" and "interrupted" break when the server is composed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 
 import attrs
 
@@ -33,6 +35,8 @@ class CliScriptedProvider(ScriptedProvider):
         """Return the engine, unless the script says otherwise."""
         if self._script == "broken":
             raise ModelBrokenError(model.id, "it was made so")
+        if self._script == "signals":
+            signal.raise_signal(signal.SIGTERM)
         if self._engine.description.model.id != model.id:
             self._engine = ScriptedEngine(_answer, model=model)
         return self._engine
@@ -51,4 +55,9 @@ def _answer(request: GenerationRequest) -> Script:
 
 def create_provider(settings: CliScriptSettings, clock: Clock) -> CliScriptedProvider:
     """Return the provider: the factory that the entry point names."""
-    return CliScriptedProvider(os.environ.get("CLI_SCRIPT", "slow"))
+    script = os.environ.get("CLI_SCRIPT", "slow")
+    if script == "bug":
+        raise ZeroDivisionError
+    if script == "interrupted":
+        raise KeyboardInterrupt
+    return CliScriptedProvider(script)

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from hypercorn.asyncio import serve
 from hypercorn.config import Config, Sockets
 
-__all__ = ["AsgiApp", "HttpServer", "http_1_only"]
+__all__ = ["AsgiApp", "HttpServer", "requests_only"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -37,31 +37,47 @@ class HttpServer:
     """
 
     def __init__(self, app: AsgiApp, listening: socket.socket) -> None:
-        self._app = http_1_only(app)
+        self._app = requests_only(app)
         self._config = _config(listening)
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve until `stop`. To be cancelled when it does not return: a half-sent request can hold it up."""
-        await serve(self._app, self._config, shutdown_trigger=self._stop.wait)  # type: ignore[arg-type]
+        """Serve until `stop`. To be cancelled when it does not return: a half-sent request can hold it up.
+
+        A cancelled call returns at once. The connections are cut by the end of the loop, for Hypercorn may still wait
+        for them; that each of them complains then is no news to anybody.
+        """
+        loop = asyncio.get_running_loop()
+        serving = loop.create_task(serve(self._app, self._config, shutdown_trigger=self._stop.wait))  # type: ignore[arg-type]
+        try:
+            await asyncio.wait((serving,))
+        except asyncio.CancelledError:
+            loop.set_exception_handler(lambda _loop, _context: None)
+            serving.cancel()
+            raise
+        serving.result()
 
     def stop(self) -> None:
         """Close the socket and the idle connections, and let `run` return when the others are done."""
         self._stop.set()
 
 
-def http_1_only(app: AsgiApp) -> AsgiApp:
-    """Return `app`, refusing HTTP/2 with 505: Hypercorn accepts it in clear text and cannot be told not to.
+def requests_only(app: AsgiApp) -> AsgiApp:
+    """Return `app` for requests of HTTP/1 alone.
 
-    HTTP/2 would carry 100 requests on one connection, past the care that is taken of connections.
+    HTTP/2 is refused with 505: Hypercorn accepts it in clear text and cannot be told not to, and it would carry 100
+    requests on one connection. Lifespan ends before it begins: models load outside of it (it has 60 s), and all that
+    is to be closed is closed by `stopping`.
     """
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return
         if scope["type"] == "http" and not scope["http_version"].startswith("1"):
             await send({"type": "http.response.start", "status": 505, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})
-        else:
-            await app(scope, receive, send)
+            return
+        await app(scope, receive, send)
 
     return guarded
 

@@ -31,7 +31,7 @@ __all__ = ["Closable", "Drainable", "HardEnd", "Patience", "ProcessEnd", "Signal
 
 _log = structlog.stdlib.get_logger(__name__)
 
-_CANCELLATION_S = 1.0
+_CANCELLATION_S = 0.2
 """For a cancelled server to clean up."""
 
 
@@ -166,7 +166,7 @@ async def go_down(
     hard_end.arm(patience.total_hurried_s)
     gently.cancel()
     await asyncio.wait((gently,), timeout=patience.hurry_s)
-    await _within(0, "server", _end_of(serving))
+    await _cut(serving)
     await _within(patience.hurry_s, "engines", engines.aclose())
     _log.warning("server_interrupted")
     return ExitCode.INTERRUPTED
@@ -192,10 +192,13 @@ async def _end_of(serving: asyncio.Task[None]) -> None:
     try:
         await asyncio.wait((serving,))
     finally:
-        serving.cancel()
-        await asyncio.wait((serving,), timeout=_CANCELLATION_S)
-    if not serving.cancelled():
-        serving.result()
+        await _cut(serving)
+    serving.result()
+
+
+async def _cut(serving: asyncio.Task[None]) -> None:
+    serving.cancel()
+    await asyncio.wait((serving,), timeout=_CANCELLATION_S)
 
 
 async def _within(seconds: float, step: str, work: Coroutine[Any, Any, None]) -> None:
