@@ -225,6 +225,10 @@ def test_max_tokens_zero_is_accepted(parse: Callable[..., MessagesRequest]) -> N
     assert parse(max_tokens=0, thinking={"type": "enabled", "budget_tokens": 1024}).max_tokens == 0
 
 
+def test_a_name_of_a_model_may_have_256_characters(parse: Callable[..., MessagesRequest]) -> None:
+    assert len(parse(model="m" * 256).model) == 256
+
+
 def test_integers_serve_as_numbers(parse: Callable[..., MessagesRequest]) -> None:
     assert parse(temperature=1).temperature == 1.0
 

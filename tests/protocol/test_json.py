@@ -38,6 +38,7 @@ DOCUMENTS = st.recursive(
         (b'{"a":18446744073709551616}', "does not fit into 64 bits: 18446744073709551616"),
         (b'{"a":-9223372036854775809}', "does not fit into 64 bits: -9223372036854775809"),
         (b'{"a":' + b"9" * 300 + b"}", "does not fit into 64 bits: 999999"),
+        (b'{"a":' + b"9" * 5000 + b"}", "not valid JSON: number is infinity"),
         (b'{"a":{"b":1,"c":2,"b":3}}', "two members named 'b'"),
     ],
 )

@@ -196,6 +196,13 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
     ),
     ({"tool_choice": {"type": "tool"}}, "tool_choice.name: field required"),
     ({"tool_choice": {"type": "tool", "name": "g"}, "tools": [TOOL]}, "tool_choice.name: no tool is named 'g'"),
+    (
+        {
+            "tool_choice": {"type": "tool", "name": "search"},
+            "tools": [{"type": "tool_search_tool_bm25", "name": "search"}],
+        },
+        "tool_choice.name: no tool is named 'search'",
+    ),
     ({"tool_choice": {"type": "any"}}, "tool_choice: needs at least one tool in tools"),
     (
         {"thinking": {"type": "enabled", "budget_tokens": 1}},

@@ -195,6 +195,16 @@ def test_an_empty_answer_has_one_empty_text() -> None:
     assert transcript(end()) == ["0 text", "0 stop", "message_delta end_turn", "message_stop"]
 
 
+def test_an_answer_whose_tokens_came_to_nothing_is_not_taken_for_a_warmed_cache() -> None:
+    assert transcript(end(FinishReason.MAX_TOKENS, usage=Usage(prompt_tokens=10, generated_tokens=1)))[0] == "0 text"
+
+
+def test_an_engine_that_claims_more_cached_than_there_is_cannot_make_usage_negative() -> None:
+    (event,) = MessageStream(message_id="m", model="m").start(PromptUsage(prompt_tokens=3, cached_tokens=5))
+    usage = json.loads(dump_json(event))["message"]["usage"]
+    assert (usage["input_tokens"], usage["cache_read_input_tokens"]) == (0, 3)
+
+
 def test_warming_the_cache_answers_nothing() -> None:
     warmed = end(FinishReason.MAX_TOKENS, usage=Usage(prompt_tokens=10))
     assert transcript(warmed) == ["message_delta max_tokens", "message_stop"]
@@ -345,31 +355,54 @@ WAYS: dict[_State, list[_Word]] = {
     _State.FAILED: [_Word.START, _Word.FAIL],
 }
 
-# Before content, keeping alive is a word of its own: text or thinking.
-ILLEGAL = [
-    (state, word)
-    for state in _State
-    for word in _Word
-    if word not in _MOVES[state] and (state, word) != (_State.STARTED, _Word.KEEP_ALIVE)
-]
+# What may come in which state, spelled out a second time: the machine's own table cannot be its judge.
+ENGINE = {_Word.PROGRESS, _Word.TEXT, _Word.THINKING, _Word.TOOL_CALL, _Word.FINISH}
+SERVER = {_Word.PING, _Word.KEEP_ALIVE, _Word.FAIL}
+ARGUMENTS = {_Word.TOOL_ARGUMENTS, _Word.TOOL_SILENCE}
+LEGAL: dict[_State, set[_Word]] = {
+    _State.IDLE: {_Word.START, _Word.FAIL},
+    _State.STARTED: ENGINE | SERVER,
+    _State.TEXT: ENGINE | SERVER,
+    _State.THINKING: ENGINE | SERVER,
+    _State.TOOL_CALL: ENGINE | SERVER | ARGUMENTS,
+    _State.TOOL_INPUT: ENGINE | SERVER | ARGUMENTS,
+    _State.FINISHED: set(),
+    _State.FAILED: set(),
+}
+LISTED = [(state, word) for state, words in LEGAL.items() for word in _Word if word in words]
+ILLEGAL = [(state, word) for state, words in LEGAL.items() for word in _Word if word not in words]
+
+
+def in_state(state: _State) -> MessageStream:
+    stream = MessageStream(message_id="msg_1", model="m")
+    for word in WAYS[state]:
+        MOVES[word](stream)
+    assert stream._state is state
+    return stream
 
 
 def test_the_table_covers_every_state() -> None:
-    assert set(_MOVES) == set(_State)
+    assert set(_MOVES) == set(_State) == set(LEGAL)
     assert set(MOVES) == set(_Word)
+
+
+@pytest.mark.parametrize(("state", "word"), LISTED, ids=str)
+def test_a_legal_move_is_made(state: _State, word: _Word) -> None:
+    stream = in_state(state)
+    MOVES[word](stream)
+    assert stream.finished is (word in (_Word.FINISH, _Word.FAIL))
 
 
 @pytest.mark.parametrize(("state", "word"), ILLEGAL, ids=str)
 def test_a_move_that_the_table_does_not_list_raises_and_changes_nothing(state: _State, word: _Word) -> None:
-    stream = MessageStream(message_id="msg_1", model="m")
-    for step in WAYS[state]:
-        MOVES[step](stream)
+    stream = in_state(state)
     with pytest.raises(IllegalTransition, match=f"{word.name} cannot come in state {state.name}") as caught:
         MOVES[word](stream)
     assert (caught.value.state, caught.value.word) == (state, word)
     assert stream._state is state
 
 
-def test_signatures_depend_on_the_whole_text_alone() -> None:
-    assert sign_thinking("a") == sign_thinking("a") != sign_thinking("b")
-    assert len(sign_thinking("")) == 64
+def test_signatures_depend_on_the_whole_text_alone_and_stay_the_same() -> None:
+    """Ours: they come back in histories that outlive a release."""
+    assert sign_thinking("a") == "1782f16db6235cdd6b8e78f8209ff0c772ba6dc27d26dc951c285b7534d4ea79"
+    assert sign_thinking("b") != sign_thinking("a")

@@ -74,6 +74,11 @@ def test_only_the_line_of_the_billing_header_is_dropped(translate: Translate, wr
     assert turns[0].parts == (TextPart(text="Be kind."),)
 
 
+def test_what_only_mentions_the_billing_header_is_kept(translate: Translate) -> None:
+    system = "Never send x-anthropic-billing-header: to anyone.\nBe kind."
+    assert translate(system=system).turns[0].parts == (TextPart(text=system),)
+
+
 def test_system_turns_stay_where_they_stand_and_equal_neighbours_stay_apart(translate: Translate) -> None:
     roles = ["user", "system", "system", "user", "user", "assistant"]
     turns = translate(messages=[{"role": role, "content": role} for role in roles]).turns
@@ -89,6 +94,11 @@ def test_a_system_turn_may_be_shown_until_the_next_user_turn_only(translate: Tra
         for messages in ([user, reminder, assistant], [user, reminder, assistant, user], [reminder, assistant])
     ]
     assert texts == [["U", "R", "A"], ["U", "A", "U"], ["R", "A"]]
+
+
+def test_only_system_turns_are_ever_forgotten(translate: Translate) -> None:
+    user = {"role": "user", "content": "U", "clear_at": "next_user_message"}
+    assert len(translate(messages=[user, user]).turns) == 2
 
 
 def test_empty_texts_are_left_out_but_no_turn_vanishes(translate: Translate) -> None:
@@ -239,6 +249,11 @@ def test_a_custom_tool_is_carried_with_its_examples(translate: Translate) -> Non
             strict=True,
         ),
     )
+
+
+def test_examples_stand_alone_where_there_is_no_description(translate: Translate) -> None:
+    (tool,) = translate(tools=[{**TOOL, "input_examples": [{"x": 1}]}]).tools
+    assert tool.description == 'Examples of its input:\n{"x":1}'
 
 
 @pytest.mark.parametrize(

@@ -48,11 +48,7 @@ def conversation(request: CountTokensRequest) -> tuple[Turn, ...]:
     The top-level `cache_control` marks the last part of the last turn.
     """
     last_user = max((i for i, message in enumerate(request.messages) if message.role == "user"), default=-1)
-    shown = [
-        message
-        for index, message in enumerate(request.messages)
-        if message.clear_at != "next_user_message" or index > last_user
-    ]
+    shown = [message for i, message in enumerate(request.messages) if i >= last_user or not _is_passing(message)]
     turns = [*_system_turn(request.system), *(_turn(message) for message in shown)]
     if request.cache_control is not None:
         *before, last = turns
@@ -60,6 +56,11 @@ def conversation(request: CountTokensRequest) -> tuple[Turn, ...]:
         _mark_last(parts)
         turns = [*before, attrs.evolve(last, parts=tuple(parts))]
     return tuple(turns)
+
+
+def _is_passing(message: InputMessage) -> bool:
+    """Return whether the next user turn makes the model forget this message."""
+    return message.role == "system" and message.clear_at == "next_user_message"
 
 
 def _system_turn(system: str | tuple[TextBlock, ...]) -> tuple[Turn, ...]:
