@@ -1,6 +1,6 @@
 """A conversation as the list of messages that chat templates take, in a given form.
 
-    turns ─▶ utterances ─▶ re-roled ─▶ tools as text ─▶ merged ─▶ alternating ─▶ calls arranged ─▶ messages
+    turns ─▶ utterances ─▶ re-roled, merged ─▶ tools as text ─▶ alternating ─▶ calls arranged ─▶ messages
 
 Each arrow is a pure function that looks at neighbours only, so that a conversation that grows keeps the messages it
 had. Nothing is dropped save empty texts. Images are refused: there is no projector yet.
@@ -11,7 +11,8 @@ Above: `_template` renders the messages. It knows no Jinja.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 import attrs
@@ -95,10 +96,9 @@ def converse(request: GenerationRequest, form: Form) -> Conversation:
     if form.tools is ToolsForm.HERMES:
         utterances = _with_tools_described(utterances, tools)
         tools = ()
-    utterances = tuple(_reroled(utterances, form.system))
+    utterances = tuple(_merged(_reroled(utterances, form.system)))
     if form.tools is ToolsForm.HERMES:
-        utterances = tuple(_spelled_out(utterances))
-    utterances = tuple(_merged(utterances))
+        utterances = tuple(_merged(_spelled_out(utterances)))
     if form.alternating:
         utterances = tuple(_alternating(utterances))
     arranged = _arranged(utterances, form.calls)
@@ -197,15 +197,16 @@ def _as_reminder(text: str) -> str:
 
 
 def _spelled_out(utterances: Iterable[Utterance]) -> Iterator[Said]:
-    for utterance in utterances:
-        match utterance:
-            case Said(calls=()):
-                yield utterance
-            case Said():
-                calls = [call_text(call.name, call.arguments) for call in utterance.calls]
-                yield attrs.evolve(utterance, text="\n".join(filter(None, [utterance.text, *calls])), calls=())
-            case Result(text=text):
-                yield Said(role=Role.USER, text=response_text([text]))
+    for is_result, group in itertools.groupby(utterances, key=lambda utterance: isinstance(utterance, Result)):
+        if is_result:
+            yield Said(role=Role.USER, text=response_text(utterance.text for utterance in group))
+        else:
+            yield from (_with_calls_spelled_out(said) for said in group if isinstance(said, Said))
+
+
+def _with_calls_spelled_out(said: Said) -> Said:
+    calls = [call_text(call.name, call.arguments) for call in said.calls]
+    return attrs.evolve(said, text="\n".join(filter(None, [said.text, *calls])), calls=())
 
 
 # Neighbours.
@@ -263,36 +264,43 @@ _SINGLE: Final = frozenset({CallsForm.SINGLE, CallsForm.SINGLE_APART})
 
 
 def _arranged(utterances: Sequence[Utterance], form: CallsForm) -> Iterator[Utterance]:
-    results = {utterance.id: utterance for utterance in utterances if isinstance(utterance, Result)}
-    paired: set[str] = set()
-    for utterance in utterances:
+    if form in _APART:
+        utterances = [piece for utterance in utterances for piece in _apart(utterance)]
+    return _one_by_one(utterances) if form in _SINGLE else iter(utterances)
+
+
+def _apart(utterance: Utterance) -> Iterator[Utterance]:
+    """Put the text before the calls into a message of its own."""
+    if isinstance(utterance, Result) or not utterance.calls:
+        yield utterance
+        return
+    if utterance.text or utterance.reasoning:
+        yield attrs.evolve(utterance, calls=())
+    yield Said(role=utterance.role, calls=utterance.calls)
+
+
+def _one_by_one(utterances: Sequence[Utterance]) -> Iterator[Utterance]:
+    """Give each call a message of its own, and let the first result that names it follow at once."""
+    answers: dict[str, int] = {}
+    for position, utterance in enumerate(utterances):
         if isinstance(utterance, Result):
-            if utterance.id not in paired:
-                yield utterance
-        elif not utterance.calls:
+            answers.setdefault(utterance.id, position)
+    moved: set[int] = set()
+    for position, utterance in enumerate(utterances):
+        if isinstance(utterance, Said):
+            for single in _singles(utterance):
+                yield single
+                ahead = {answers.get(call.id, 0) for call in single.calls} - moved - set(range(position))
+                yield from (utterances[answer] for answer in ahead)
+                moved |= ahead
+        elif position not in moved:
             yield utterance
-        else:
-            heads = _apart(utterance) if form in _APART else (utterance,)
-            if form in _SINGLE:
-                paired.update(call.id for call in utterance.calls)
-                heads = (piece for head in heads for piece in _one_by_one(head, results))
-            yield from heads
 
 
-def _apart(said: Said) -> Iterator[Said]:
-    if said.text or said.reasoning:
-        yield attrs.evolve(said, calls=())
-    yield Said(role=said.role, calls=said.calls)
-
-
-def _one_by_one(said: Said, results: Mapping[str, Result]) -> Iterator[Utterance]:
-    if not said.calls:
-        yield said
-    for position, call in enumerate(said.calls):
-        head = said if position == 0 else Said(role=said.role)
-        yield attrs.evolve(head, calls=(call,))
-        if call.id in results:
-            yield results[call.id]
+def _singles(said: Said) -> Iterator[Said]:
+    """Return a message for each call; the first has the text."""
+    yield attrs.evolve(said, calls=said.calls[:1])
+    yield from (Said(role=said.role, calls=(call,)) for call in said.calls[1:])
 
 
 def _message(utterance: Utterance, form: Form) -> Message:
