@@ -141,9 +141,8 @@ class Scheduler:
             return
         self.running.remove(sequence)
         self._parked.clear()
-        if sequence.slot is not None:
-            self._residents.release(sequence.slot, now)
-            sequence.slot = None
+        self._residents.release(_slot(sequence), now)
+        sequence.slot = None
 
     def relieve(self) -> Relief:
         """Make room after a decode found none: the oldest idle prefix goes, else the youngest sequence waits."""
@@ -201,18 +200,14 @@ class Scheduler:
         else:
             sequence.prefilled += row.stop - row.start
         sequence.computed = row.stop
-        if sequence.slot is not None:
-            self._residents.advance(sequence.slot, row.stop)
+        self._residents.advance(_slot(sequence), row.stop)
         if row.samples and sequence.answered_at is None:
             sequence.answered_at = now
         if token is not None:
             sequence.tokens.append(token)
 
     def _preempt(self, sequence: Sequence) -> Cut:
-        if sequence.slot is None:
-            msg = "only a running sequence holds cells"
-            raise AssertionError(msg)
-        cut = self._residents.drop(sequence.slot)
+        cut = self._residents.drop(_slot(sequence))
         self.running.remove(sequence)
         self.waiting.append(sequence)
         sequence.slot = None
@@ -223,3 +218,10 @@ class Scheduler:
 def _row(sequence: Sequence, count: int) -> Row:
     stop = sequence.computed + count
     return Row(sequence=sequence, start=sequence.computed, stop=stop, samples=stop == len(sequence.tokens))
+
+
+def _slot(sequence: Sequence) -> int:
+    if sequence.slot is None:
+        msg = "only a running sequence has a slot"
+        raise AssertionError(msg)
+    return sequence.slot

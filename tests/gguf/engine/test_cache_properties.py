@@ -1,0 +1,250 @@
+"""Ours: whatever comes, goes and finds no room, what the scheduler takes for computed is in the cache.
+
+The machine below plays the engine loop over a simulated context: it admits, steps, aborts and cancels at random, and
+compares the bookkeeping of `Residents` and `Scheduler` with the cells that are really there.
+"""
+
+from __future__ import annotations
+
+import itertools
+from array import array
+from collections.abc import Iterable
+from collections.abc import Sequence as Tokens
+
+import attrs
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from pensieve_core import Priority
+from pensieve_gguf.engine.residents import Cut, Move, Residents, Share
+from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Preempted, Row, Scheduler
+from pensieve_gguf.engine.sequence import Sequence
+
+_SLOTS = 3
+_MAX_RUNNING = 3
+_BATCH = 8
+_CELLS = 30
+_LONGEST_PROMPT = 24
+_STEPS_TO_THE_END = 2_000
+
+
+@attrs.frozen(eq=False)
+class Cell:
+    """One cell of the cache; several slots may hold it."""
+
+    token: int
+
+
+class FakeCache:
+    """A unified KV cache. Invariant: a slot's cells stand at positions 0, 1, 2… without a gap."""
+
+    def __init__(self, *, forgets_partially: bool) -> None:
+        self.forgets_partially = forgets_partially
+        self.slots: list[list[Cell]] = [[] for _ in range(_SLOTS)]
+
+    def make(self, move: Move) -> None:
+        match move:
+            case Cut(slot=slot, length=length):
+                assert self.cut(slot, length), "a recurrent state was to be cut"
+            case Share(source=source, target=target, length=length):
+                assert not self.slots[target], "shared onto cells that are there"
+                assert length <= len(self.slots[source]), "shared what is not there"
+                assert self.forgets_partially or length == len(self.slots[source]), "shared a part of a state"
+                self.slots[target] = self.slots[source][:length]
+
+    def cut(self, slot: int, length: int) -> bool:
+        """As `llama_memory_seq_rm`."""
+        if not self.forgets_partially and 0 < length < len(self.slots[slot]):
+            return False
+        del self.slots[slot][length:]
+        return True
+
+    def has_room_for(self, tokens: int) -> bool:
+        return not self.forgets_partially or self.used + tokens <= _CELLS
+
+    def compute(self, slot: int, tokens: Iterable[int]) -> None:
+        self.slots[slot].extend(Cell(token) for token in tokens)
+
+    def holds(self, slot: int) -> list[int]:
+        return [cell.token for cell in self.slots[slot]]
+
+    @property
+    def used(self) -> int:
+        """Cells taken; shared ones count once."""
+        return len({id(cell) for cell in itertools.chain.from_iterable(self.slots)})
+
+
+class EngineMachine(RuleBasedStateMachine):
+    """Plays `EngineLoop`, without threads and without a model."""
+
+    @initialize(forgets_partially=st.booleans())
+    def start(self, forgets_partially: bool) -> None:  # noqa: FBT001 - hypothesis passes it by name
+        self.cache = FakeCache(forgets_partially=forgets_partially)
+        self.residents = Residents(_SLOTS, forgets_partially=forgets_partially)
+        self.scheduler = Scheduler(self.residents, batch_tokens=_BATCH, max_running=_MAX_RUNNING, latency_goal_s=0.2)
+        self.keys = itertools.count(1)
+        self.now = 0.0
+        self.live: list[Sequence] = []
+        self.spoken: list[array[int]] = []
+
+    # -- what clients do -------------------------------------------------------------------------------------------
+
+    @rule(
+        head=st.integers(0, _LONGEST_PROMPT // 2),
+        tail=st.integers(1, _LONGEST_PROMPT // 2),
+        who=st.integers(1, 4),
+        max_tokens=st.integers(0, 12),
+        priority=st.sampled_from(Priority),
+    )
+    def admit(self, head: int, tail: int, who: int, max_tokens: int, priority: Priority) -> None:
+        """A prompt that shares its head with others: tools and system text, then what the user says."""
+        self.add([0] * head + [who] * tail, max_tokens, priority)
+
+    def add(self, prompt: list[int], max_tokens: int, priority: Priority) -> None:
+        sequence = Sequence(
+            key=next(self.keys),
+            tokens=array("i", prompt),
+            prompt_tokens=len(prompt),
+            max_tokens=max_tokens,
+            priority=priority,
+            arrived=self.now,
+        )
+        self.live.append(sequence)
+        self.scheduler.add(sequence)
+
+    @precondition(lambda self: self.spoken)
+    @rule(data=st.data(), more=st.lists(st.integers(0, 1), min_size=1, max_size=6))
+    def go_on(self, data: st.DataObject, more: list[int]) -> None:
+        """The next turn of a conversation that was answered: the same tokens, and new ones."""
+        said = data.draw(st.sampled_from(self.spoken))
+        self.add([*said, *more][:_LONGEST_PROMPT], 3, Priority.MAIN)
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        sequence = data.draw(st.sampled_from(self.live))
+        self.leave(sequence)
+
+    @rule(seconds=st.floats(0.0, 100.0))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    # -- what the loop does ----------------------------------------------------------------------------------------
+
+    @rule(elapsed_s=st.floats(0.0, 5.0))
+    def step(self, elapsed_s: float = 0.01) -> None:
+        step = self.scheduler.schedule(self.now)
+        if step is None:
+            assert self.scheduler.idle
+            return
+        for move in step.moves:
+            self.cache.make(move)
+        assert 0 < step.tokens <= _BATCH
+        self.check_rows(step.rows)
+        if not self.cache.has_room_for(step.tokens):
+            self.make_room()
+            return
+        for row in step.rows:
+            self.cache.compute(slot_of(row), row.sequence.tokens[row.start : row.stop])
+        sampled = {row.sequence.key: 1 for row in step.rows if row.samples and row.sequence.max_tokens > 0}
+        self.scheduler.commit(step, sampled, elapsed_s, self.now)
+        for row in step.rows:
+            if row.samples and is_over(row.sequence):
+                self.leave(row.sequence)
+
+    @rule(computed=st.integers(0, _BATCH))
+    def abort(self, computed: int) -> None:
+        """A decode was stopped; llama.cpp had computed some of the rows."""
+        step = self.scheduler.schedule(self.now)
+        if step is None or not self.cache.has_room_for(step.tokens):
+            if step is not None:
+                for move in step.moves:
+                    self.cache.make(move)
+            return
+        for move in step.moves:
+            self.cache.make(move)
+        for row in step.rows:
+            tokens = row.sequence.tokens[row.start : row.stop][:computed]
+            self.cache.compute(slot_of(row), tokens)
+            computed -= len(tokens)
+        for row in step.rows:
+            if not self.cache.cut(slot_of(row), row.start):
+                self.cache.make(self.scheduler.rewind(row.sequence))
+
+    def make_room(self) -> None:
+        relief = self.scheduler.relieve()
+        match relief:
+            case Evicted(cut=cut) | Preempted(cut=cut):
+                self.cache.make(cut)
+            case Exhausted(sequence=sequence):
+                msg = f"{sequence} fits into an empty cache: its end is seen before"
+                raise AssertionError(msg)
+
+    def leave(self, sequence: Sequence) -> None:
+        self.scheduler.remove(sequence, self.now)
+        self.live.remove(sequence)
+        self.spoken.append(sequence.tokens)
+
+    # -- what always holds -----------------------------------------------------------------------------------------
+
+    def check_rows(self, rows: Tokens[Row]) -> None:
+        """Reuse is truthful: what a row builds on is in its slot, and nothing beyond it."""
+        for row in rows:
+            assert self.cache.holds(slot_of(row)) == list(row.sequence.tokens[: row.start])
+            assert row.start < row.stop <= len(row.sequence.tokens)
+            assert row.samples == (row.stop == len(row.sequence.tokens))
+
+    @invariant()
+    def every_slot_holds_what_is_said_of_it(self) -> None:
+        known = self.residents._residents
+        for slot in range(_SLOTS):
+            resident = known.get(slot)
+            expected = list(resident.tokens[: resident.computed]) if resident else []
+            assert self.cache.holds(slot) == expected
+
+    @invariant()
+    def slots_are_neither_lost_nor_held_twice(self) -> None:
+        running = self.scheduler.running
+        assert len(running) <= _MAX_RUNNING
+        assert len({sequence.slot for sequence in running} - {None}) == len(running)
+        assert self.residents.slots_in_use - self.residents.idle == len(running)
+        assert self.residents.slots_in_use + len(self.residents._free) == _SLOTS
+        assert all(sequence.slot is None for sequence in self.scheduler.waiting)
+
+    @invariant()
+    def every_live_sequence_is_waiting_or_running(self) -> None:
+        assert sorted(one.key for one in self.live) == sorted(
+            one.key for one in (*self.scheduler.waiting, *self.scheduler.running)
+        )
+        assert all(0 <= one.computed < len(one.tokens) for one in self.live)
+
+    @invariant()
+    def cells_are_never_overcommitted(self) -> None:
+        assert not self.cache.forgets_partially or self.cache.used <= _CELLS
+
+    def teardown(self) -> None:
+        """All that was admitted ends, and once all is evicted no cell is left."""
+        if not hasattr(self, "cache"):
+            return
+        for _ in range(_STEPS_TO_THE_END):
+            if self.scheduler.idle:
+                break
+            self.step()
+        assert self.live == []
+        while (cut := self.residents.evict()) is not None:
+            self.cache.make(cut)
+        assert (self.cache.used, self.residents.slots_in_use) == (0, 0)
+
+
+def slot_of(row: Row) -> int:
+    assert row.sequence.slot is not None
+    return row.sequence.slot
+
+
+def is_over(sequence: Sequence) -> bool:
+    return sequence.generated >= sequence.max_tokens or len(sequence.tokens) >= _CELLS
+
+
+TestEngine = EngineMachine.TestCase
+TestEngine.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
