@@ -16,10 +16,20 @@ Body = Callable[..., dict[str, Any]]
 
 @pytest.mark.parametrize(
     "host",
-    ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:8000", "box.lan", "Box.Lan:80"],
+    [
+        "localhost",
+        "LOCALHOST:8000",
+        "127.0.0.1",
+        "127.0.0.1:1",
+        "[::1]",
+        "[::1]:8000",
+        "box.lan",
+        "Box.Lan:80",
+        "[fd00::1]:80",
+    ],
 )
 async def test_loopback_and_configured_names_are_served(host: str) -> None:
-    world = build_world(settings=HttpSettings(allowed_hosts=("box.lan",)))
+    world = build_world(settings=HttpSettings(allowed_hosts=("box.lan", "fd00::1")))
     assert (await world.client.get("/healthz", headers={"host": host})).status == 200
 
 

@@ -12,6 +12,7 @@ from pensieve_core import (
     GenerationFinished,
     OverloadedError,
     PrefillProgressed,
+    PromptTooLongError,
     PromptUsage,
     RequestId,
     TextProduced,
@@ -22,7 +23,7 @@ from pensieve_core import (
     Usage,
 )
 from pensieve_http.answer import Answer, message_id
-from pensieve_http.exchange import Opened
+from pensieve_http.exchange import EngineFound, Opened
 from pensieve_http.live_stream import Failed, Item, LiveStream, Tick
 from pensieve_http.record import RequestRecord
 from pensieve_http.signs_of_life import SignsOfLife
@@ -46,6 +47,7 @@ def _live(record: RequestRecord | None = None, *, thinking: bool = False) -> Liv
         answer=Answer(MessageStream(message_id=message_id(record.id), model="claude-x"), record),
         signs=SignsOfLife(0.0, interval_s=10, keep_alive_after_s=30),
         start_by=1.0,
+        admission_patience_s=10.0,
         thinking=thinking,
         translate=lambda error: api_error(500, f"translated: {error}"),
     )
@@ -81,6 +83,16 @@ def test_without_an_engine_the_stream_starts_when_patience_ends_with_a_usage_of_
     assert live.tell([_OPENED], 5.0) == b"", "message_start comes once"
     *_, delta, _ = EventReader().feed(live.tell([_HELLO, _FINISHED], 6.0))
     assert delta.data["usage"]["input_tokens"] == 4, "the truth comes with message_delta"
+
+
+def test_an_engine_that_is_there_gets_more_time_to_refuse_with_a_status() -> None:
+    # A prompt that is too long has to be a 400 for Claude Code to compact; counting 100k tokens takes a while.
+    live = _live()
+    live.tell([EngineFound()], 0.5)
+    assert live.due_at == 10.5
+    assert live.tell([Tick()], 9.0) == b""
+    with pytest.raises(PromptTooLongError):
+        live.tell([Failed(PromptTooLongError(9, 8))], 9.0)
 
 
 def test_a_failure_before_the_start_is_raised_for_the_status() -> None:

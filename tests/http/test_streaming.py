@@ -263,6 +263,16 @@ async def test_a_reader_that_lags_holds_its_generation_up_instead_of_filling_mem
         assert generation._words < 100
 
 
+async def test_a_server_that_is_stopped_in_the_middle_says_so_in_the_log(body: Body) -> None:
+    world = build_world([_LONG])
+    with pytest.raises(asyncio.CancelledError):
+        async with world.client.open("POST", "/v1/messages", json=body(stream=True)) as connection:
+            await connection.event()
+            connection._serving.cancel()
+    assert not world.engine.running
+    assert (world.lines()[0]["ending"], world.lines()[0]["disconnected"]) == ("cancelled", False)
+
+
 async def test_the_places_at_work_and_in_the_queue_are_bounded_and_a_leaver_makes_room(body: Body) -> None:
     world = build_world([_LONG], settings=HttpSettings(max_concurrent=1, max_queued=1))
     send = body(stream=True)

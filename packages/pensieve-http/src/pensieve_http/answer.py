@@ -13,7 +13,7 @@ from pensieve_core import (
     ThinkingProduced,
     ToolCallStarted,
 )
-from pensieve_http.exchange import Happening, Opened
+from pensieve_http.exchange import EngineFound, Happening, Opened
 from pensieve_http.record import RequestRecord
 from pensieve_protocol import ApiError, MessageDeltaEvent, MessageStream, StreamEvent
 
@@ -53,6 +53,8 @@ class Answer:
     def tell(self, happening: Happening, now: float) -> tuple[StreamEvent, ...]:
         """Return what the client is sent for `happening`, at `now` on the monotonic clock."""
         match happening:
+            case EngineFound():
+                return ()
             case Opened(prompt=prompt):
                 self._record.prompt = prompt
                 return () if self.started else self._start(prompt)

@@ -23,7 +23,12 @@ from pensieve_core import (
 from pensieve_http.gate import Gate
 from pensieve_inference import EngineProvider
 
-__all__ = ["Exchange", "Happening", "Opened"]
+__all__ = ["EngineFound", "Exchange", "Happening", "Opened"]
+
+
+@attrs.frozen
+class EngineFound:
+    """The request has its place, and its model is loaded."""
 
 
 @attrs.frozen(kw_only=True)
@@ -33,7 +38,7 @@ class Opened:
     prompt: PromptUsage
 
 
-Happening: TypeAlias = Opened | GenerationEvent
+Happening: TypeAlias = EngineFound | Opened | GenerationEvent
 
 
 @attrs.frozen(kw_only=True)
@@ -46,9 +51,9 @@ class Exchange:
     gate: Gate
 
     async def happenings(self) -> AsyncGenerator[Happening, None]:
-        """Yield `Opened`, then the engine's events up to `GenerationFinished`. Iterate inside `aclosing`.
+        """Yield `EngineFound`, `Opened`, then the engine's events up to `GenerationFinished`. Iterate in `aclosing`.
 
-        Waits for a place and for the model to load before `Opened`. Closing it, or cancelling the task that
+        Waits for a place and for the model to load before `EngineFound`. Closing it, or cancelling the task that
         iterates it, cancels the generation and frees the place.
 
         Raises:
@@ -56,6 +61,7 @@ class Exchange:
         """
         async with self.gate.place(self.request.origin.priority):
             engine = await self.engines.engine(self.model)
+            yield EngineFound()
             async with aclosing(await engine.generate(self.request)) as generation:
                 yield Opened(prompt=generation.prompt)
                 async for event in generation:

@@ -2,8 +2,11 @@
 
     UNSTARTED --Opened, or patience runs out--> STARTED --message_stop, error--> FINISHED
 
-A failure in UNSTARTED is raised: it still can become a status. In STARTED it becomes an `error` event. A machine
-without clock, task or socket; `sse` is the shell around it.
+A failure in UNSTARTED is raised: it still can become a status. In STARTED it becomes an `error` event. Patience is
+short while there is no engine, for loading may take minutes; once there is one it is longer, for an engine refuses
+within moments, and Claude Code compacts a prompt that is too long when a status says so.
+
+A machine without clock, task or socket; `sse` is the shell around it.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import TypeAlias, assert_never
 import attrs
 
 from pensieve_http.answer import Answer
-from pensieve_http.exchange import Happening
+from pensieve_http.exchange import EngineFound, Happening
 from pensieve_http.signs_of_life import Sign, SignsOfLife
 from pensieve_protocol import ApiError, IllegalTransition, StreamEvent, encode_sse
 
@@ -45,7 +48,9 @@ class LiveStream:
     signs: SignsOfLife
     """When to break a silence."""
     start_by: float
-    """When to start without waiting for the engine, on the monotonic clock."""
+    """When to start without waiting any longer, on the monotonic clock."""
+    admission_patience_s: float
+    """How long an engine, once there is one, may take to admit or refuse."""
     thinking: bool
     """Whether the answer may begin with thinking: says which block is opened to keep a long wait alive."""
     translate: Callable[[Exception], ApiError]
@@ -71,6 +76,9 @@ class LiveStream:
 
     def _events(self, item: Item, now: float) -> tuple[StreamEvent, ...]:
         match item:
+            case EngineFound():
+                self.start_by = now + self.admission_patience_s
+                return ()
             case Tick():
                 events, content = self._due(now), False
             case Failed(error=error):

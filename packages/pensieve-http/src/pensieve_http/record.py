@@ -33,6 +33,8 @@ class Ending(enum.StrEnum):
     """The client left before."""
     SLOW_READER = "slow_reader"
     """The client took nothing for too long, and was cut off."""
+    CANCELLED = "cancelled"
+    """The server stopped in the middle."""
 
 
 @attrs.define(kw_only=True)
@@ -69,7 +71,7 @@ class RequestRecord:
             "path": self.path[:_PATH_LENGTH],
             "status": self.status,
             "ending": self.ending.value,
-            "disconnected": self.ending is not Ending.ANSWERED,
+            "disconnected": self.ending in (Ending.DISCONNECTED, Ending.SLOW_READER),
             "duration_s": _rounded(now - self.started_at),
             "ttfb_s": _rounded(self.ttfb_s),
             "ttft_s": _rounded(self.ttft_s),

@@ -64,8 +64,10 @@ class HttpSettings:
     """So many requests are handed to engines at a time; which of them computes is the engine's business."""
     max_queued: int = 64
     """So many more wait; the next one gets 529."""
-    opening_patience_s: float = 1.0
-    """A stream that has no generation by then starts all the same: from here on errors are events."""
+    loading_patience_s: float = 1.0
+    """A stream that has no engine by then starts all the same: from there on errors are events, not statuses."""
+    admission_patience_s: float = 10.0
+    """The same for a stream that has an engine, which renders and counts its prompt."""
     ping_interval_s: float = 10.0
     keep_alive_after_s: float = 30.0
     """After so long without content, pings give way to empty deltas: Claude Code hangs up after 300 s of pings."""

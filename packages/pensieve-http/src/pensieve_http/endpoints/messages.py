@@ -1,8 +1,8 @@
 """`POST /v1/messages`: one answer, streamed or as JSON.
 
 Before the first byte an error has a status; afterwards it is an event. A stream begins as soon as an engine has taken
-the request, or after `opening_patience_s`, whichever comes first: a model may take minutes to load, and Claude Code
-wants its first byte at once.
+the request, or when patience runs out (`LiveStream`): a model may take minutes to load, and clients want a sign of
+life.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ class Messages:
                 interval_s=self.settings.ping_interval_s,
                 keep_alive_after_s=self.settings.keep_alive_after_s,
             ),
-            start_by=now + self.settings.opening_patience_s,
+            start_by=now + self.settings.loading_patience_s,
+            admission_patience_s=self.settings.admission_patience_s,
             thinking=accepted.request.thinking.enabled and accepted.model.capabilities.thinking,
             translate=lambda error: self.translator.translate(error, scope),
         )

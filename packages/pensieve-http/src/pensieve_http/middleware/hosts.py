@@ -22,7 +22,7 @@ class AllowedHosts:
     """A check: 403 unless the one `Host` header names loopback or a configured name; ports do not matter."""
 
     def __init__(self, extra: Iterable[str] = ()) -> None:
-        self._names = frozenset(name.lower() for name in (*_LOOPBACK, *extra))
+        self._names = frozenset(_bracketed(name.lower()) for name in (*_LOOPBACK, *extra))
 
     def __call__(self, scope: Scope) -> ApiError | None:
         """Return why the request is refused."""
@@ -31,6 +31,11 @@ class AllowedHosts:
             return None
         shown = ", ".join(hosts)[:200] or "none"
         return api_error(403, f"host: {shown} is not allowed; add the name to allowed_hosts to serve it")
+
+
+def _bracketed(name: str) -> str:
+    """Return an IPv6 address as `Host` has it."""
+    return f"[{name}]" if ":" in name and not name.startswith("[") else name
 
 
 def _name(host: str) -> str:

@@ -5,6 +5,7 @@ Outermost: everything further in finds the request's record in the scope and wri
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 from starlette.datastructures import MutableHeaders
@@ -12,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
 from pensieve_core import Clock, RequestId
-from pensieve_http.record import RECORD_KEY, RequestRecord
+from pensieve_http.record import RECORD_KEY, Ending, RequestRecord
 
 __all__ = ["RequestLog"]
 
@@ -40,6 +41,9 @@ class RequestLog:
         scope[RECORD_KEY] = record
         try:
             await self._app(scope, receive, self._noting(record, send))
+        except asyncio.CancelledError:
+            record.ending = Ending.CANCELLED
+            raise
         finally:
             self._write(record.path, record.line(self._clock.monotonic()))
 
