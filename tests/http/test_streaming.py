@@ -265,10 +265,14 @@ async def test_a_reader_that_lags_holds_its_generation_up_instead_of_filling_mem
 
 async def test_a_server_that_is_stopped_in_the_middle_says_so_in_the_log(body: Body) -> None:
     world = build_world([_LONG])
-    with pytest.raises(asyncio.CancelledError):
+
+    async def stop_in_the_middle() -> None:
         async with world.client.open("POST", "/v1/messages", json=body(stream=True)) as connection:
             await connection.event()
             connection._serving.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await stop_in_the_middle()
     assert not world.engine.running
     assert (world.lines()[0]["ending"], world.lines()[0]["disconnected"]) == ("cancelled", False)
 
