@@ -47,8 +47,8 @@ class CallReader(Protocol):
     whole: bool
     unread: str
 
-    def feed(self, char: str) -> None:
-        """Take one character."""
+    def feed(self, text: str) -> None:
+        """Take more text: one character at a time until `started`."""
         ...
 
     def finish(self) -> None:
@@ -72,9 +72,9 @@ class _Reader:
         self.started = True
         self._events.start_call(name)
 
-    def _stream(self, char: str) -> None:
-        """Pass one character of the arguments on."""
-        self._value.feed(char)
+    def _stream(self, text: str) -> None:
+        """Pass more of the arguments on."""
+        self._value.feed(text)
         self._events.arguments(self._value.take())
         self.whole = self._value.finished
 
@@ -113,12 +113,15 @@ class JsonCall(_Reader):
         self._arguments: str | None = None
         """Legal JSON, when it came before the name or as a string."""
 
-    def feed(self, char: str) -> None:
-        """Take one character."""
-        if self.verdict is Verdict.OPEN:
-            self._STEPS[self._at](self, char)
-        else:
-            self.unread += char
+    def feed(self, text: str) -> None:
+        """Take more text; what comes after the call is `unread`."""
+        while text and self.verdict is Verdict.OPEN:
+            if self._at is _At.ARGUMENTS:
+                text = self._argue(text)
+            else:
+                self._STEPS[self._at](self, text[0])
+                text = text[1:]
+        self.unread += text
 
     def finish(self) -> None:
         """Close what is open."""
@@ -154,8 +157,7 @@ class JsonCall(_Reader):
         if self._value.finished:
             take = self._take_key if self._at is _At.READING_KEY else self._take_value
             take(self._value.take())
-            for rest in self._value.unread:
-                self.feed(rest)
+            self.feed(self._value.unread)
 
     def _take_key(self, text: str) -> None:
         self._key = cast("str", orjson.loads(text))
@@ -198,12 +200,12 @@ class JsonCall(_Reader):
         if not acceptable:
             self._end()
 
-    def _argue(self, char: str) -> None:
-        self._stream(char)
+    def _argue(self, text: str) -> str:
+        """Stream the arguments; return what comes after them."""
+        self._stream(text)
         if self.whole:
             self._at = _At.AFTER_VALUE
-            for rest in self._value.unread:
-                self.feed(rest)
+        return self._value.unread
 
     def _after_value(self, char: str) -> None:
         if char == ",":
@@ -237,7 +239,6 @@ class JsonCall(_Reader):
         _At.COLON: _colon,
         _At.VALUE: _begin,
         _At.READING_VALUE: _read,
-        _At.ARGUMENTS: _argue,
         _At.AFTER_VALUE: _after_value,
     }
 
@@ -275,16 +276,16 @@ class DeepSeekCall(_Reader):
         self._header = ""
         self._separated = False
 
-    def feed(self, char: str) -> None:
-        """Take one character."""
+    def feed(self, text: str) -> None:
+        """Take more text: one character at a time until `started`."""
         if self.started:
-            self._stream(char)
+            self._stream(text)
             if self.whole:
                 self._end(self._value.unread)
-        elif char == "{":
-            self._begin(char)
+        elif text == "{":
+            self._begin(text)
         elif len(self._header) < _MAX_HEADER:
-            self._header += char
+            self._header += text
         else:
             self._end()
 

@@ -16,6 +16,7 @@ Between the call readers and nothing; knows JSON, not tools.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Final
 
@@ -30,6 +31,8 @@ QUOTES: Final = "\"'`"
 _ESCAPES: Final = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _UNICODE_DIGITS: Final = 4
 _REPLACEMENT: Final = "\ufffd"
+_PLAIN: Final = re.compile(r"""[^\\"'`\x00-\x1f]+""")
+"""String contents that need no thought; taken at once, for speed alone."""
 _HIGH_SURROGATES: Final = range(0xD800, 0xDC00)
 _LOW_SURROGATES: Final = range(0xDC00, 0xE000)
 _CLOSING: Final = {"{": "}", "[": "]"}
@@ -75,11 +78,17 @@ class JsonStream:
 
     def feed(self, text: str) -> None:
         """Take more characters; once `finished`, they are `unread`."""
-        for position, char in enumerate(text):
-            if self.finished:
-                self.unread += text[position:]
-                return
-            self._STEPS[self._state](self, char)
+        position = 0
+        while position < len(text) and not self.finished:
+            plain = _PLAIN.match(text, position) if self._state is _State.STRING else None
+            if plain is not None:
+                self._flush_surrogate()
+                self._put_raw(plain.group())
+                position = plain.end()
+            else:
+                self._STEPS[self._state](self, text[position])
+                position += 1
+        self.unread += text[position:]
 
     def take(self) -> str:
         """Return the legal JSON text that became safe since the last time."""

@@ -23,6 +23,7 @@ Above: the engine, which stops when `done`. Below: `_calls` reads calls, `_event
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
@@ -164,27 +165,32 @@ class _Parser:
             self._phase = _Phase.AFTER
 
     def _push(self, text: str) -> None:
-        """Take characters; those that a step gives back come again, first."""
-        queue = list(reversed(text))
-        while queue and self._phase is not _Phase.DONE:
-            queue.extend(reversed(self._step(queue.pop())))
+        while text and self._phase is not _Phase.DONE:
+            text = self._advance(text)
 
-    def _step(self, char: str) -> str:
-        """Take one character; return what must be read again."""
+    def _advance(self, text: str) -> str:
+        """Take something off the front of `text`; return what is to be read next."""
         if self._phase is _Phase.CALL:
-            return self._read_call(char)
+            return self._read_call(text)
         if self._phase is _Phase.SKIPPED:
-            return self._skip(char)
+            return self._skip(text[0]) + text[1:]
+        plain = _PLAIN.match(text) if self._phase in _RUNNING and not self._partial else None
+        if plain is not None:
+            self._ordinary(plain.group())
+            return text[plain.end() :]
+        return self._match(text[0]) + text[1:]
+
+    def _match(self, char: str) -> str:
+        """Take one character, which may complete a mark; return what must be read again."""
         candidate = self._partial + char
         marks = self._marks()
+        self._partial = ""
         if candidate in marks:
-            self._partial = ""
             self._mark(candidate)
             return ""
         if any(mark.startswith(candidate) for mark in marks):
             self._partial = candidate
             return ""
-        self._partial = ""
         self._ordinary(candidate[0])
         return candidate[1:]
 
@@ -226,14 +232,14 @@ class _Parser:
             self._opened.add(mark)
             self._phase = _Phase.HELD
 
-    def _ordinary(self, char: str) -> None:
-        """Take a character that begins no mark."""
+    def _ordinary(self, text: str) -> None:
+        """Take text in which no mark begins."""
         if self._phase is _Phase.THINKING:
-            self._events.thinking(char)
-        elif self._phase is not _Phase.TEXT and char.isspace():
-            self._held += char
+            self._events.thinking(text)
+        elif self._phase is not _Phase.TEXT and text.isspace():
+            self._held += text
         else:
-            self._emit_text(self._held + char)
+            self._emit_text(self._held + text)
             self._opened.clear()
 
     def _emit_text(self, text: str) -> None:
@@ -255,22 +261,25 @@ class _Parser:
             self._call = DeepSeekCall(self._tools, self._events)
             self._opened.update(FENCES)
 
-    def _read_call(self, char: str) -> str:
+    def _read_call(self, text: str) -> str:
+        """Let the call read: all there is once it started, before that one character, which may end the attempt."""
         call = self._call
-        call.feed(char)
+        taken = text if call.started else text[0]
+        call.feed(taken)
+        rest = text[len(taken) :]
         if not call.started:
-            self._held += char
-            self._object.feed(char)
+            self._held += taken
+            self._object.feed(taken)
         if call.whole and not self._parallel:
             self._held = ""
             self._phase = _Phase.DONE
         elif call.verdict is Verdict.CLOSED:
             self._held = ""
             self._phase = _Phase.AFTER
-            return call.unread
+            return call.unread + rest
         elif call.verdict is Verdict.REFUSED:
-            return self._refuse_call()
-        return ""
+            return self._refuse_call() + rest
+        return rest
 
     def _refuse_call(self) -> str:
         """Make text of all that was held. JSON that is sound so far is text to its end."""
@@ -292,6 +301,10 @@ class _Parser:
         self._phase = _Phase.TEXT if self._object.finished else _Phase.SKIPPED
         return ""
 
+
+_RUNNING: Final = frozenset({_Phase.TEXT, _Phase.THINKING})
+_PLAIN: Final = re.compile(r"[^<\[{`]+")
+"""Text in which no mark begins; taken at once, for speed alone."""
 
 _INLINE_OPENERS: Final = WRAPPERS | DEEPSEEK_CALL
 _ALL_OPENERS: Final = _INLINE_OPENERS | FENCES | LIST_OPENERS
