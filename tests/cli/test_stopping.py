@@ -116,7 +116,7 @@ async def test_a_second_signal_ends_the_wait_for_answers_and_still_closes_the_en
     await world.draining.wait()
     world.hurry.set()
     assert await going is ExitCode.INTERRUPTED
-    assert world.log[2:] == ["arm 9.00", "served", "close"]
+    assert world.log[2:] == ["arm 7.00", "served", "close"]
 
 
 async def test_a_second_signal_ends_the_wait_for_the_server_too() -> None:
@@ -126,6 +126,23 @@ async def test_a_second_signal_ends_the_wait_for_the_server_too() -> None:
     world.hurry.set()
     assert await going is ExitCode.INTERRUPTED
     assert world.log[-2:] == ["served", "close"]
+
+
+async def test_engines_whose_closing_was_cancelled_once_may_be_cancelled_the_second_time_too() -> None:
+    """Seen with a worker whose closing is shared by all who wait for it."""
+
+    class _Shared(_World):
+        closing: asyncio.Future[None] | None = None
+
+        async def aclose(self) -> None:
+            self.log.append("close")
+            self.closing = self.closing or asyncio.get_running_loop().create_future()
+            self.hurry.set()
+            await self.closing
+
+    world = _Shared()
+    assert await world.go_down(Patience(drain_s=0)) is ExitCode.INTERRUPTED
+    assert world.log.count("close") == 2
 
 
 def test_the_hard_end_leaves_time_for_every_step() -> None:

@@ -32,7 +32,7 @@ __all__ = ["Closable", "Drainable", "HardEnd", "Patience", "ProcessEnd", "Signal
 _log = structlog.stdlib.get_logger(__name__)
 
 _CANCELLATION_S = 0.2
-"""For a cancelled server to clean up."""
+"""For what is cancelled to clean up."""
 
 
 @attrs.frozen(kw_only=True)
@@ -59,7 +59,7 @@ class Patience:
     @property
     def total_hurried_s(self) -> float:
         """The same after a second signal."""
-        return 2 * self.hurry_s + self.spare_s
+        return self.hurry_s + self.spare_s
 
 
 class Drainable(Protocol):
@@ -164,8 +164,7 @@ async def go_down(
         _log.info("server_stopped")
         return ExitCode.OK
     hard_end.arm(patience.total_hurried_s)
-    gently.cancel()
-    await asyncio.wait((gently,), timeout=patience.hurry_s)
+    await _cut(gently)
     await _cut(serving)
     await _within(patience.hurry_s, "engines", engines.aclose())
     _log.warning("server_interrupted")
@@ -196,17 +195,19 @@ async def _end_of(serving: asyncio.Task[None]) -> None:
     serving.result()
 
 
-async def _cut(serving: asyncio.Task[None]) -> None:
-    serving.cancel()
-    await asyncio.wait((serving,), timeout=_CANCELLATION_S)
+async def _cut(task: asyncio.Future[None]) -> None:
+    task.cancel()
+    await asyncio.wait((task,), timeout=_CANCELLATION_S)
 
 
 async def _within(seconds: float, step: str, work: Coroutine[Any, Any, None]) -> None:
-    """Wait for `work`; past its time it is cancelled, and the next step is taken all the same."""
+    """Wait for `work`; past its time it is cancelled. However it ends, the next step is taken all the same."""
+    working = asyncio.ensure_future(work)
     try:
-        async with asyncio.timeout(seconds):
-            await work
-    except TimeoutError:
-        _log.warning("stopping_step_cut_short", step=step, after_s=seconds)
-    except Exception:  # noqa: BLE001 - what breaks in one step must not keep the others from being taken
-        _log.exception("stopping_step_failed", step=step)
+        await asyncio.wait((working,), timeout=seconds)
+    finally:
+        await _cut(working)
+    if working.cancelled() or not working.done():
+        _log.warning("stopping_step_cut_short", step=step, bound_s=seconds)
+    elif error := working.exception():
+        _log.error("stopping_step_failed", step=step, exc_info=error)
