@@ -38,7 +38,7 @@ _ENVIRONMENT = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_
 _ENVIRONMENT_PREFIXES = ("GGML_", "LLAMA_", "CUDA_", "HIP_", "ROCR_", "OMP_", "GOMP_", "COVERAGE_")
 # llama.cpp's threads meet some 300 times a token, and spin while they wait. GNU's default is to spin for so long that
 # other busy processes stall them all: with two busy cores of two, SmolLM2 fell from 134 to 3 tokens a second, and to 20
-# with this; alone it costs nothing. Not to spin at all (OMP_WAIT_POLICY=passive) holds 38 there, but alone no more either.
+# with this; alone it costs nothing. Not to spin at all (OMP_WAIT_POLICY=passive) holds 38 there, but alone no more.
 _DEFAULTS = {"GOMP_SPINCOUNT": "2000"}
 
 
