@@ -56,8 +56,11 @@ def own_logging() -> Iterator[None]:
 @pytest.fixture
 def environment() -> dict[str, str]:
     """The variables of a command that is started; its coverage counts when ours does."""
-    measured = {"COVERAGE_PROCESS_START": str(ROOT / "pyproject.toml"), "COVERAGE_FILE": str(ROOT / ".coverage")}
-    return {**os.environ, **(measured if coverage.Coverage.current() else {})}
+    measuring = coverage.Coverage.current()
+    if measuring is None:
+        return dict(os.environ)
+    data_file = ROOT / str(measuring.get_option("run:data_file"))
+    return {**os.environ, "COVERAGE_PROCESS_START": str(ROOT / "pyproject.toml"), "COVERAGE_FILE": str(data_file)}
 
 
 @pytest.fixture

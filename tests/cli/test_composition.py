@@ -127,6 +127,13 @@ def test_a_file_that_cannot_be_served_is_refused_rather_than_replaced_by_another
     assert refused.value.exit_code is ExitCode.NOT_FOUND
 
 
+def test_a_model_can_be_the_default_by_its_name(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_chat_model(tmp_path / "m" / f"{name}.gguf")
+    for name in ("one", "two"):
+        assert build_catalog(ModelSettings(model=name, models_folder=tmp_path / "m")).models()[0].id == name
+
+
 def test_an_unknown_default_model_is_told_with_the_known_ones(tmp_path: Path) -> None:
     write_chat_model(tmp_path / "m" / "mine.gguf")
     with pytest.raises(ModelNotFoundError, match="mine"):
