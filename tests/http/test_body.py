@@ -45,6 +45,14 @@ def test_one_byte_more_than_allowed_is_too_large_plain_and_compressed(excess: in
         assert refusal.value.error.status == 413
 
 
+def test_gzip_that_is_long_and_holds_little_is_too_large_as_well() -> None:
+    # RFC 1952: FLG.FNAME announces a file name of any length, which decodes to nothing.
+    named = b"\x1f\x8b\x08\x08\0\0\0\0\0\xff" + b"n" * 2 * _LIMIT
+    with pytest.raises(RequestError) as refusal:
+        _decode([named], "gzip")
+    assert refusal.value.error.status == 413
+
+
 def test_a_gzip_bomb_ends_at_the_limit_however_much_is_in_it() -> None:
     bomb = gzip.compress(bytes(50_000_000))
     decoder = BodyDecoder("gzip", max_bytes=100_000)

@@ -27,19 +27,31 @@ async def test_counting_needs_no_max_tokens_and_generates_nothing(body: Body) ->
     assert not world.engine.requests
 
 
+class SlowCounter(ScriptedEngine):
+    """Never comes to the end of a prompt."""
+
+    counting = 0
+
+    async def count_tokens(self, request: GenerationRequest) -> int:
+        self.counting += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.counting -= 1
+        return 0
+
+
+async def test_a_count_that_is_not_done_when_the_server_goes_down_is_a_529(body: Body) -> None:
+    world = build_world(provider=lambda _: ScriptedProvider(SlowCounter()))
+    async with world.client.open("POST", "/v1/messages/count_tokens", json=body()) as connection:
+        await world.clock.advance(0)
+        world.drain.begin(1)
+        await world.clock.advance(1)
+        assert (await connection.reply()).status == 529
+
+
 async def test_a_client_that_leaves_stops_the_count(body: Body) -> None:
-    class Slow(ScriptedEngine):
-        counting = 0
-
-        async def count_tokens(self, request: GenerationRequest) -> int:
-            self.counting += 1
-            try:
-                await asyncio.Event().wait()
-            finally:
-                self.counting -= 1
-            return 0
-
-    slow = Slow()
+    slow = SlowCounter()
     world = build_world(provider=lambda _: ScriptedProvider(slow))
     async with world.client.open("POST", "/v1/messages/count_tokens", json=body()) as connection:
         await world.clock.advance(0)

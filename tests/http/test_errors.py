@@ -78,6 +78,7 @@ _FROM_ENGINES = [
     (QuarantinedError(2), 400, "invalid_request_error", None, "false"),
     (RequestRefusedError("images need a projector"), 400, "invalid_request_error", None, None),
     (OverloadedError("the queue is full", 7), 529, "overloaded_error", "7", "true"),
+    (OverloadedError("closing", 0), 529, "overloaded_error", "0", "true"),
     (EngineFailedError("the engine died"), 500, "api_error", None, None),
 ]
 

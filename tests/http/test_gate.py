@@ -100,6 +100,27 @@ async def test_a_place_given_to_one_who_is_cancelled_in_that_moment_goes_to_the_
     assert (gate.running, gate.waiting) == (0, 0)
 
 
+@settings(deadline=None)
+@given(priorities=st.lists(st.sampled_from(Priority), max_size=12), gone=st.sets(st.integers(0, 11)))
+def test_the_order_of_entry_does_not_depend_on_who_gave_up(priorities: list[Priority], gone: set[int]) -> None:
+    asyncio.run(_check_order(priorities, gone))
+
+
+async def _check_order(priorities: list[Priority], gone: set[int]) -> None:
+    gate = Gate(places=1, queue=len(priorities))
+    (first,) = await _arrive(gate, Priority.MAIN)
+    waiting = await _arrive(gate, *priorities)
+    await _end(*(visitor for number, visitor in enumerate(waiting) if number in gone))
+    staying = [number for number in range(len(waiting)) if number not in gone]
+    before = first
+    for number in sorted(staying, key=lambda number: (priorities[number], number)):
+        before.leave()
+        await _settle()
+        assert waiting[number].inside
+        before = waiting[number]
+    await _end(before)
+
+
 Action = tuple[str, int]
 _ACTIONS = st.lists(st.tuples(st.sampled_from(["arrive", "leave", "cancel", "settle"]), st.integers(0, 9)), max_size=40)
 

@@ -20,6 +20,7 @@ async def test_new_requests_are_refused_while_running_ones_finish(body: Body) ->
         world.drain.begin(10)
         refused = await world.client.post("/v1/messages", body())
         assert (refused.status, refused.headers["retry-after"]) == (529, "15")
+        assert (await world.client.get("/v1/other")).status == 529
         assert (await world.client.get("/healthz")).status == 200
         ready = await world.client.get("/readyz")
         assert (ready.status, ready.json()["reason"]) == (503, "the server is shutting down")

@@ -111,6 +111,21 @@ async def test_the_kept_alive_block_is_thinking_when_request_and_model_think(bod
         assert opened.data["content_block"]["type"] == "thinking"
 
 
+@pytest.mark.parametrize(
+    ("thinking", "thinks"), [({"type": "adaptive"}, False), ({"type": "disabled"}, True)], ids=["model", "request"]
+)
+async def test_the_kept_alive_block_is_text_when_request_or_model_does_not_think(
+    body: Body, *, thinking: dict[str, str], thinks: bool
+) -> None:
+    model = attrs.evolve(make_descriptor(), capabilities=ModelCapabilities(thinking=thinks))
+    world = build_world([_LONG], model=model, settings=HttpSettings(keep_alive_after_s=10))
+    async with world.client.open("POST", "/v1/messages", json=body(stream=True, thinking=thinking)) as connection:
+        await connection.event()
+        await world.clock.advance(10)
+        opened = await connection.event()
+        assert opened.data["content_block"]["type"] == "text"
+
+
 async def test_a_stream_that_keeps_talking_gets_no_signs_of_life(body: Body) -> None:
     world = build_world([TextProduced(text="a"), Wait(9), TextProduced(text="b"), Wait(9), TextProduced(text="c")])
     async with world.client.open("POST", "/v1/messages", json=body(stream=True)) as connection:

@@ -42,6 +42,6 @@ def _name(host: str) -> str:
     """Return `host` (RFC 9110 section 7.2: uri-host [":" port]) without port; "" when it is malformed."""
     name, bracket, rest = host.rpartition("]") if host.startswith("[") else ("", "", host)
     bare, colon, port = rest.partition(":")
-    if (bracket and bare) or (colon and not (port.isascii() and port.isdigit())):
+    if colon and not (port.isascii() and port.isdigit()):
         return ""
     return (name + bracket + bare).lower()
