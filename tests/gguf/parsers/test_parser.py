@@ -142,6 +142,9 @@ GOLDENS: dict[str, tuple[str, list[str]]] = {
     "function_call tag": (f"<function_call>{LS}</function_call>", LS_CALL),
     "json fence": (f"```json\n{LS}\n```", LS_CALL),
     "json fence, then text": (f"Like so:\n```json\n{LS}\n```\nDone.", ["text Like so:", *LS_CALL, "text Done."]),
+    "two fences": (f"```json\n{LS}\n```\n```json\n{CAT}\n```\n", [*LS_CALL, *CAT_CALL]),
+    "a fence, then another": (f"```json\n{LS}\n```\n\n```sh\nls\n```", [*LS_CALL, "text ```sh\nls\n```"]),
+    "two calls in a fence": (f"```\n{LS}\n{CAT}\n```", [*LS_CALL, *CAT_CALL]),
     "plain fence": (f"```\n{LS}\n```", LS_CALL),
     "xml fence": (f"```xml\n<tool_call>\n{LS}\n</tool_call>\n```", LS_CALL),
     "bare": (LS, LS_CALL),
@@ -151,6 +154,11 @@ GOLDENS: dict[str, tuple[str, list[str]]] = {
     "double braces": (f"<tool_call>\n{{{LS}}}\n</tool_call>", LS_CALL),
     "a list": (f"[{LS}, {CAT}]", [*LS_CALL, *CAT_CALL]),
     "a list in a tag": (f"<tool_calls>[\n{LS},\n{CAT}\n]</tool_calls>", [*LS_CALL, *CAT_CALL]),
+    "mistral": (f"[TOOL_CALLS][{LS}, {CAT}]", [*LS_CALL, *CAT_CALL]),
+    "mistral in prose": ("See [TOOL_CALLS].", ["text See [TOOL_CALLS]."]),
+    "nemotron": (f"<TOOLCALL>[{LS}]</TOOLCALL>", LS_CALL),
+    "granite": (f"<|tool_call|>[{LS}]", LS_CALL),
+    "llama 3": (f"<|python_tag|>{LS.replace('arguments', 'parameters')}", LS_CALL),
     "a tool's schema repeated": (
         '<tools>{"name": "Bash", "description": "Runs.", "parameters": {}}</tools>',
         ['text <tools>{"name": "Bash", "description": "Runs.", "parameters": {}}</tools>'],
@@ -230,7 +238,21 @@ def test_character_by_character_it_means_the_same(text: str, expected: list[str]
 
 
 FRAGMENTS = [
-    *("<tool_call>", "</tool_call>", "<tools>", "```json\n", "```", "<think>", "</think>", "[", "]", ",", "{", "}"),
+    *(
+        "[TOOL_CALLS]",
+        "<tool_call>",
+        "</tool_call>",
+        "<tools>",
+        "```json\n",
+        "```",
+        "<think>",
+        "</think>",
+        "[",
+        "]",
+        ",",
+        "{",
+        "}",
+    ),
     *(LS, CAT, LS[:-1], LS[20:], LS[:30], '{"name": "Nope", "arguments": {}}', "\n", " ", "text", '"', "'", "\\", ":"),
     *(V3, V31[:60], V31[40:], '"arguments": {', '{"name": "Bash",', '"a": [1, {"b": null'),
 ]
@@ -356,6 +378,7 @@ def test_a_template_names_further_reasoning_tags() -> None:
     template = "… </seed:think> …"
     assert parse("<seed:think>Hm.</seed:think>Yes.", open_parser(template=template)) == ["think Hm.", "text Yes."]
     assert parse("[THINK]Hm.[/THINK]Yes.", open_parser(template=template)) == ["text [THINK]Hm.[/THINK]Yes."]
+    assert parse("[THINK]Hm.[/THINK]Yes.", open_parser(template="[/THINK]")) == ["think Hm.", "text Yes."]
 
 
 def test_a_continued_answer_keeps_its_white_space() -> None:

@@ -181,16 +181,20 @@ class _Parser:
         return self._match(text[0]) + text[1:]
 
     def _match(self, char: str) -> str:
-        """Take one character, which may complete a mark; return what must be read again."""
+        """Take one character, which may begin, continue or complete a mark; return what must be read again.
+
+        The longest mark wins: `[` waits until it cannot become `[TOOL_CALLS]`.
+        """
         candidate = self._partial + char
         marks = self._marks()
         self._partial = ""
-        if candidate in marks:
-            self._mark(candidate)
-            return ""
-        if any(mark.startswith(candidate) for mark in marks):
+        if any(mark.startswith(candidate) and mark != candidate for mark in marks):
             self._partial = candidate
             return ""
+        length = next((n for n in range(len(candidate), 0, -1) if candidate[:n] in marks), 0)
+        if length:
+            self._mark(candidate[:length])
+            return candidate[length:]
         self._ordinary(candidate[0])
         return candidate[1:]
 
@@ -202,7 +206,7 @@ class _Parser:
             case _Phase.HELD:
                 return _ALL_OPENERS
             case _Phase.AFTER:
-                return _ALL_OPENERS | CALL_CLOSERS | self._matching_closers()
+                return self._marks_after_call()
             case _:
                 return self._text_marks()
 
@@ -212,11 +216,12 @@ class _Parser:
             return reasoning
         return reasoning | (_ALL_OPENERS if self._line_start else _INLINE_OPENERS)
 
-    def _matching_closers(self) -> frozenset[str]:
-        """Closers of what was opened before the call."""
-        fence = {FENCE_END} if self._opened & FENCES else set[str]()
-        brackets = {"]", ","} if "[" in self._opened else set[str]()
-        return frozenset(fence | brackets)
+    def _marks_after_call(self) -> Collection[str]:
+        """Return openers of a further call, and closers of what was opened before this one."""
+        marks = _ALL_OPENERS | CALL_CLOSERS
+        if self._opened & FENCES:
+            marks = (marks - FENCES) | {FENCE_END}
+        return marks | {"]", ","} if "[" in self._opened else marks
 
     def _mark(self, mark: str) -> None:
         if mark in self._thinks:
@@ -231,6 +236,8 @@ class _Parser:
             self._held += mark
             self._opened.add(mark)
             self._phase = _Phase.HELD
+        elif mark == FENCE_END:
+            self._opened -= FENCES
 
     def _ordinary(self, text: str) -> None:
         """Take text in which no mark begins."""

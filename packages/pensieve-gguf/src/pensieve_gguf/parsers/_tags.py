@@ -28,7 +28,10 @@ THINK_TAGS: Final = {
 """Opener → closer. The first is recognised always (R1's children emit it untold), the others when the template
 knows them."""
 
-_TAG_NAMES: Final = ("tool_call", "tool_calls", "tools", "function_call", "function_calls", "functioncall")
+_TAG_NAMES: Final = ("tool_call", "tool_calls", "tools", "function_call", "function_calls", "functioncall", "TOOLCALL")
+
+# Mistral, Granite, Llama: the same JSON behind a mark that nothing closes.
+_OPEN_MARKS: Final = ("[TOOL_CALLS]", "<|tool_call|>", "<|python_tag|>")
 
 _BAR: Final = "\uff5c"  # DeepSeek's marks have full-width bars
 
@@ -46,7 +49,7 @@ _DEEPSEEK_ENDS: Final = _deepseek("tool▁call▁end", "tool_call_end", "tool▁
 DEEPSEEK_CALL: Final = frozenset(_deepseek("tool▁call▁begin", "tool_call_begin"))
 DEEPSEEK_SEPARATORS: Final = _deepseek("tool▁sep", "tool_sep")
 
-WRAPPERS: Final = frozenset({*(f"<{name}>" for name in _TAG_NAMES), *_DEEPSEEK_CALLS})
+WRAPPERS: Final = frozenset({*(f"<{name}>" for name in _TAG_NAMES), *_OPEN_MARKS, *_DEEPSEEK_CALLS})
 """May stand anywhere before a call; worth nothing when no call follows."""
 
 FENCES: Final = frozenset(f"```{language}\n" for language in ("", "json", "jsonc", "xml", "text", "tool_call", "tools"))
