@@ -35,6 +35,7 @@ SERVER = Path(sys.executable).with_name("pensieve-server")
 PYTHON_SDKS = {"python-1": "anthropic==1.17.0", "python-2": "anthropic==2.12.0"}
 START_S = 60.0
 STOP_S = 60.0
+REQUEST_S = 120.0
 INSTALL_S = 300.0
 
 
@@ -54,13 +55,13 @@ class Server:
 
     def post(self, body: Mapping[str, Any], path: str = "/v1/messages", **headers: str) -> httpx2.Response:
         """Post one request and read its whole answer."""
-        return httpx2.post(self.url + path, json=body, headers=headers, timeout=60)
+        return httpx2.post(self.url + path, json=body, headers=headers, timeout=REQUEST_S)
 
     @contextmanager
     def stream(self, body: Mapping[str, Any], **headers: str) -> Iterator[Iterator[dict[str, Any]]]:
         """Post one streaming request; yields the payloads of its events as they come."""
         with (
-            httpx2.Client(timeout=60) as client,
+            httpx2.Client(timeout=REQUEST_S) as client,
             client.stream("POST", f"{self.url}/v1/messages", json={**body, "stream": True}, headers=headers) as answer,
         ):
             assert answer.status_code == 200, answer.read()
