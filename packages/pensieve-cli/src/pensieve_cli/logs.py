@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal, TextIO
+from typing import Literal, TextIO, TypeAlias
 
 import structlog
 
@@ -16,8 +16,10 @@ from pensieve_cli.settings import LogFormat, LogSettings
 
 __all__ = ["configure_logs", "log_form"]
 
+_Form: TypeAlias = Literal["pretty", "json"]
 
-def log_form(wanted: LogFormat, stream: TextIO) -> Literal["pretty", "json"]:
+
+def log_form(wanted: LogFormat, stream: TextIO) -> _Form:
     """Return the form that records take on `stream`: `auto` is pretty for a person, JSON for a machine."""
     if wanted != "auto":
         return wanted
@@ -32,7 +34,7 @@ def configure_logs(settings: LogSettings, stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_common(),
+            *_common(form),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -43,17 +45,21 @@ def configure_logs(settings: LogSettings, stream: TextIO | None = None) -> None:
     logging.basicConfig(handlers=[handler], level=level, force=True)
 
 
-def _common() -> list[structlog.typing.Processor]:
+def _common(form: _Form) -> list[structlog.typing.Processor]:
+    iso, wall_clock = (
+        structlog.processors.TimeStamper(fmt="iso"),
+        structlog.processors.TimeStamper("%H:%M:%S", utc=False),
+    )
     return [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        iso if form == "json" else wall_clock,
         structlog.processors.StackInfoRenderer(),
     ]
 
 
-def _formatter(form: Literal["pretty", "json"], *, colors: bool) -> structlog.stdlib.ProcessorFormatter:
+def _formatter(form: _Form, *, colors: bool) -> structlog.stdlib.ProcessorFormatter:
     # Tracebacks become text before secrets are masked: they hold them, too.
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
@@ -61,7 +67,7 @@ def _formatter(form: Literal["pretty", "json"], *, colors: bool) -> structlog.st
         else structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
     )
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[structlog.stdlib.add_logger_name, *_common()],
+        foreign_pre_chain=[structlog.stdlib.add_logger_name, *_common(form)],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
