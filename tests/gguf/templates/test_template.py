@@ -368,6 +368,17 @@ def test_calls_that_our_parser_could_not_read_back_are_not_shown() -> None:
     assert "<tool_call>" in template.render(SESSION).text
 
 
+def test_a_template_that_moves_the_tools_along_does_not_get_them() -> None:
+    """Mistral Nemo prints them before the last user turn: each question would cost a prefill of them all."""
+    moving = OBJECTS.replace(
+        "{{- '[' + message.role + ']' }}",
+        "{%- if tools and message.role == 'user' and message == (messages | selectattr('role', 'equalto', 'user') | "
+        "list | last) %}{{- '[tools]' + tools | tojson }}{% endif %}{{- '[' + message.role + ']' }}",
+    ).replace("{{- tool | tojson }}", "")
+    template = make_template(moving)
+    assert (template.note, template.renders_tools) == ("", False)
+
+
 # Templates that fail.
 
 

@@ -2,7 +2,8 @@
 
 A conversation with everything that Claude Code sends (parallel calls, a reminder after results, calls without text) is
 rendered in one form after the other; the first in which nothing is lost, spoilt or out of order is the template's.
-A template's own way of writing calls is used only if our parser reads it back: a model answers as it was shown.
+A template's own way of writing tools is used only if our parser reads it back, for a model answers as it was shown,
+and if it leaves the beginning of a growing prompt alone.
 
 Pure. Above: `_template` asks once per model. Below: `_messages` for the forms, `pensieve_gguf.parsers` for the reading.
 """
@@ -61,12 +62,31 @@ def texts_in_order(text: str, pieces: Iterable[str]) -> bool:
 def _fits(render: Render, form: Form) -> bool:
     """Tell whether the probes come through whole in `form`."""
     try:
-        native = form.tools is ToolsForm.NATIVE
-        return all(_comes_through(render, converse(probe, form)) for probe in (_WITH_TOOLS, _WITHOUT_TOOLS)) and (
-            not native or _reads_back(render(converse(_ONE_CALL, form)))
-        )
+        whole = all(_comes_through(render, converse(probe, form)) for probe in (_WITH_TOOLS, _WITHOUT_TOOLS))
+        return whole and (form.tools is ToolsForm.HERMES or _may_be_native(render, form))
     except TemplateFailedError:
         return False
+
+
+def _may_be_native(render: Render, form: Form) -> bool:
+    """Tell whether the template's own way with tools serves us."""
+    return _reads_back(render(converse(_ONE_CALL, form))) and _keeps_its_beginning(render, form)
+
+
+def _keeps_its_beginning(render: Render, form: Form) -> bool:
+    """Tell whether what was rendered stays when the conversation grows.
+
+    Mistral's older templates put the tools before the last user turn: each question would cost a prefill of them all.
+    """
+    whole = render(converse(_WITH_TOOLS, form))
+    for position, turn in enumerate(_WITH_TOOLS.turns):
+        if turn.role is Role.ASSISTANT:
+            earlier = converse(attrs.evolve(_WITH_TOOLS, turns=_WITH_TOOLS.turns[:position]), form)
+            *_, last = _pieces(earlier.messages[-1])
+            asked, end, _ = render(earlier).rpartition(last)
+            if not whole.startswith(asked + end):
+                return False
+    return True
 
 
 def _comes_through(render: Render, conversation: Conversation) -> bool:
@@ -99,8 +119,7 @@ def _argument_values(call: JsonValue) -> list[str]:
             return list(json.loads(text).values())
         case {"function": {"arguments": dict(arguments)}}:
             return [str(value) for value in arguments.values()]
-        case _:
-            return []
+    return []
 
 
 def _tool_marks(conversation: Conversation) -> tuple[str, ...]:
