@@ -6,6 +6,7 @@ that is the scheduler's; nothing about text: that is the answer's.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -108,6 +109,8 @@ class EngineLoop:
         self._jobs: dict[int, Job] = {}
         self._computing: frozenset[int] = frozenset()
         self._closing: PensieveError | None = None
+        self.ended: PensieveError | None = None
+        """Why the thread computes no more; set before it looks at its mail for the last time."""
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self.vitals = Vitals()
 
@@ -118,8 +121,10 @@ class EngineLoop:
         self._thread.start()
 
     def submit(self, job: Job) -> None:
-        """Hand a job over; its sink hears of it from now on."""
+        """Hand a job over; its sink hears of it from now on, if only that the engine is no more."""
         self._mail.put(_Submit(job))
+        if self.ended is not None:
+            self._refuse_mail(self.ended)
 
     def cancel(self, key: int) -> None:
         """Drop a job, even in the middle of a decode. Its sink hears nothing more. Unknown keys are ignored."""
@@ -148,13 +153,20 @@ class EngineLoop:
         self._end(self._closing)
 
     def _end(self, error: PensieveError) -> None:
-        while not self._mail.empty():
-            self._take(self._mail.get())
+        self.ended = error
+        self._refuse_mail(error)
         for job in self._jobs.values():
-            job.sampler.close()
-            job.sink.failed(error)
+            _refuse(job, error)
         self._jobs.clear()
         self._context.close()
+
+    def _refuse_mail(self, error: PensieveError) -> None:
+        """Answer what nobody will read; by the thread at its end, and by whoever comes later."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                mail = self._mail.get_nowait()
+                if isinstance(mail, _Submit):
+                    _refuse(mail.job, error)
 
     def _read_mail(self) -> None:
         wait = self._scheduler.idle
@@ -297,6 +309,11 @@ class EngineLoop:
             slot = row.sequence.slot
             if slot is not None and not self._context.cut(slot, row.start):
                 self._make(self._scheduler.rewind(row.sequence))
+
+
+def _refuse(job: Job, error: PensieveError) -> None:
+    job.sampler.close()
+    job.sink.failed(error)
 
 
 def _rows(row: Row) -> Rows:
