@@ -74,7 +74,7 @@ class GgufEngine:
         residents = Residents(context.shape.sequences, forgets_partially=model.forgets_partially)
         scheduler = Scheduler(
             residents,
-            batch_tokens=settings.batch_tokens,
+            batch_tokens=context.batch_tokens,
             max_running=settings.max_running,
             latency_goal_s=settings.latency_goal_s,
         )

@@ -117,7 +117,10 @@ class Context:
         self._handle = handle
         self._memory = lib.llama_get_memory(handle)
         self.cells: int = lib.llama_n_ctx(handle)
-        self._batch = _Batch(shape.batch_tokens)
+        # llama.cpp takes no larger batch than its context, and a larger one is a C assert.
+        self.batch_tokens: int = lib.llama_n_batch(handle)
+        """Rows of one decode at most; may be fewer than the shape says."""
+        self._batch = _Batch(self.batch_tokens)
 
     def close(self) -> None:
         """Free the KV cache."""
@@ -134,7 +137,7 @@ class Context:
         Raises:
             DecodeError: llama.cpp gave up; its words are in the message.
         """
-        last = self._batch.fill(rows, self.shape, self.cells, self.model.vocabulary_size)
+        last = self._batch.fill(rows, self.shape.sequences, self.cells, self.model.vocabulary_size)
         code = lib.llama_decode(self._handle, self._batch.struct)
         outcome = _OUTCOMES.get(code)
         if outcome is None:
@@ -193,12 +196,12 @@ class _Batch:
             logits=_pointer(self._wanted, ctypes.c_int8),
         )
 
-    def fill(self, rows: Sequence[Rows], shape: ContextShape, cells: int, vocabulary: int) -> list[int]:
+    def fill(self, rows: Sequence[Rows], slots: int, cells: int, vocabulary: int) -> list[int]:
         last: list[int] = []
         end = 0
         for row in rows:
             start, end = end, end + len(row.tokens)
-            _check(row, end, shape, cells)
+            _check(row, end <= len(self._tokens), slots, cells)
             self._tokens[start:end] = row.tokens
             self._positions[start:end] = np.arange(row.start, row.start + end - start)
             self._slots[start:end] = row.slot
@@ -213,9 +216,9 @@ class _Batch:
         return last
 
 
-def _check(row: Rows, end: int, shape: ContextShape, cells: int) -> None:
-    fits = row.tokens and end <= shape.batch_tokens and row.start >= 0 and row.start + len(row.tokens) <= cells
-    if not fits or not 0 <= row.slot < shape.sequences:
+def _check(row: Rows, fits: bool, slots: int, cells: int) -> None:  # noqa: FBT001 - a condition among others
+    inside = row.tokens and row.start >= 0 and row.start + len(row.tokens) <= cells
+    if not fits or not inside or not 0 <= row.slot < slots:
         msg = f"rows out of bounds: slot {row.slot}, {len(row.tokens)} tokens at {row.start}"
         raise IndexError(msg)
 
