@@ -6,7 +6,6 @@ stop is found.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Protocol
 
 from pensieve_core import (
@@ -15,6 +14,7 @@ from pensieve_core import (
     ThinkingProduced,
     ToolCallStarted,
 )
+from pensieve_gguf.engine.repeats import RepeatGuard
 from pensieve_gguf.parsers import OutputParser, ParsedEvent, StopSequences, Utf8Decoder
 
 __all__ = ["Answer", "Pieces"]
@@ -40,32 +40,54 @@ class Answer:
         parser: Text to events, of the model's own dialect.
         stop_sequences: Texts at which the answer ends; they are not part of it.
         max_tokens: The client's limit.
+        turn_ends: Texts that mean to this model that its turn is over.
+        guard: Takes the answer back when it only repeats a call.
     """
 
     def __init__(
-        self, pieces: Pieces, parser: OutputParser, *, stop_sequences: tuple[str, ...], max_tokens: int
+        self,
+        pieces: Pieces,
+        parser: OutputParser,
+        *,
+        stop_sequences: tuple[str, ...] = (),
+        max_tokens: int,
+        turn_ends: tuple[str, ...] = (),
+        guard: RepeatGuard | None = None,
     ) -> None:
         self._pieces = pieces
         self._parser = parser
         self._decoder = Utf8Decoder()
-        self._stops = StopSequences(stop_sequences)
+        self._stops = StopSequences((*stop_sequences, *turn_ends))
+        self._turn_ends = turn_ends
         self._max_tokens = max_tokens
+        self._guard = guard or RepeatGuard(frozenset())
         self._called = False
+        self.words = ""
+        """All text as sampled, calls and reasoning included."""
+        self.told: list[GenerationEvent] = []
+        """All events so far."""
         self.generated_tokens = 0
         self.thinking_tokens = 0
         self.stop_sequence: str | None = None
         self.finish_reason: FinishReason | None = None
         """Set as soon as nothing more is to be sampled."""
 
+    @property
+    def refused(self) -> bool:
+        """Whether the answer only repeats a call: it is to be sampled anew, and nobody has seen anything of it."""
+        return self._guard.hit
+
     def push(self, token: int) -> tuple[GenerationEvent, ...]:
-        """Take the next sampled token; return what it completes. May set `finish_reason`."""
+        """Take the next sampled token; return what it completes. May set `finish_reason`, or `refused`."""
         if self._pieces.is_end(token):
             return self._end()
         self.generated_tokens += 1
-        text, self.stop_sequence = self._stops.feed(self._decoder.feed(self._pieces.piece(token)))
-        events = self._noted(self._parser.feed(text)) if text else ()
-        if self.stop_sequence is not None:
-            return (*events, *self.finish(FinishReason.STOP_SEQUENCE))
+        text, stop = self._stops.feed(self._decoder.feed(self._pieces.piece(token)))
+        events = self._told(text)
+        if self.refused:
+            return ()
+        if stop is not None:
+            return (*events, *self._stopped(stop))
         if self._parser.done:
             return (*events, *self._end())
         if self.generated_tokens >= self._max_tokens:
@@ -76,9 +98,14 @@ class Answer:
         """End here, for `reason`; return what was held back."""
         self.finish_reason = reason
         text, _ = self._stops.feed(self._decoder.finish())  # after a hit: nothing
-        held = text + self._stops.finish()
-        events: Iterable[ParsedEvent] = self._parser.feed(held) if held else ()
-        return self._noted((*events, *self._parser.finish()))
+        events = (*self._told(text + self._stops.finish()), *self._noted(self._parser.finish()))
+        return (*events, *self._kept(self._guard.finish()))
+
+    def _stopped(self, stop: str) -> tuple[GenerationEvent, ...]:
+        if stop in self._turn_ends:
+            return self._end()
+        self.stop_sequence = stop
+        return self.finish(FinishReason.STOP_SEQUENCE)
 
     def _end(self) -> tuple[GenerationEvent, ...]:
         events = self.finish(FinishReason.END_OF_TURN)
@@ -86,9 +113,16 @@ class Answer:
             self.finish_reason = FinishReason.TOOL_CALLS
         return events
 
-    def _noted(self, events: Iterable[ParsedEvent]) -> tuple[GenerationEvent, ...]:
-        events = tuple(events)
+    def _told(self, text: str) -> tuple[GenerationEvent, ...]:
+        self.words += text
+        return self._noted(self._parser.feed(text)) if text else ()
+
+    def _noted(self, events: tuple[ParsedEvent, ...]) -> tuple[GenerationEvent, ...]:
         if events and isinstance(events[-1], ThinkingProduced):
             self.thinking_tokens = self.generated_tokens
         self._called = self._called or any(isinstance(event, ToolCallStarted) for event in events)
+        return self._kept(self._guard.feed(events))
+
+    def _kept(self, events: tuple[GenerationEvent, ...]) -> tuple[GenerationEvent, ...]:
+        self.told.extend(events)
         return events

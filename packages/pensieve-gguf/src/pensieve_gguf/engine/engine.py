@@ -32,6 +32,8 @@ from pensieve_core import (
 )
 from pensieve_gguf.engine.answer import Answer
 from pensieve_gguf.engine.loop import EngineLoop, Job, Vitals
+from pensieve_gguf.engine.own_turns import OwnTurns
+from pensieve_gguf.engine.repeats import RepeatGuard, answered_calls
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
@@ -42,6 +44,9 @@ from pensieve_gguf.settings import GgufSettings
 from pensieve_gguf.templates import ChatTemplate, RenderedPrompt
 
 __all__ = ["GgufEngine", "GgufGeneration"]
+
+_REFUSALS = 4
+"""So many answers that only repeat a call are taken back; small models know four ways to begin one."""
 
 
 @attrs.frozen(kw_only=True)
@@ -78,6 +83,7 @@ class GgufEngine:
             max_running=settings.max_running,
             latency_goal_s=settings.latency_goal_s,
         )
+        self._own_turns = OwnTurns()
         self._loop = EngineLoop(context, scheduler, clock.monotonic)
         self._keys = itertools.count(1)
         self._running: set[GgufGeneration] = set()
@@ -174,18 +180,13 @@ class GgufEngine:
         return await asyncio.get_running_loop().run_in_executor(self._texts, self._render, request)
 
     def _render(self, request: GenerationRequest) -> _Prompt:
-        rendered = self._template.render(request)
+        own = attrs.evolve(request, turns=self._own_turns.restore(request.turns))
+        rendered = self._template.render(own)
         tokens = array("i", self._model.tokenize(rendered.text).tobytes())
         marked = self._model.tokenize(rendered.text[: rendered.marks[-1]]) if rendered.marks else ()
         return _Prompt(rendered=rendered, tokens=tokens, marked_tokens=len(marked))
 
     def _job(self, request: GenerationRequest, prompt: _Prompt, generation: GgufGeneration) -> Job:
-        parser = make_parser(
-            self._model.chat_template or "",
-            request,
-            opens_thinking=prompt.rendered.opens_thinking,
-            new_call_id=_new_call_id,
-        )
         sequence = Sequence(
             key=generation.key,
             tokens=prompt.tokens,
@@ -196,12 +197,33 @@ class GgufEngine:
         )
         return Job(
             sequence=sequence,
-            answer=Answer(self._model, parser, stop_sequences=request.stop_sequences, max_tokens=request.max_tokens),
+            make_answer=self._answers(request, prompt.rendered),
             sampler=Sampler(request.sampling, self._defaults),
             sink=generation,
             marked_tokens=prompt.marked_tokens,
             may_be_empty=prompt.rendered.continues_assistant,
+            remember=None if prompt.rendered.opens_thinking else self._own_turns,
         )
+
+    def _answers(self, request: GenerationRequest, rendered: RenderedPrompt) -> Callable[[], Answer]:
+        """Return what starts an answer. Each one after a refusal lets more repeats through: at last, all."""
+        answered = answered_calls(request, self._own_turns.spelling)
+        patience = iter([answered] * _REFUSALS)
+
+        def start() -> Answer:
+            parser = make_parser(
+                self._template.source, request, opens_thinking=rendered.opens_thinking, new_call_id=_new_call_id
+            )
+            return Answer(
+                self._model,
+                parser,
+                stop_sequences=request.stop_sequences,
+                max_tokens=request.max_tokens,
+                turn_ends=rendered.stops,
+                guard=RepeatGuard(next(patience, frozenset())),
+            )
+
+        return start
 
 
 class GgufGeneration:

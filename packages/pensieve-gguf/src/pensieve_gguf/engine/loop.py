@@ -26,6 +26,7 @@ from pensieve_core import (
     Usage,
 )
 from pensieve_gguf.engine.answer import Answer
+from pensieve_gguf.engine.own_turns import OwnTurns
 from pensieve_gguf.engine.residents import Cut, Move, Share
 from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Preempted, Row, Scheduler, Step
 from pensieve_gguf.engine.sequence import Sequence
@@ -51,13 +52,22 @@ class Job:
     """A sequence with all that the loop needs to answer it."""
 
     sequence: Sequence
-    answer: Answer
+    make_answer: Callable[[], Answer]
+    """Starts the answer; again, when the first was refused."""
     sampler: Sampler
     sink: Sink
     marked_tokens: int = 0
     """Prompt tokens before the last cache mark."""
     may_be_empty: bool = False
     """Whether the model may end its turn at once; if not, it is asked a second time."""
+    remember: OwnTurns | None = None
+    """Where its words are kept for the next prompt, once it is done."""
+    answer: Answer = attrs.field(init=False)
+    not_first: set[int] = attrs.field(factory=set, init=False)
+    """Tokens that the answer must not begin with, since an answer that did was refused."""
+
+    def __attrs_post_init__(self) -> None:
+        self.answer = self.make_answer()
 
 
 @attrs.define(kw_only=True)
@@ -70,6 +80,7 @@ class Vitals:
     evictions: int = 0
     preemptions: int = 0
     empty_turns_refused: int = 0
+    repeated_calls_refused: int = 0
     decoding_since: float | None = None
     """When the running decode began, on the loop's clock; None between decodes."""
 
@@ -235,13 +246,17 @@ class EngineLoop:
         self.vitals.tokens_prefilled += sum(row.stop - row.start for row in step.rows if not row.sequence.answering)
 
     def _sample(self, job: Job, index: int) -> int:
-        sampler = job.sampler.handle
-        token = self._context.sample(sampler, index)
-        if job.sequence.generated == 0 and not job.may_be_empty and self._context.model.is_end(token):
+        context = self._context
+        if job.sequence.generated or (job.may_be_empty and not job.not_first):
+            return context.sample(job.sampler.handle, index)
+        if job.not_first:
+            context.forbid(index, sorted(job.not_first))
+        token = context.sample(job.sampler.handle, index)
+        if context.model.is_end(token) and not job.may_be_empty:
             # Small models end a turn with nothing at all (seen with Qwen2.5-Coder-1.5B under Claude Code).
             self.vitals.empty_turns_refused += 1
-            self._context.forbid(index, sorted(self._context.model.end_tokens))
-            token = self._context.sample(sampler, index)
+            context.forbid(index, sorted(context.model.end_tokens))
+            token = context.sample(job.sampler.handle, index)
         return token
 
     def _tell(self, job: Job, row: Row, token: int | None) -> None:
@@ -249,7 +264,9 @@ class EngineLoop:
         if token is not None:
             for event in job.answer.push(token):
                 job.sink.event(event)
-            if job.answer.finish_reason is None and len(sequence.tokens) >= self._context.cells:
+            if job.answer.refused:
+                self._ask_again(job)
+            elif job.answer.finish_reason is None and len(sequence.tokens) >= self._context.cells:
                 self._conclude(job, FinishReason.CONTEXT_FULL)
         elif row.samples:
             self._conclude(job, FinishReason.MAX_TOKENS)
@@ -258,6 +275,15 @@ class EngineLoop:
             job.sink.event(done)
         if job.answer.finish_reason is not None:
             self._finish(job, job.answer.finish_reason)
+
+    def _ask_again(self, job: Job) -> None:
+        """Take a refused answer back; the next one begins otherwise."""
+        self.vitals.repeated_calls_refused += 1
+        job.not_first.add(job.sequence.tokens[job.sequence.prompt_tokens])
+        cut = self._scheduler.take_back(job.sequence)
+        if not self._context.cut(cut.slot, cut.length):
+            self._make(self._scheduler.rewind(job.sequence))
+        job.answer = job.make_answer()
 
     def _conclude(self, job: Job, reason: FinishReason) -> None:
         for event in job.answer.finish(reason):
@@ -270,6 +296,8 @@ class EngineLoop:
             usage=_usage(job),
             timings=_timings(job.sequence, self._clock()),
         )
+        if job.remember is not None:
+            job.remember.note(job.answer.words, job.answer.told)
         self._forget(job)
         job.sink.event(finished)
 

@@ -155,6 +155,13 @@ class Scheduler:
         self._parked.add(youngest)
         return Preempted(youngest, self._preempt(youngest))
 
+    def take_back(self, sequence: Sequence) -> Cut:
+        """Forget what a running `sequence` has sampled; the last token of its prompt is computed again."""
+        del sequence.tokens[sequence.prompt_tokens :]
+        sequence.computed = min(sequence.computed, sequence.prompt_tokens - 1)
+        self._residents.advance(_slot(sequence), sequence.computed)
+        return Cut(_slot(sequence), sequence.computed)
+
     def rewind(self, sequence: Sequence) -> Cut:
         """Forget all that was computed of a running `sequence`: its cells are not to be trusted."""
         return self._preempt(sequence)
