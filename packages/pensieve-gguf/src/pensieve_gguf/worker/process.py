@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -33,6 +34,7 @@ __all__ = ["Channel", "LoadRefused", "WorkerDied", "WorkerProcess"]
 
 _READ_BYTES = 1 << 18
 _LAST_WORDS_BYTES = 4096
+_EXIT_S = 2.0  # for a worker to end by itself, once its socket has
 # What a worker may see of our environment. Keys and tokens of other programs are not among it.
 _ENVIRONMENT = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"})
 _ENVIRONMENT_PREFIXES = ("GGML_", "LLAMA_", "CUDA_", "HIP_", "ROCR_", "OMP_", "GOMP_", "COVERAGE_")
@@ -173,14 +175,16 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End the process now."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        # Not Popen.kill: it polls, and takes the exit status away from asyncio's child watcher.
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
 
     async def aclose(self) -> None:
-        """End the process, and wait until it is gone and nothing of it is left."""
-        self.kill()
+        """End the process, and wait until it is gone and nothing of it is left. May be cancelled and called again."""
+        self._writer.close()  # the worker ends when its socket does
         if self._end is not None:
-            await self._end
+            await asyncio.wait((self._end,))
 
     def last_words(self) -> str:
         """Return how the process ended, and the end of what it wrote to stderr."""
@@ -197,6 +201,9 @@ class WorkerProcess:
         errors = asyncio.create_task(self._read_errors())
         with contextlib.suppress(ConnectionError, FrameError):
             await self._read_messages()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_EXIT_S):
+                await self._process.wait()
         self.kill()
         await self._process.wait()
         await errors

@@ -35,7 +35,7 @@ from pensieve_core import (
     RequestId,
 )
 from pensieve_gguf.settings import GgufSettings
-from pensieve_gguf.worker.messages import Admitted, Count, Counted, Event, Failed, Generate, encode
+from pensieve_gguf.worker.messages import Admitted, Count, Counted, Event, Failed, FromWorker, Generate, encode
 from pensieve_gguf.worker.process import Channel, LoadRefused, WorkerDied, WorkerProcess
 
 __all__ = ["SupervisedEngine", "SupervisedGeneration"]
@@ -119,25 +119,26 @@ class SupervisedEngine:
 
     async def count_tokens(self, request: GenerationRequest) -> int:
         """Count the prompt's tokens in the worker."""
-        for _ in range(_DEATHS_TO_QUARANTINE):
-            channel = (await self._ready()).open()
+        while True:
+            worker = await self._ready()
+            channel = worker.open()
+            worker.send(Count(key=channel.key, request=request))
             try:
-                return await self._counted(channel, request)
+                return _counted(await channel.receive())
             except WorkerDied as death:
                 self.blame(request, death)
             finally:
                 channel.close()
-        raise QuarantinedError(_DEATHS_TO_QUARANTINE)
 
     async def aclose(self) -> None:
         """End the worker. Its requests fail."""
         self._closed = True
         self.status = attrs.evolve(self.status, phase=EnginePhase.CLOSED)
-        for task in (self._spawning, self._watcher):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, ModelBrokenError, OverloadedError):
-                    await task
+        tasks = [task for task in (self._spawning, self._watcher) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         if self._worker is not None:
             await self._worker.aclose()
 
@@ -177,16 +178,6 @@ class SupervisedEngine:
     def closed(self) -> bool:
         """Whether `aclose` was called."""
         return self._closed
-
-    async def _counted(self, channel: Channel, request: GenerationRequest) -> int:
-        worker = await self._ready()
-        worker.send(Count(key=channel.key, request=request))
-        answer = await channel.receive()
-        if isinstance(answer, Failed):
-            raise answer.exception()
-        if not isinstance(answer, Counted):
-            raise EngineFailedError(f"the worker answered {answer}")
-        return answer.tokens
 
     async def _ready(self) -> WorkerProcess:
         if self._closed:
@@ -344,6 +335,16 @@ class SupervisedGeneration:
     def _finish(self) -> None:
         self._done = True
         self.cancel()
+
+
+def _counted(answer: FromWorker | None) -> int:
+    match answer:
+        case Counted(tokens=tokens):
+            return tokens
+        case Failed():
+            raise answer.exception()
+        case _:
+            raise EngineFailedError(f"the worker answered {answer} when asked to count")
 
 
 def _fingerprint(request: GenerationRequest) -> str:
