@@ -37,9 +37,7 @@ class GgufProvider:
 
     async def engine(self, model: ModelDescriptor) -> SupervisedEngine:
         """Return the engine of `model`, loading it when it is not there."""
-        if self._closed:
-            msg = "the server is closing"
-            raise OverloadedError(msg)
+        self._check_open()
         engine = self._engines.get(model.id)
         if engine is None or engine.status.phase is EnginePhase.COLD:
             engine = await self._open(model)
@@ -64,8 +62,14 @@ class GgufProvider:
         async with self._loading:
             if model.id not in self._engines:
                 await self._make_room(model)
+                self._check_open()  # again: it may have waited for the lock, or for room
                 self._engines[model.id] = SupervisedEngine(model, self._settings, self._clock)
             return self._engines[model.id]
+
+    def _check_open(self) -> None:
+        if self._closed:
+            msg = "the server is closing"
+            raise OverloadedError(msg)
 
     async def _make_room(self, model: ModelDescriptor) -> None:
         """Unload idle engines while memory does not hold the newcomer."""

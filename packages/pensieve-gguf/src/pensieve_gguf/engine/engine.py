@@ -38,7 +38,7 @@ from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.fit import fit_context
-from pensieve_gguf.llama import Context, ContextShape, Model, Sampler, SamplingDefaults, version
+from pensieve_gguf.llama import Context, ContextShape, LoadError, Model, Sampler, SamplingDefaults, version
 from pensieve_gguf.parsers import make_parser
 from pensieve_gguf.settings import GgufSettings
 from pensieve_gguf.templates import ChatTemplate, RenderedPrompt
@@ -121,7 +121,11 @@ class GgufEngine:
             threads=settings.threads or usable_cores(),
             kv_type=settings.kv_type,
         )
-        context = Context(model, shape)
+        try:
+            context = Context(model, shape)
+        except LoadError:
+            model.close()
+            raise
         description = EngineDescription(
             model=descriptor,
             engine=version(),
@@ -132,6 +136,11 @@ class GgufEngine:
             notes=(fit.note,),
         )
         return cls(model, context, description, settings, clock)
+
+    @property
+    def ended(self) -> PensieveError | None:
+        """Why the engine thread computes no more: closed, or failed for good. None while it does."""
+        return self._loop.ended
 
     @property
     def vitals(self) -> Vitals:

@@ -15,11 +15,11 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, assert_never
 
 from pensieve_core import EngineFailedError, PensieveError
-from pensieve_gguf.engine import GgufEngine, GgufGeneration
+from pensieve_gguf.engine import GgufEngine
 from pensieve_gguf.llama import LoadError
 from pensieve_gguf.worker.frames import FrameDecoder, encode_frame
 from pensieve_gguf.worker.messages import (
@@ -62,7 +62,7 @@ class Host:
         self._writer = writer
         self._clock = SystemClock()
         self._engine: GgufEngine | None = None
-        self._generations: dict[int, GgufGeneration] = {}
+        self._requests: dict[int, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -78,9 +78,9 @@ class Host:
             case Load():
                 self._begin(self._load(message))
             case Generate(key=key):
-                self._begin(self._answer(key, self._generate(message)))
+                self._begin_request(key, lambda: self._generate(message))
             case Count(key=key):
-                self._begin(self._answer(key, self._count(message)))
+                self._begin_request(key, lambda: self._count(message))
             case Cancel(key=key):
                 self._cancel(key)
             case _:
@@ -95,36 +95,36 @@ class Host:
             )
         except LoadError as error:
             self._send(LoadFailed(reason=str(error)))
+        except Exception as error:  # noqa: BLE001 - whatever a file provokes, the supervisor must hear of it
+            self._send(LoadFailed(reason=f"the engine cannot use it: {error!r}"))
         else:
             self._send(Loaded(description=self._engine.description))
 
-    async def _answer(self, key: int, work: Coroutine[Any, Any, None]) -> None:
+    async def _answer(self, key: int, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work
+            await work()
         except PensieveError as error:
-            self._send(failure(key, error))
+            if self._engine is not None and self._engine.ended is not None:
+                self._hang_up(self._engine.ended)
+            else:
+                self._send(failure(key, error))
         except Exception as error:  # noqa: BLE001 - the edge of the worker: the client must hear of it
             self._send(failure(key, EngineFailedError(f"the engine cannot serve this request: {error!r}")))
 
     async def _generate(self, message: Generate) -> None:
-        generation = await self._ready().generate(message.request)
-        self._generations[message.key] = generation
-        self._send(Admitted(key=message.key, prompt=generation.prompt))
-        try:
-            async with contextlib.aclosing(generation):
-                async for event in generation:
-                    self._send(Event(key=message.key, event=event))
-        finally:
-            del self._generations[message.key]
+        async with contextlib.aclosing(await self._ready().generate(message.request)) as generation:
+            self._send(Admitted(key=message.key, prompt=generation.prompt))
+            async for event in generation:
+                self._send(Event(key=message.key, event=event))
 
     async def _count(self, message: Count) -> None:
         tokens = await self._ready().count_tokens(message.request)
         self._send(Counted(key=message.key, tokens=tokens))
 
     def _cancel(self, key: int) -> None:
-        generation = self._generations.get(key)
-        if generation is not None:
-            generation.cancel()
+        request = self._requests.get(key)
+        if request is not None:
+            request.cancel()
 
     async def _beat(self) -> None:
         while True:
@@ -141,13 +141,24 @@ class Host:
             raise EngineFailedError(msg)
         return self._engine
 
+    def _hang_up(self, reason: PensieveError) -> None:
+        """End: an engine that has ended is not mended, and the supervisor knows whom to replay."""
+        sys.stderr.write(f"{reason.message}\n")
+        self._writer.close()
+
     def _send(self, message: FromWorker) -> None:
         self._writer.write(encode_frame(encode(message)))
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin_request(self, key: int, work: Callable[[], Awaitable[None]]) -> None:
+        task = self._begin(self._answer(key, work))
+        self._requests[key] = task
+        task.add_done_callback(lambda _: self._requests.pop(key))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 class _Progress:

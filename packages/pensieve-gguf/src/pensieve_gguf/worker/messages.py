@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 import cattrs
@@ -41,12 +41,17 @@ __all__ = [
     "LoadFailed",
     "Loaded",
     "Loading",
+    "MessageError",
     "ToWorker",
     "decode_from_worker",
     "decode_to_worker",
     "encode",
     "failure",
 ]
+
+
+class MessageError(Exception):
+    """The peer said what is no message."""
 
 
 @attrs.frozen(kw_only=True)
@@ -203,10 +208,27 @@ def encode(message: ToWorker | FromWorker) -> bytes:
 
 
 def decode_to_worker(payload: bytes) -> ToWorker:
-    """Return the message that a supervisor sent."""
-    return _converter.structure(orjson.loads(payload), ToWorker)  # type: ignore[arg-type]
+    """Return the message that a supervisor sent.
+
+    Raises:
+        MessageError: it is none.
+    """
+    message: ToWorker = _decode(payload, ToWorker)
+    return message
 
 
 def decode_from_worker(payload: bytes) -> FromWorker:
-    """Return the message that a worker sent."""
-    return _converter.structure(orjson.loads(payload), FromWorker)  # type: ignore[arg-type]
+    """Return the message that a worker sent.
+
+    Raises:
+        MessageError: it is none.
+    """
+    message: FromWorker = _decode(payload, FromWorker)
+    return message
+
+
+def _decode(payload: bytes, kind: Any) -> Any:  # noqa: ANN401 - a union is no type, to mypy
+    try:
+        return _converter.structure(orjson.loads(payload), kind)
+    except (cattrs.BaseValidationError, LookupError, TypeError, ValueError) as error:
+        raise MessageError(f"{payload[:80]!r} is no message: {error!r}") from error

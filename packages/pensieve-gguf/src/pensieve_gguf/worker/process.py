@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pensieve_core import Clock, EngineDescription, ModelDescriptor
 from pensieve_gguf.settings import GgufSettings
@@ -25,6 +25,7 @@ from pensieve_gguf.worker.messages import (
     Loaded,
     LoadFailed,
     Loading,
+    MessageError,
     ToWorker,
     decode_from_worker,
     encode,
@@ -112,12 +113,15 @@ class WorkerProcess:
     @classmethod
     async def spawn(cls, clock: Clock) -> WorkerProcess:
         """Start a process that waits for its model."""
+        return await cls.run((sys.executable, "-m", "pensieve_gguf.worker"), clock)
+
+    @classmethod
+    async def run(cls, command: Sequence[str], clock: Clock) -> WorkerProcess:
+        """Start `command` as a worker; its last argument will be the number of its socket."""
         ours, theirs = socket.socketpair()
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "pensieve_gguf.worker",
+                *command,
                 str(theirs.fileno()),
                 pass_fds=(theirs.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -126,6 +130,9 @@ class WorkerProcess:
                 env=_scrubbed_environment(),
                 start_new_session=True,
             )
+        except BaseException:
+            ours.close()
+            raise
         finally:
             theirs.close()
         reader, writer = await asyncio.open_connection(sock=ours)
@@ -199,8 +206,13 @@ class WorkerProcess:
     async def _follow(self) -> None:
         """Read messages and stderr until the process is gone, then tell everyone."""
         errors = asyncio.create_task(self._read_errors())
-        with contextlib.suppress(ConnectionError, FrameError):
+        try:
             await self._read_messages()
+        except ConnectionError as error:
+            self._note(str(error))
+        except (FrameError, MessageError) as error:
+            self._note(str(error))
+            self.kill()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_EXIT_S):
                 await self._process.wait()
@@ -232,10 +244,13 @@ class WorkerProcess:
         match message:
             case Loading(progress=progress):
                 self._on_progress(progress)
-            case Loaded(description=description):
+            case Loaded(description=description) if not self._load.done():
                 self._load.set_result(description)
-            case LoadFailed(reason=reason):
+            case LoadFailed(reason=reason) if not self._load.done():
                 self._load.set_exception(LoadRefused(reason))
+            case Loaded() | LoadFailed():
+                msg = "a model is loaded once"
+                raise MessageError(msg)
             case Alive(decoding_for_s=seconds):
                 self._decoding_for_s = seconds
             case _:
@@ -247,6 +262,9 @@ class WorkerProcess:
         stream = self._process.stderr
         while stream is not None and (data := await stream.read(_LAST_WORDS_BYTES)):
             self._words = (self._words + data)[-_LAST_WORDS_BYTES:]
+
+    def _note(self, words: str) -> None:
+        self._words += f" {words}".encode()
 
 
 def _scrubbed_environment() -> dict[str, str]:

@@ -4,14 +4,16 @@ Policy (design 5): a request whose engine died before its first token is replaye
 token it fails. A request that has killed two engines is refused. An engine that keeps dying without having served
 anything in between is given up.
 
-Above: the provider. Below: `WorkerProcess`, which only knows that a process lives or is gone.
+Above: the provider. Below: `Deaths`, which keeps count, and `WorkerProcess`, which only knows that a process lives or
+is gone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import attrs
 import structlog
@@ -31,57 +33,36 @@ from pensieve_core import (
     PensieveError,
     PrefillProgressed,
     PromptUsage,
-    QuarantinedError,
-    RequestId,
 )
 from pensieve_gguf.settings import GgufSettings
-from pensieve_gguf.worker.messages import Admitted, Count, Counted, Event, Failed, FromWorker, Generate, encode
+from pensieve_gguf.worker.deaths import Deaths
+from pensieve_gguf.worker.messages import Admitted, Count, Counted, Event, Failed, FromWorker, Generate
 from pensieve_gguf.worker.process import Channel, LoadRefused, WorkerDied, WorkerProcess
 
 __all__ = ["SupervisedEngine", "SupervisedGeneration"]
 
 _log = structlog.get_logger(__name__)
 
-_DEATHS_TO_QUARANTINE = 2
-_DEATHS_TO_GIVE_UP = 5
-_FIRST_BACK_OFF_S = 0.1
+Spawn: TypeAlias = Callable[[Clock], Awaitable[WorkerProcess]]
+
 _WATCH_S = 1.0
-_REMEMBERED = 256
-
-
-@attrs.define
-class _Deaths:
-    """How often requests, and the engine itself, died. Bounded."""
-
-    by_request: dict[str, int] = attrs.field(factory=dict)
-    in_a_row: int = 0
-
-    def count(self, request: GenerationRequest) -> int:
-        """How many engines `request` has taken along."""
-        return self.by_request.get(_fingerprint(request), 0) if self.by_request else 0
-
-    def blame(self, request: GenerationRequest) -> int:
-        """Note one more; return how many it is now."""
-        fingerprint = _fingerprint(request)
-        deaths = self.by_request.pop(fingerprint, 0) + 1
-        self.by_request[fingerprint] = deaths
-        while len(self.by_request) > _REMEMBERED:
-            del self.by_request[next(iter(self.by_request))]
-        return deaths
 
 
 class SupervisedEngine:
     """`InferenceEngine` whose native code may die at any time."""
 
-    def __init__(self, model: ModelDescriptor, settings: GgufSettings, clock: Clock) -> None:
+    def __init__(
+        self, model: ModelDescriptor, settings: GgufSettings, clock: Clock, spawn: Spawn = WorkerProcess.spawn
+    ) -> None:
         self._model = model
         self._settings = settings
         self._clock = clock
+        self._spawn_worker = spawn
         self._worker: WorkerProcess | None = None
         self._description: EngineDescription | None = None
         self._spawning: asyncio.Task[WorkerProcess] | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._deaths = _Deaths()
+        self._deaths = Deaths()
         self._closed = False
         self.status = EngineStatus(model=model.id, phase=EnginePhase.COLD)
 
@@ -95,8 +76,9 @@ class SupervisedEngine:
 
     @property
     def busy(self) -> bool:
-        """Whether any request is open."""
-        return self._worker is not None and self._worker.requests > 0
+        """Whether any request is open, or waits for the model to load."""
+        loading = self._spawning is not None and not self._spawning.done()
+        return loading or (self._worker is not None and self._worker.requests > 0)
 
     @property
     def worker_pid(self) -> int | None:
@@ -120,18 +102,18 @@ class SupervisedEngine:
     async def count_tokens(self, request: GenerationRequest) -> int:
         """Count the prompt's tokens in the worker."""
         while True:
-            worker = await self._ready()
+            worker = await self._worker_for(request)
             channel = worker.open()
             worker.send(Count(key=channel.key, request=request))
             try:
                 return _counted(await channel.receive())
-            except WorkerDied as death:
-                self.blame(request, death)
+            except WorkerDied:
+                self.blame(request)
             finally:
                 channel.close()
 
     async def aclose(self) -> None:
-        """End the worker. Its requests fail."""
+        """End the worker. Its requests end with `OverloadedError`."""
         self._closed = True
         self.status = attrs.evolve(self.status, phase=EnginePhase.CLOSED)
         tasks = [task for task in (self._spawning, self._watcher) if task is not None]
@@ -149,78 +131,76 @@ class SupervisedEngine:
             QuarantinedError: it has killed too many.
             ModelBrokenError: there is no living worker, and will be none.
         """
-        deaths = self._deaths.count(request)
-        if deaths >= _DEATHS_TO_QUARANTINE:
-            raise QuarantinedError(deaths)
-        worker = await self._ready()
+        worker = await self._worker_for(request)
         channel = worker.open()
         worker.send(Generate(key=channel.key, request=request))
         return channel
 
-    def blame(self, request: GenerationRequest, death: WorkerDied) -> None:
+    def blame(self, request: GenerationRequest) -> None:
         """Note that `request` was there when the worker died.
 
         Raises:
-            EngineFailedError: the engine is closing: nothing is replayed.
-            QuarantinedError: it has killed too many by now.
+            OverloadedError: nobody is to blame: the engine is closing.
         """
-        if self._closed:
-            raise EngineFailedError(f"the engine is closing ({death.words})")
-        deaths = self._deaths.blame(request)
-        if deaths >= _DEATHS_TO_QUARANTINE:
-            raise QuarantinedError(deaths)
+        self._check_open()
+        self._deaths.blame(request)
 
-    def praise(self) -> None:
-        """Note that the engine has served something since it last died."""
-        self._deaths.in_a_row = 0
+    def praise(self, request: GenerationRequest) -> None:
+        """Note that `request` was served."""
+        self._deaths.praise(request)
 
-    @property
-    def closed(self) -> bool:
-        """Whether `aclose` was called."""
-        return self._closed
+    async def _worker_for(self, request: GenerationRequest) -> WorkerProcess:
+        self._deaths.check(request)
+        return await self._ready()
 
-    async def _ready(self) -> WorkerProcess:
+    def _check_open(self) -> None:
         if self._closed:
             msg = "the engine is closing"
             raise OverloadedError(msg)
+
+    async def _ready(self) -> WorkerProcess:
+        self._check_open()
         if self.status.phase is EnginePhase.BROKEN:
             raise ModelBrokenError(self._model.id, self.status.detail)
         if self._worker is not None and not self._worker.died.is_set():
             return self._worker
         if self._spawning is None or self._spawning.done():
             self._spawning = asyncio.create_task(self._spawn(), name=f"spawn-{self._model.id}")
-        # Shielded: a client that leaves must not take the engine from the others.
-        return await asyncio.shield(self._spawning)
+        try:
+            # Shielded: a client that leaves must not take the engine from the others.
+            return await asyncio.shield(self._spawning)
+        except asyncio.CancelledError:
+            if self._spawning.cancelled():  # by `aclose`: whoever waits here was not
+                self._check_open()
+            raise
 
     async def _spawn(self) -> WorkerProcess:
         self.status = EngineStatus(model=self._model.id, phase=EnginePhase.LOADING)
-        words = ""
-        while self._deaths.in_a_row < _DEATHS_TO_GIVE_UP:
-            await self._back_off()
+        while not self._deaths.too_many:
+            await self._clock.sleep(self._deaths.back_off_s)
             began = self._clock.monotonic()
-            worker = await WorkerProcess.spawn(self._clock)
+            worker = await self._spawn_worker(self._clock)
             try:
                 await self._load(worker)
             except WorkerDied as death:
-                self._deaths.in_a_row += 1
-                words = death.words
+                self._deaths.note(death.words)
                 continue
             except (LoadRefused, TimeoutError) as error:
-                words = str(error) or f"it did not load within {self._settings.spawn_timeout_s:.0f} s"
                 await worker.aclose()
-                break
+                raise self._given_up(
+                    str(error) or f"it did not load within {self._settings.spawn_timeout_s:.0f} s"
+                ) from None
             except BaseException:
                 await worker.aclose()
                 raise
             self._adopt(worker, self._clock.monotonic() - began)
             return worker
-        self.status = EngineStatus(model=self._model.id, phase=EnginePhase.BROKEN, detail=words)
-        _log.error("engine_given_up", model=self._model.id, reason=words)
-        raise ModelBrokenError(self._model.id, words)
+        raise self._given_up(self._deaths.last_words)
 
-    async def _back_off(self) -> None:
-        if self._deaths.in_a_row:
-            await self._clock.sleep(_FIRST_BACK_OFF_S * 2**self._deaths.in_a_row)
+    def _given_up(self, reason: str) -> ModelBrokenError:
+        self.status = EngineStatus(model=self._model.id, phase=EnginePhase.BROKEN, detail=reason)
+        _log.error("engine_given_up", model=self._model.id, reason=reason)
+        return ModelBrokenError(self._model.id, reason)
 
     async def _load(self, worker: WorkerProcess) -> None:
         def progressed(done: float) -> None:
@@ -245,9 +225,9 @@ class SupervisedEngine:
                 _log.error("worker_hung", model=self._model.id, silent_s=round(worker.silent_for_s(), 1))
                 worker.kill()
         if not self._closed:
-            self._deaths.in_a_row += 1
+            self._deaths.note(worker.last_words())
             _log.error("worker_died", model=self._model.id, worker_pid=worker.pid, last_words=worker.last_words())
-            with contextlib.suppress(ModelBrokenError):
+            with contextlib.suppress(ModelBrokenError, OverloadedError):
                 await self._ready()
 
 
@@ -258,7 +238,10 @@ class SupervisedGeneration:
         self._engine = engine
         self._request = request
         self._channel: Channel | None = None
+        self._replaying: asyncio.Task[None] | None = None
+        self._prefilled = 0
         self._answered = False
+        self._cancelled = False
         self._done = False
         self.prompt = PromptUsage(prompt_tokens=0)
 
@@ -268,8 +251,8 @@ class SupervisedGeneration:
             channel = await self._engine.channel(self._request)
             try:
                 message = await channel.receive()
-            except WorkerDied as death:
-                self._engine.blame(self._request, death)
+            except WorkerDied:
+                self._engine.blame(self._request)
                 continue
             except BaseException:
                 channel.close()
@@ -293,6 +276,8 @@ class SupervisedGeneration:
                 await self._survive(death)
                 continue
             match message:
+                case Event(event=PrefillProgressed(processed_tokens=processed)) if processed <= self._prefilled:
+                    continue  # a replay: the client has seen that before
                 case Event(event=event):
                     self._note(event)
                     return event
@@ -306,31 +291,48 @@ class SupervisedGeneration:
 
     def cancel(self) -> None:
         """Drop the request in the worker, and end the iteration."""
+        self._cancelled = True
         if self._channel is not None:
             self._channel.close()
+        if self._replaying is not None:
+            self._replaying.cancel()
 
     async def aclose(self) -> None:
         """Cancel unless finished."""
         self._finish()
 
     def _note(self, event: GenerationEvent) -> None:
-        if isinstance(event, GenerationFinished):
-            self._engine.praise()
-            self._finish()
-        elif not isinstance(event, PrefillProgressed):
-            self._answered = True
+        match event:
+            case GenerationFinished():
+                self._engine.praise(self._request)
+                self._finish()
+            case PrefillProgressed(processed_tokens=processed):
+                self._prefilled = processed
+            case _:
+                self._answered = True
 
     async def _survive(self, death: WorkerDied) -> None:
-        """Replay the request if nobody has seen a token of it, else fail."""
-        if self._answered:
+        """Replay the request if nobody has seen a token of it, else fail; a cancelled one just ends."""
+        if self._cancelled:
             self._finish()
-            raise EngineFailedError(f"the engine died in the middle of the answer ({death.words})")
+            return
         try:
-            self._engine.blame(self._request, death)
-            await self.admit()
+            self._engine.blame(self._request)
+            if self._answered:
+                raise EngineFailedError(f"the engine died in the middle of the answer ({death.words})")
+            await self._replay()
         except PensieveError:
             self._finish()
             raise
+
+    async def _replay(self) -> None:
+        self._replaying = asyncio.ensure_future(self.admit())
+        try:
+            await self._replaying
+        except asyncio.CancelledError:
+            if not self._cancelled:
+                raise
+            self._finish()
 
     def _finish(self) -> None:
         self._done = True
@@ -345,9 +347,3 @@ def _counted(answer: FromWorker | None) -> int:
             raise answer.exception()
         case _:
             raise EngineFailedError(f"the worker answered {answer} when asked to count")
-
-
-def _fingerprint(request: GenerationRequest) -> str:
-    """Return what equal requests have in common: everything but their id."""
-    anonymous = attrs.evolve(request, id=RequestId(""))
-    return hashlib.sha256(encode(Generate(key=0, request=anonymous))).hexdigest()

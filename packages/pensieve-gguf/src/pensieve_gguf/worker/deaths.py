@@ -1,0 +1,77 @@
+"""Who is to blame when a worker dies, and when it has died too often. A pure machine.
+
+A worker's death is nobody's in particular: all requests that it had are suspects. Who is suspected twice is refused;
+who is served is innocent.
+
+Above: the supervisor, which tells what happened and asks what to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import attrs
+
+from pensieve_core import GenerationRequest, QuarantinedError, RequestId
+from pensieve_gguf.worker.messages import Generate, encode
+
+__all__ = ["Deaths"]
+
+_TO_QUARANTINE = 2
+_TO_GIVE_UP = 5
+_FIRST_BACK_OFF_S = 0.1
+_REMEMBERED = 256
+
+
+@attrs.define
+class Deaths:
+    """The deaths of one engine's workers. Invariant: at most 256 requests are remembered, those blamed last."""
+
+    last_words: str = ""
+    """Of the worker that died last."""
+    _in_a_row: int = 0
+    _by_request: dict[str, int] = attrs.field(factory=dict)
+
+    @property
+    def too_many(self) -> bool:
+        """Whether the engine died so often without having served anything in between that it is given up."""
+        return self._in_a_row >= _TO_GIVE_UP
+
+    @property
+    def back_off_s(self) -> float:
+        """How long to wait before the next worker is started, in seconds."""
+        return _FIRST_BACK_OFF_S * 2**self._in_a_row if self._in_a_row else 0.0
+
+    def note(self, last_words: str) -> None:
+        """Count one more death."""
+        self.last_words = last_words
+        self._in_a_row += 1
+
+    def blame(self, request: GenerationRequest) -> None:
+        """Note that `request` was there when a worker died."""
+        fingerprint = _fingerprint(request)
+        self._by_request[fingerprint] = self._by_request.pop(fingerprint, 0) + 1
+        while len(self._by_request) > _REMEMBERED:
+            del self._by_request[next(iter(self._by_request))]
+
+    def praise(self, request: GenerationRequest) -> None:
+        """Note that `request` was served: it is innocent, and the engine sound."""
+        self._in_a_row = 0
+        if self._by_request:
+            self._by_request.pop(_fingerprint(request), None)
+
+    def check(self, request: GenerationRequest) -> None:
+        """Let `request` pass.
+
+        Raises:
+            QuarantinedError: it was there too often when a worker died.
+        """
+        deaths = self._by_request.get(_fingerprint(request), 0) if self._by_request else 0
+        if deaths >= _TO_QUARANTINE:
+            raise QuarantinedError(deaths)
+
+
+def _fingerprint(request: GenerationRequest) -> str:
+    """Return what equal requests have in common: everything but their id."""
+    anonymous = attrs.evolve(request, id=RequestId(""))
+    return hashlib.sha256(encode(Generate(key=0, request=anonymous))).hexdigest()
