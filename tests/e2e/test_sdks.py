@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 Parts = dict[str, dict[str, Any]]
+SDKS = ["python-1", "python-2", "typescript"]
 HELLO = "Hello from the script."
 
 
@@ -26,9 +28,13 @@ def urls(start_shared_server: Callable[..., Any], scripted_server_settings: Call
     return [unguarded.url, guarded.url]
 
 
-@pytest.fixture(scope="module", params=["python-1", "python-2", "typescript"])
+@pytest.fixture(scope="module", params=SDKS)
 def parts(request: pytest.FixtureRequest, sdk_client: Callable[[str], list[str]], urls: list[str]) -> Parts:
-    done = subprocess.run([*sdk_client(request.param), *urls], capture_output=True, text=True, timeout=120, check=False)
+    return play([*sdk_client(request.param), *urls])
+
+
+def play(command: list[str]) -> Parts:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     played: Parts = json.loads(done.stdout)
     return played
@@ -114,3 +120,23 @@ def test_an_engine_that_dies_half_way_ends_the_stream_with_an_error(parts: Parts
     broken = parts["broken_stream"]
     assert (broken["began"], broken["ended"]) == (True, False)
     assert broken["type"] == "api_error"
+
+
+@pytest.fixture(scope="module")
+def starter_url(start_shared_server: Callable[..., Any], starter_model: Path) -> str:
+    url: str = start_shared_server("--model", str(starter_model), "--ctx", "4096").url
+    return url
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("sdk", SDKS)
+def test_the_starter_model_can_be_used_with_every_sdk(
+    sdk: str, sdk_client: Callable[[str], list[str]], starter_url: str
+) -> None:
+    played = play([*sdk_client(sdk), starter_url])
+    assert played["create"]["text"].strip()
+    assert played["stream_events"]["last"] == "message_stop"
+    assert played["stream_events"]["text"].strip()
+    assert played["count"]["counted"] == played["count"]["charged"] > 0
+    assert played["models"]["same"]
+    assert played["bad_request"]["status"] == 400

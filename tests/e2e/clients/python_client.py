@@ -1,6 +1,7 @@
 """Plays every part of the Messages API with the official Python SDK, 1.x or 2.x, and prints what came of each as JSON.
 
-    python_client.py BASE_URL WRONG_KEY_URL
+    python_client.py BASE_URL                   what any model can do
+    python_client.py BASE_URL GUARDED_URL       all of it; GUARDED_URL asks for the key "right"
 
 Run by `test_sdks.py` in an environment that holds nothing but the SDK; `typescript_client.mjs` is its twin, and
 both print the same. The words in the prompts are cues for `plugin/scripted_engine.py`.
@@ -37,7 +38,6 @@ def answer(message: Any) -> dict[str, Any]:
         "blocks": [block.type for block in message.content],
         "text": "".join(block.text for block in message.content if block.type == "text"),
         "stop_reason": message.stop_reason,
-        "input_tokens": message.usage.input_tokens,
         "output_tokens": message.usage.output_tokens,
     }
 
@@ -95,10 +95,11 @@ def tool_loop(client: anthropic.Anthropic) -> dict[str, Any]:
 def count(client: anthropic.Anthropic) -> dict[str, Any]:
     """Count a prompt that is then sent."""
     request = ask("say hello", tools=[WEATHER])
-    sent = client.messages.create(**request)
+    usage = client.messages.create(**request).usage
     del request["max_tokens"]
     counted = client.messages.count_tokens(**request)
-    return {"counted": counted.input_tokens, "charged": sent.usage.input_tokens}
+    charged = usage.input_tokens + usage.cache_creation_input_tokens + usage.cache_read_input_tokens
+    return {"counted": counted.input_tokens, "charged": charged}
 
 
 def models(client: anthropic.Anthropic) -> dict[str, Any]:
@@ -118,28 +119,38 @@ def broken_stream(client: anthropic.Anthropic) -> dict[str, Any]:
     return {**failure(read), "began": "content_block_delta" in seen, "ended": "message_stop" in seen}
 
 
-def main(base_url: str, guarded_url: str) -> None:
-    """Play all parts, and print them."""
-    client = anthropic.Anthropic(base_url=base_url, api_key="dummy", max_retries=0, timeout=30)
-    guarded = anthropic.Anthropic(base_url=guarded_url, api_key="wrong", max_retries=0, timeout=30)
-    admitted = anthropic.Anthropic(base_url=guarded_url, api_key="right", max_retries=0, timeout=30)
-    patient = anthropic.Anthropic(base_url=base_url, api_key="dummy", max_retries=2, timeout=30)
+def connect(url: str, key: str = "dummy", retries: int = 0) -> anthropic.Anthropic:
+    """Return a client that does not wait long."""
+    return anthropic.Anthropic(base_url=url, api_key=key, max_retries=retries, timeout=60)
+
+
+def any_model(base_url: str) -> dict[str, Any]:
+    """Play the parts that need no script."""
+    client = connect(base_url)
+    return {
+        "create": create(client),
+        "stream_events": stream_events(client),
+        "count": count(client),
+        "models": models(client),
+        "bad_request": failure(lambda: client.messages.create(**ask("say hello", max_tokens=-1))),
+    }
+
+
+def all_parts(base_url: str, guarded_url: str) -> dict[str, Any]:
+    """Play everything; the engine behind `base_url` knows the cues."""
+    client = connect(base_url)
 
     def failing(text: str, **more: Any) -> dict[str, Any]:
         return failure(lambda: client.messages.create(**ask(text, **more)))
 
-    parts = {
-        "create": create(client),
-        "stream_events": stream_events(client),
+    return {
+        **any_model(base_url),
         "stream_helper": stream_helper(client),
         "tool_loop": tool_loop(client),
-        "count": count(client),
-        "models": models(client),
-        "with_key": create(admitted),
-        "retried": answer(patient.messages.create(**ask("overloaded once"))),
-        "bad_request": failing("say hello", max_tokens=-1),
+        "with_key": create(connect(guarded_url, key="right")),
+        "retried": answer(connect(base_url, retries=2).messages.create(**ask("overloaded once"))),
         "too_long": failing("long " * 40_000),
-        "unauthenticated": failure(lambda: create(guarded)),
+        "unauthenticated": failure(lambda: create(connect(guarded_url, key="wrong"))),
         "forbidden": failing("say hello", extra_headers={"origin": "https://elsewhere.example"}),
         "unknown_model": failing("say hello", model="no-such-model"),
         "unknown_model_info": failure(lambda: client.models.retrieve("no-such-model")),
@@ -148,8 +159,8 @@ def main(base_url: str, guarded_url: str) -> None:
         "overloaded": failing("overloaded always"),
         "broken_stream": broken_stream(client),
     }
-    json.dump(parts, sys.stdout)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    play = all_parts if len(sys.argv) > 2 else any_model
+    json.dump(play(*sys.argv[1:]), sys.stdout)

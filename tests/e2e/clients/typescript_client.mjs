@@ -1,6 +1,7 @@
 // Plays every part of the Messages API with the official TypeScript SDK, and prints what came of each as JSON.
 //
-//     node typescript_client.mjs BASE_URL GUARDED_URL
+//     node typescript_client.mjs BASE_URL                what any model can do
+//     node typescript_client.mjs BASE_URL GUARDED_URL    all of it; GUARDED_URL asks for the key "right"
 //
 // The twin of `python_client.py`: same parts, same output. Run by `test_sdks.py` from a copy beside the installed SDK.
 import Anthropic, { APIError } from "@anthropic-ai/sdk";
@@ -26,7 +27,6 @@ const answer = (message) => ({
   blocks: message.content.map((block) => block.type),
   text: message.content.map((block) => (block.type === "text" ? block.text : "")).join(""),
   stop_reason: message.stop_reason,
-  input_tokens: message.usage.input_tokens,
   output_tokens: message.usage.output_tokens,
 });
 
@@ -80,9 +80,10 @@ async function toolLoop(client) {
 
 async function count(client) {
   const { max_tokens, ...prompt } = ask("say hello", { tools: [WEATHER] });
-  const sent = await client.messages.create({ max_tokens, ...prompt });
+  const { usage } = await client.messages.create({ max_tokens, ...prompt });
   const counted = await client.messages.countTokens(prompt);
-  return { counted: counted.input_tokens, charged: sent.usage.input_tokens };
+  const charged = usage.input_tokens + usage.cache_creation_input_tokens + usage.cache_read_input_tokens;
+  return { counted: counted.input_tokens, charged };
 }
 
 async function models(client) {
@@ -101,32 +102,43 @@ async function brokenStream(client) {
   return { ...failed, began: seen.includes("content_block_delta"), ended: seen.includes("message_stop") };
 }
 
-const [baseURL, guardedURL] = process.argv.slice(2);
-const options = { apiKey: "dummy", maxRetries: 0, timeout: 30_000 };
-const client = new Anthropic({ ...options, baseURL });
-const guarded = new Anthropic({ ...options, baseURL: guardedURL, apiKey: "wrong" });
-const admitted = new Anthropic({ ...options, baseURL: guardedURL, apiKey: "right" });
-const patient = new Anthropic({ ...options, baseURL, maxRetries: 2 });
-const failing = (text, more = {}, sending = {}) => failure(() => client.messages.create(ask(text, more), sending));
+const connect = (baseURL, apiKey = "dummy", maxRetries = 0) =>
+  new Anthropic({ baseURL, apiKey, maxRetries, timeout: 60_000 });
 
-const parts = {
-  create: await create(client),
-  stream_events: await streamEvents(client),
-  stream_helper: await streamHelper(client),
-  tool_loop: await toolLoop(client),
-  count: await count(client),
-  models: await models(client),
-  with_key: await create(admitted),
-  retried: answer(await patient.messages.create(ask("overloaded once"))),
-  bad_request: await failing("say hello", { max_tokens: -1 }),
-  too_long: await failing("long ".repeat(40_000)),
-  unauthenticated: await failure(() => create(guarded)),
-  forbidden: await failing("say hello", {}, { headers: { origin: "https://elsewhere.example" } }),
-  unknown_model: await failing("say hello", { model: "no-such-model" }),
-  unknown_model_info: await failure(() => client.models.retrieve("no-such-model")),
-  too_large: await failing("x".repeat(TOO_LARGE)),
-  engine_failed: await failing("die at once"),
-  overloaded: await failing("overloaded always"),
-  broken_stream: await brokenStream(client),
-};
-process.stdout.write(JSON.stringify(parts));
+// The parts that need no script.
+async function anyModel(baseURL) {
+  const client = connect(baseURL);
+  return {
+    create: await create(client),
+    stream_events: await streamEvents(client),
+    count: await count(client),
+    models: await models(client),
+    bad_request: await failure(() => client.messages.create(ask("say hello", { max_tokens: -1 }))),
+  };
+}
+
+// Everything; the engine behind `baseURL` knows the cues.
+async function allParts(baseURL, guardedURL) {
+  const client = connect(baseURL);
+  const failing = (text, more = {}, sending = {}) => failure(() => client.messages.create(ask(text, more), sending));
+  return {
+    ...(await anyModel(baseURL)),
+    stream_helper: await streamHelper(client),
+    tool_loop: await toolLoop(client),
+    with_key: await create(connect(guardedURL, "right")),
+    retried: answer(await connect(baseURL, "dummy", 2).messages.create(ask("overloaded once"))),
+    too_long: await failing("long ".repeat(40_000)),
+    unauthenticated: await failure(() => create(connect(guardedURL, "wrong"))),
+    forbidden: await failing("say hello", {}, { headers: { origin: "https://elsewhere.example" } }),
+    unknown_model: await failing("say hello", { model: "no-such-model" }),
+    unknown_model_info: await failure(() => client.models.retrieve("no-such-model")),
+    too_large: await failing("x".repeat(TOO_LARGE)),
+    engine_failed: await failing("die at once"),
+    overloaded: await failing("overloaded always"),
+    broken_stream: await brokenStream(client),
+  };
+}
+
+const urls = process.argv.slice(2);
+const play = urls.length > 1 ? allParts : anyModel;
+process.stdout.write(JSON.stringify(await play(...urls)));
