@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
+import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pensieve_core import (
@@ -66,6 +68,7 @@ from pensieve_gguf.worker.messages import (
     Loaded,
     LoadFailed,
     Loading,
+    MessageError,
     ToWorker,
     decode_from_worker,
     decode_to_worker,
@@ -245,3 +248,22 @@ def test_an_error_that_no_worker_raises_arrives_as_the_nearest_of_those_it_does(
 def test_a_request_is_json_that_says_what_it_is() -> None:
     """Never pickle (design 5)."""
     assert encode(Cancel(key=3)) == b'{"kind":"cancel","key":3}'
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=30),
+        json_values.map(orjson.dumps),
+        st.dictionaries(st.sampled_from(["kind", "key", "request", "event", "tokens"]), json_values).map(orjson.dumps),
+        st.sampled_from(["load", "generate", "event", "failed", "no_such_kind"]).map(
+            lambda kind: orjson.dumps({"kind": kind, "key": "?", "request": 7})
+        ),
+    )
+)
+@example(b"[" * 2_000)
+@example(b'{"kind": "cancel", "key": "many"}')
+@example(b'{"kind": "event", "key": 1, "event": {"type": "text_produced"}}')
+def test_nonsense_is_refused_in_one_way(payload: bytes) -> None:
+    for decode in (decode_to_worker, decode_from_worker):
+        with contextlib.suppress(MessageError):
+            assert orjson.loads(encode(decode(payload)))
