@@ -2,8 +2,8 @@
 
     make bench ARGS="[--model GGUF ...] [--cores 0,1] [--rounds 3] [--report docs/benchmarks/…md]"
 
-Without `--llama-server` it is built once into .build (four minutes on two cores), from the sdist of our own engine. Without
-`--model`: the starter model, and the Qwen coder where `tests/fetch-models coder` has put it.
+Without `--llama-server` it is built once into .build (four minutes on two cores), from the sdist of our own engine.
+Without `--model`: the starter model, and the Qwen coder where `tests/fetch-models coder` has put it.
 
 Prints a table, and with --report writes it to a file. Ratios count, not seconds: machines are noisy, which is why
 each round asks both servers in turn. One server runs at a time, on the same cores.
@@ -20,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +40,9 @@ class Figures:
 
     prefill_tokens_per_s: float
     decode_tokens_per_s: float
+    """Of a conversation that is alone in the cache."""
+    decode_beside_tokens_per_s: float
+    """Of one that shares the cache with an idle prefix of some 3,000 tokens, where the server keeps one."""
     cold_first_token_s: float
     warm_first_token_s: float
 
@@ -47,26 +50,28 @@ class Figures:
 _METRICS: tuple[tuple[str, Callable[[Figures], float], bool], ...] = (
     ("prefill tok/s", lambda f: f.prefill_tokens_per_s, True),
     ("decode tok/s", lambda f: f.decode_tokens_per_s, True),
+    ("decode tok/s, 3k prefix kept idle", lambda f: f.decode_beside_tokens_per_s, True),
     ("cold TTFT s", lambda f: f.cold_first_token_s, False),
     ("warm TTFT s", lambda f: f.warm_first_token_s, False),
 )
 
 
 def measure(server: Server, salt: str) -> Figures:
-    """Ask a cold long prompt, the same again with a few words more, and a long answer."""
+    """Ask for long answers; a cold long prompt; the same again with a few words more; and a long answer beside it."""
+    alone = _decode(server, salt)
     long = _long_prompt(salt)
     cold = ask(server.port, long, max_tokens=4)
     warm = [ask(server.port, long + f" Also say {word}.", max_tokens=4) for word in ("why", "how", "when")]
-    decode = [_answer(server, salt, i) for i in range(2)]
     return Figures(
         prefill_tokens_per_s=cold.prefill_tokens_per_s,
-        decode_tokens_per_s=statistics.median(timeline.decode_tokens_per_s for timeline in decode),
+        decode_tokens_per_s=alone,
+        decode_beside_tokens_per_s=_decode(server, f"{salt}, again"),
         cold_first_token_s=cold.first_token_s,
         warm_first_token_s=statistics.median(timeline.first_token_s for timeline in warm),
     )
 
 
-def compare(servers: list[Callable[[], Server]], rounds: int, cores: str | None) -> dict[str, list[Figures]]:
+def compare(servers: Sequence[Callable[[], Server]], rounds: int, cores: str | None) -> dict[str, list[Figures]]:
     """Run A/B/A…: each round every server once, the first one once more at the end."""
     figures: dict[str, list[Figures]] = {}
     for number, make in enumerate(_interleaved(servers, rounds)):
@@ -91,7 +96,7 @@ def table(model: str, figures: dict[str, list[Figures]]) -> str:
     return "\n".join(lines)
 
 
-def _interleaved(servers: list[Callable[[], Server]], rounds: int) -> Iterator[Callable[[], Server]]:
+def _interleaved(servers: Sequence[Callable[[], Server]], rounds: int) -> Iterator[Callable[[], Server]]:
     for _ in range(rounds):
         yield from servers
     yield servers[0]
@@ -100,6 +105,10 @@ def _interleaved(servers: list[Callable[[], Server]], rounds: int) -> Iterator[C
 def _answer(server: Server, salt: str, number: int) -> Timeline:
     prompt = f"({salt}, {number}) Write a long story about a lighthouse keeper, his dog, and the sea."
     return ask(server.port, prompt, max_tokens=_DECODE_TOKENS)
+
+
+def _decode(server: Server, salt: str) -> float:
+    return statistics.median(_answer(server, salt, number).decode_tokens_per_s for number in range(3))
 
 
 def _long_prompt(salt: str) -> str:

@@ -224,8 +224,6 @@ async def test_in_a_tiny_context_all_finish_by_giving_way_to_each_other(open_eng
         for answer in answers:
             check_transcript(answer.events)
         assert engine.vitals.preemptions > 0
-        vitals = engine.vitals
-        assert vitals.tokens_prefilled > sum(answer.finish.usage.prompt_tokens for answer in answers)
 
 
 async def test_idle_prefixes_give_way_to_a_new_prompt(open_engine: OpenEngine, client: Any) -> None:

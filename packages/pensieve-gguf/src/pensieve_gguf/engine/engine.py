@@ -13,6 +13,7 @@ import secrets
 from array import array
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
 
 import attrs
 import psutil
@@ -31,6 +32,7 @@ from pensieve_core import (
     ToolCallId,
 )
 from pensieve_gguf.engine.answer import Answer
+from pensieve_gguf.engine.courier import Courier
 from pensieve_gguf.engine.loop import EngineLoop, Job, Vitals
 from pensieve_gguf.engine.own_turns import OwnTurns
 from pensieve_gguf.engine.repeats import RepeatGuard, answered_calls
@@ -44,6 +46,8 @@ from pensieve_gguf.settings import GgufSettings
 from pensieve_gguf.templates import ChatTemplate, RenderedPrompt
 
 __all__ = ["GgufEngine", "GgufGeneration"]
+
+_Item: TypeAlias = GenerationEvent | PensieveError
 
 _REFUSALS = 4
 """So many answers that only repeat a call are taken back; small models know four ways to begin one."""
@@ -87,6 +91,7 @@ class GgufEngine:
         self._loop = EngineLoop(context, scheduler, clock.monotonic)
         self._keys = itertools.count(1)
         self._running: set[GgufGeneration] = set()
+        self._couriers: tuple[asyncio.AbstractEventLoop, Courier[_Item]] | None = None
         self._closed = False
         self._texts = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prompts")
         self._loop.start()
@@ -156,7 +161,11 @@ class GgufEngine:
             raise PromptTooLongError(len(prompt.tokens), limit - 1)
         self._check_room()
         generation = GgufGeneration(
-            PromptUsage(prompt_tokens=len(prompt.tokens)), next(self._keys), self._loop, self._running.discard
+            PromptUsage(prompt_tokens=len(prompt.tokens)),
+            next(self._keys),
+            self._loop,
+            self._courier(),
+            self._running.discard,
         )
         self._running.add(generation)
         self._loop.submit(self._job(request, prompt, generation))
@@ -174,6 +183,13 @@ class GgufEngine:
         self._texts.shutdown()
         await asyncio.to_thread(self._loop.close, OverloadedError("the engine is closing"))
         self._model.close()
+
+    def _courier(self) -> Courier[_Item]:
+        """Return the way to the running event loop; one for all generations, so that they share its wake-ups."""
+        loop = asyncio.get_running_loop()
+        if self._couriers is None or self._couriers[0] is not loop:
+            self._couriers = (loop, Courier(loop))
+        return self._couriers[1]
 
     def _check_room(self) -> None:
         if self._closed:
@@ -239,14 +255,19 @@ class GgufGeneration:
     """`Generation` of a `GgufEngine`; the loop's sink at the same time."""
 
     def __init__(
-        self, prompt: PromptUsage, key: int, loop: EngineLoop, released: Callable[[GgufGeneration], None]
+        self,
+        prompt: PromptUsage,
+        key: int,
+        loop: EngineLoop,
+        courier: Courier[_Item],
+        released: Callable[[GgufGeneration], None],
     ) -> None:
         self.prompt = prompt
         self.key = key
         self._engine_loop = loop
+        self._courier = courier
         self._released = released
-        self._asyncio_loop = asyncio.get_running_loop()
-        self._inbox: asyncio.Queue[GenerationEvent | PensieveError | None] = asyncio.Queue()
+        self._inbox: asyncio.Queue[_Item | None] = asyncio.Queue()
         self._done = False
 
     def __aiter__(self) -> GgufGeneration:
@@ -279,11 +300,11 @@ class GgufGeneration:
 
     def event(self, event: GenerationEvent) -> None:
         """Hand an event to the event loop."""
-        self._asyncio_loop.call_soon_threadsafe(self._inbox.put_nowait, event)
+        self._courier.post(self._inbox.put_nowait, event)
 
     def failed(self, error: PensieveError) -> None:
         """Hand an error to the event loop."""
-        self._asyncio_loop.call_soon_threadsafe(self._inbox.put_nowait, error)
+        self._courier.post(self._inbox.put_nowait, error)
 
     def _finish(self) -> None:
         self._done = True

@@ -63,6 +63,8 @@ class Job:
     remember: OwnTurns | None = None
     """Where its words are kept for the next prompt, once it is done."""
     answer: Answer = attrs.field(init=False)
+    prefill_told: int = 0
+    """Prompt tokens that the client has been told to be computed; never goes back."""
     not_first: set[int] = attrs.field(factory=set, init=False)
     """Tokens that the answer must not begin with, since an answer that did was refused."""
 
@@ -248,15 +250,15 @@ class EngineLoop:
     def _sample(self, job: Job, index: int) -> int:
         context = self._context
         if job.sequence.generated or (job.may_be_empty and not job.not_first):
-            return context.sample(job.sampler.handle, index)
+            return context.sample(job.sampler, index)
         if job.not_first:
             context.forbid(index, sorted(job.not_first))
-        token = context.sample(job.sampler.handle, index)
+        token = context.sample(job.sampler, index)
         if context.model.is_end(token) and not job.may_be_empty:
             # Small models end a turn with nothing at all (seen with Qwen2.5-Coder-1.5B under Claude Code).
             self.vitals.empty_turns_refused += 1
             context.forbid(index, sorted(context.model.end_tokens))
-            token = context.sample(job.sampler.handle, index)
+            token = context.sample(job.sampler, index)
         return token
 
     def _tell(self, job: Job, row: Row, token: int | None) -> None:
@@ -270,7 +272,8 @@ class EngineLoop:
                 self._conclude(job, FinishReason.CONTEXT_FULL)
         elif row.samples:
             self._conclude(job, FinishReason.MAX_TOKENS)
-        elif sequence.generated == 0:
+        elif sequence.generated == 0 and row.stop > job.prefill_told:  # after a preemption it starts anew
+            job.prefill_told = row.stop
             done = PrefillProgressed(processed_tokens=row.stop, total_tokens=sequence.prompt_tokens)
             job.sink.event(done)
         if job.answer.finish_reason is not None:

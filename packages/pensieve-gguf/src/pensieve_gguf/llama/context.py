@@ -15,6 +15,7 @@ from llama_cpp import llama_cpp as lib
 
 from pensieve_gguf.llama.library import last_words
 from pensieve_gguf.llama.model import LoadError, Model
+from pensieve_gguf.llama.sampler import Sampler
 
 __all__ = ["Abort", "Context", "ContextShape", "DecodeError", "DecodeOutcome", "Rows"]
 
@@ -120,6 +121,7 @@ class Context:
         # llama.cpp takes no larger batch than its context, and a larger one is a C assert.
         self.batch_tokens: int = lib.llama_n_batch(handle)
         """Rows of one decode at most; may be fewer than the shape says."""
+        self._row_type = ctypes.c_float * model.vocabulary_size
         self._batch = _Batch(self.batch_tokens)
 
     def close(self) -> None:
@@ -145,15 +147,22 @@ class Context:
             raise DecodeError(msg)
         return outcome, last
 
-    def sample(self, sampler: ctypes.c_void_p, index: int) -> int:
+    def sample(self, sampler: Sampler, index: int) -> int:
         """Draw the token after batch row `index`."""
-        return int(lib.llama_sampler_sample(sampler, self._handle, index))
+        if sampler.greedy:
+            # A chain would copy the vocabulary into candidates first: 20 times the cost.
+            return int(self._logits(index).argmax())
+        return int(lib.llama_sampler_sample(sampler.handle, self._handle, index))
 
     def forbid(self, index: int, tokens: Sequence[int]) -> None:
         """Make `tokens` impossible in the logits of batch row `index`; in place."""
-        logits = lib.llama_get_logits_ith(self._handle, index)
-        for token in tokens:
-            logits[token] = -np.inf
+        self._logits(index)[np.asarray(tokens)] = -np.inf
+
+    def _logits(self, index: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+        """Return a view on the logits after batch row `index`, shape (vocabulary,); good until the next decode."""
+        row = lib.llama_get_logits_ith(self._handle, index)
+        cells = self._row_type.from_address(ctypes.addressof(row.contents))
+        return np.ndarray((self.model.vocabulary_size,), np.float32, buffer=memoryview(cells))
 
     # -- memory: sequence ids are slots --------------------------------------------------------------------------
 

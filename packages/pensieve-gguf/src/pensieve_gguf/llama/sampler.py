@@ -50,6 +50,8 @@ class Sampler:
     """A C sampler chain. Close it: nothing else frees it."""
 
     def __init__(self, sampling: Sampling, defaults: SamplingDefaults) -> None:
+        self.greedy = _temperature(sampling, defaults) <= 0
+        """Whether the likeliest token is taken, whatever else the chain would do."""
         params = lib.llama_sampler_chain_default_params()
         params.no_perf = True
         self.handle: ctypes.c_void_p = lib.llama_sampler_chain_init(params)
@@ -66,7 +68,7 @@ class Sampler:
 
 
 def _links(sampling: Sampling, defaults: SamplingDefaults) -> list[ctypes.c_void_p]:
-    temperature = defaults.temperature if sampling.temperature is None else sampling.temperature
+    temperature = _temperature(sampling, defaults)
     if temperature <= 0:
         return [lib.llama_sampler_init_greedy()]
     top_k = defaults.top_k if sampling.top_k is None else sampling.top_k
@@ -79,3 +81,7 @@ def _links(sampling: Sampling, defaults: SamplingDefaults) -> list[ctypes.c_void
         lib.llama_sampler_init_temp(temperature),
         lib.llama_sampler_init_dist(seed),
     ]
+
+
+def _temperature(sampling: Sampling, defaults: SamplingDefaults) -> float:
+    return defaults.temperature if sampling.temperature is None else sampling.temperature

@@ -30,7 +30,8 @@ class Deaths:
     last_words: str = ""
     """Of the worker that died last."""
     _in_a_row: int = 0
-    _by_request: dict[str, int] = attrs.field(factory=dict)
+    _by_request: dict[str, frozenset[int]] = attrs.field(factory=dict)
+    """Fingerprint → the workers that it may have killed. Equal requests at once still make one death each."""
 
     @property
     def too_many(self) -> bool:
@@ -47,10 +48,10 @@ class Deaths:
         self.last_words = last_words
         self._in_a_row += 1
 
-    def blame(self, request: GenerationRequest) -> None:
-        """Note that `request` was there when a worker died."""
+    def blame(self, request: GenerationRequest, pid: int) -> None:
+        """Note that `request` was there when the worker `pid` died."""
         fingerprint = _fingerprint(request)
-        self._by_request[fingerprint] = self._by_request.pop(fingerprint, 0) + 1
+        self._by_request[fingerprint] = self._by_request.pop(fingerprint, frozenset()) | {pid}
         while len(self._by_request) > _REMEMBERED:
             del self._by_request[next(iter(self._by_request))]
 
@@ -66,9 +67,9 @@ class Deaths:
         Raises:
             QuarantinedError: it was there too often when a worker died.
         """
-        deaths = self._by_request.get(_fingerprint(request), 0) if self._by_request else 0
-        if deaths >= _TO_QUARANTINE:
-            raise QuarantinedError(deaths)
+        deaths = self._by_request.get(_fingerprint(request), ()) if self._by_request else ()
+        if len(deaths) >= _TO_QUARANTINE:
+            raise QuarantinedError(len(deaths))
 
 
 def _fingerprint(request: GenerationRequest) -> str:

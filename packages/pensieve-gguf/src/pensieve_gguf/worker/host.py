@@ -48,6 +48,8 @@ _HEARTBEAT_S = 1.0
 _READ_BYTES = 1 << 18
 _PR_SET_PDEATHSIG = 1
 _PROGRESS_STEP = 0.01
+# How long the engine thread may wait for the GIL after a decode, while a long prompt is being rendered.
+_SWITCH_S = 0.0005
 
 
 class Host:
@@ -64,6 +66,7 @@ class Host:
         self._engine: GgufEngine | None = None
         self._requests: dict[int, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._frames: list[bytes] = []
 
     async def run(self) -> None:
         """Serve until the supervisor closes the socket."""
@@ -147,7 +150,14 @@ class Host:
         self._writer.close()
 
     def _send(self, message: FromWorker) -> None:
-        self._writer.write(encode_frame(encode(message)))
+        """Write `message`, with all others of this turn of the event loop in one piece."""
+        if not self._frames:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._frames.append(encode_frame(encode(message)))
+
+    def _flush(self) -> None:
+        self._writer.write(b"".join(self._frames))
+        self._frames.clear()
 
     def _begin_request(self, key: int, work: Callable[[], Awaitable[None]]) -> None:
         task = self._begin(self._answer(key, work))
@@ -178,6 +188,7 @@ class _Progress:
 def main(arguments: list[str]) -> None:
     """Run as `python -m pensieve_gguf.worker FD`: FD is one end of a socket pair."""
     faulthandler.enable()
+    sys.setswitchinterval(_SWITCH_S)
     _isolate()
     connection = socket.socket(fileno=int(arguments[0]))
     # The engine thread may be deep in C; nothing is worth waiting for.

@@ -46,10 +46,11 @@ _DEFAULTS = {"GOMP_SPINCOUNT": "2000"}
 
 
 class WorkerDied(Exception):  # noqa: N818 - an event, and the supervisor decides whether it is an error
-    """The process is gone. `words`: the end of what it wrote to stderr, and how it ended."""
+    """The process `pid` is gone. `words`: the end of what it wrote to stderr, and how it ended."""
 
-    def __init__(self, words: str) -> None:
+    def __init__(self, pid: int, words: str) -> None:
         super().__init__(words)
+        self.pid = pid
         self.words = words
 
 
@@ -163,7 +164,7 @@ class WorkerProcess:
         channel = Channel(next(self._keys), self._close_channel)
         self._channels[channel.key] = channel
         if self.died.is_set():
-            channel.put(WorkerDied(self.last_words()))
+            channel.put(WorkerDied(self.pid, self.last_words()))
         return channel
 
     def send(self, message: ToWorker) -> None:
@@ -208,8 +209,8 @@ class WorkerProcess:
         errors = asyncio.create_task(self._read_errors())
         try:
             await self._read_messages()
-        except ConnectionError as error:
-            self._note(str(error))
+        except ConnectionError:
+            pass  # it is gone: its status and its words say more
         except (FrameError, MessageError) as error:
             self._note(str(error))
             self.kill()
@@ -226,7 +227,7 @@ class WorkerProcess:
 
     def _tell_everyone(self) -> None:
         self.died.set()
-        death = WorkerDied(self.last_words())
+        death = WorkerDied(self.pid, self.last_words())
         if not self._load.done():
             self._load.set_exception(death)
             self._load.exception()  # retrieved: nobody may be waiting

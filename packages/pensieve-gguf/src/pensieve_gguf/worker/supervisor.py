@@ -107,8 +107,8 @@ class SupervisedEngine:
             worker.send(Count(key=channel.key, request=request))
             try:
                 return _counted(await channel.receive())
-            except WorkerDied:
-                self.blame(request)
+            except WorkerDied as death:
+                self.blame(request, death)
             finally:
                 channel.close()
 
@@ -136,14 +136,14 @@ class SupervisedEngine:
         worker.send(Generate(key=channel.key, request=request))
         return channel
 
-    def blame(self, request: GenerationRequest) -> None:
+    def blame(self, request: GenerationRequest, death: WorkerDied) -> None:
         """Note that `request` was there when the worker died.
 
         Raises:
             OverloadedError: nobody is to blame: the engine is closing.
         """
         self._check_open()
-        self._deaths.blame(request)
+        self._deaths.blame(request, death.pid)
 
     def praise(self, request: GenerationRequest) -> None:
         """Note that `request` was served."""
@@ -251,8 +251,8 @@ class SupervisedGeneration:
             channel = await self._engine.channel(self._request)
             try:
                 message = await channel.receive()
-            except WorkerDied:
-                self._engine.blame(self._request)
+            except WorkerDied as death:
+                self._engine.blame(self._request, death)
                 continue
             except BaseException:
                 channel.close()
@@ -317,7 +317,7 @@ class SupervisedGeneration:
             self._finish()
             return
         try:
-            self._engine.blame(self._request)
+            self._engine.blame(self._request, death)
             if self._answered:
                 raise EngineFailedError(f"the engine died in the middle of the answer ({death.words})")
             await self._replay()
