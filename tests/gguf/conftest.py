@@ -18,6 +18,7 @@ import attrs
 import pytest
 
 from pensieve_core import (
+    Clock,
     GenerationEvent,
     GenerationFinished,
     GenerationRequest,
@@ -31,6 +32,7 @@ from pensieve_core import (
 )
 from pensieve_gguf import GgufSettings
 from pensieve_gguf.engine import GgufEngine
+from pensieve_gguf.worker import SupervisedEngine
 from pensieve_inference import Generation, InferenceEngine, SystemClock
 from pensieve_inference.testing import make_descriptor
 
@@ -148,3 +150,16 @@ def engine(open_engine: OpenEngine) -> Iterator[GgufEngine]:
     engine = open_engine()
     yield engine
     asyncio.run(engine.aclose())
+
+
+@pytest.fixture(scope="session")
+def open_supervised(smollm2: ModelDescriptor) -> Callable[..., SupervisedEngine]:
+    """Makes an engine in a process of its own, not started yet; who calls it closes it."""
+
+    def open_supervised(
+        model: ModelDescriptor | None = None, clock: Clock | None = None, **knobs: Any
+    ) -> SupervisedEngine:
+        settings = attrs.evolve(GgufSettings(context_tokens=2_048, threads=1), **knobs)
+        return SupervisedEngine(model or smollm2, settings, clock or SystemClock())
+
+    return open_supervised

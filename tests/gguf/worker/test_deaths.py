@@ -23,14 +23,14 @@ def test_nobody_is_suspected_at_first() -> None:
 
 def test_who_was_there_once_may_try_again() -> None:
     deaths = Deaths()
-    deaths.blame(request("killer"))
+    deaths.blame(request("killer"), 101)
     deaths.check(request("killer"))
 
 
 def test_who_was_there_twice_is_refused_and_nobody_else_is() -> None:
     deaths = Deaths()
-    deaths.blame(request("killer"))
-    deaths.blame(request("killer"))
+    deaths.blame(request("killer"), 101)
+    deaths.blame(request("killer"), 102)
     with pytest.raises(QuarantinedError, match="2 times"):
         deaths.check(request("killer"))
     deaths.check(request("another"))
@@ -39,17 +39,25 @@ def test_who_was_there_twice_is_refused_and_nobody_else_is() -> None:
 def test_a_request_that_is_sent_again_is_known_by_what_it_says() -> None:
     """Clients retry with a fresh id."""
     deaths = Deaths()
-    deaths.blame(request("killer", "req_1"))
-    deaths.blame(request("killer", "req_2"))
+    deaths.blame(request("killer", "req_1"), 101)
+    deaths.blame(request("killer", "req_2"), 102)
     with pytest.raises(QuarantinedError):
         deaths.check(request("killer", "req_3"))
 
 
+def test_equal_requests_at_the_same_death_are_blamed_once() -> None:
+    """Claude Code counts the tokens of what it is about to send."""
+    deaths = Deaths()
+    deaths.blame(request("bystander", "req_1"), 101)
+    deaths.blame(request("bystander", "req_2"), 101)
+    deaths.check(request("bystander"))
+
+
 def test_who_was_served_is_innocent() -> None:
     deaths = Deaths()
-    deaths.blame(request("bystander"))
+    deaths.blame(request("bystander"), 101)
     deaths.praise(request("bystander"))
-    deaths.blame(request("bystander"))
+    deaths.blame(request("bystander"), 102)
     deaths.check(request("bystander"))
 
 
@@ -62,8 +70,8 @@ def test_praise_without_any_blame_is_free() -> None:
 def test_only_so_many_suspects_are_remembered() -> None:
     deaths = Deaths()
     for number in range(300):
-        deaths.blame(request(f"suspect {number}"))
-        deaths.blame(request(f"suspect {number}"))
+        deaths.blame(request(f"suspect {number}"), 101)
+        deaths.blame(request(f"suspect {number}"), 102)
     deaths.check(request("suspect 0"))
     with pytest.raises(QuarantinedError):
         deaths.check(request("suspect 299"))
