@@ -218,6 +218,28 @@ async def test_a_program_that_cannot_be_started_leaves_nothing() -> None:
     assert this.num_fds() == before
 
 
+async def test_whoever_cancels_a_start_at_any_moment_leaves_nothing() -> None:
+    """SQLite's way (design 5): once after each round of the event loop, until the start is over before the cancel."""
+    this = psutil.Process()
+    async with running(SOCKET):
+        pass
+    before = this.num_fds()
+    for rounds in range(1_000):
+        starting = asyncio.create_task(
+            WorkerProcess.run((sys.executable, "-S", "-E", "-c", SOCKET + READ_FOR_EVER), SystemClock())
+        )
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        if starting.done():
+            await (await starting).aclose()
+            break
+        starting.cancel()
+        await asyncio.wait((starting,))
+        assert this.children() == []
+    assert this.num_fds() == before
+    assert rounds > 3
+
+
 async def test_a_worker_sees_no_secrets_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-secret")
     monkeypatch.setenv("PENSIEVE_API_KEYS", "secret")

@@ -120,23 +120,24 @@ class WorkerProcess:
     async def run(cls, command: Sequence[str], clock: Clock) -> WorkerProcess:
         """Start `command` as a worker; its last argument will be the number of its socket."""
         ours, theirs = socket.socketpair()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                str(theirs.fileno()),
-                pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                env=_scrubbed_environment(),
-                start_new_session=True,
-            )
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        reader, writer = await asyncio.open_connection(sock=ours)
+        with theirs:
+            # The socket first: once there is a process, nothing is waited for that may be cancelled.
+            reader, writer = await asyncio.open_connection(sock=ours)
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *command,
+                    str(theirs.fileno()),
+                    pass_fds=(theirs.fileno(),),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    stderr=asyncio.subprocess.PIPE,
+                    env=_scrubbed_environment(),
+                    start_new_session=True,
+                )
+            except BaseException:
+                writer.close()
+                await writer.wait_closed()
+                raise
         worker = cls(process, reader, writer, clock)
         worker._end = asyncio.create_task(worker._follow(), name=f"worker-{process.pid}")
         return worker
