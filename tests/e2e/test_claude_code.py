@@ -29,9 +29,12 @@ def scripted(start_server: Callable[..., Any], scripted_server_settings: Callabl
 def test_it_prints_the_words_of_the_starter_model(
     claude_code: Any, start_server: Callable[..., Any], starter_model: Path
 ) -> None:
-    server = start_server("--model", str(starter_model), "--ctx", "4096")
-    said = claude_code.run("Say hello.", "--bare", url=server.url)
-    assert said.returncode == 0, said.stdout + said.stderr + server.tail()
+    # at its own temperature the model rambles on to the end of the window once in a dozen tries, and Claude Code ends
+    # with an error then; so it has three
+    server = start_server("--model", str(starter_model), "--ctx", "2048")
+    tries = (claude_code.run("Say hello.", "--bare", url=server.url) for _ in range(3))
+    said = next((said for said in tries if said.returncode == 0), None)
+    assert said, server.tail()
     assert said.stdout.strip()
 
 

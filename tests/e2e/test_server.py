@@ -28,6 +28,8 @@ TOOLS = [
     for n in range(5)
 ]
 SYSTEM = "You are a careful assistant that answers in one short sentence. " * 20
+COUNTING = ("Count.", "1, 2, 3, 4, 5, 6, 7, 8,")
+"""A turn that the greedy model continues for thousands of tokens."""
 SLACK = 12
 """Tokens that a template may put between two turns and that the prompt before did not end with."""
 
@@ -219,7 +221,7 @@ def test_a_worker_killed_mid_stream_ends_that_stream_with_an_error_and_no_other(
     own_server: Callable[..., Any], record_property: Callable[[str, object], None]
 ) -> None:
     server = own_server()
-    with server.stream(ask("Count to one thousand.", max_tokens=4_000)) as events:
+    with server.stream(ask(*COUNTING, max_tokens=4_000)) as events:
         read_to_first_text(events)
         kill_workers(server)
         rest = list(events)
@@ -233,7 +235,7 @@ def test_a_worker_killed_mid_stream_ends_that_stream_with_an_error_and_no_other(
 
 def test_a_running_answer_ends_well_after_a_signal_to_stop(own_server: Callable[..., Any]) -> None:
     server = own_server("--drain-seconds", "30")
-    with server.stream(ask("Count to twenty.", max_tokens=60)) as events:
+    with server.stream(ask(*COUNTING, max_tokens=200)) as events:
         read_to_first_text(events)
         server.process.send_signal(signal.SIGTERM)
         kinds = [event["type"] for event in events]
@@ -243,7 +245,7 @@ def test_a_running_answer_ends_well_after_a_signal_to_stop(own_server: Callable[
 
 def test_an_answer_that_takes_too_long_after_a_signal_ends_with_an_error(own_server: Callable[..., Any]) -> None:
     server = own_server("--drain-seconds", "0.5")
-    with server.stream(ask("Count to one thousand.", max_tokens=6_000)) as events:
+    with server.stream(ask(*COUNTING, max_tokens=6_000)) as events:
         read_to_first_text(events)
         workers = server.workers()
         server.process.send_signal(signal.SIGTERM)
@@ -257,7 +259,7 @@ def test_an_answer_that_takes_too_long_after_a_signal_ends_with_an_error(own_ser
 def test_clients_that_leave_free_their_places(own_server: Callable[..., Any]) -> None:
     server = own_server("--parallel", "2")
     for _ in range(6):
-        with server.stream(ask("Count to one thousand.", max_tokens=6_000)) as events:
+        with server.stream(ask(*COUNTING, max_tokens=6_000)) as events:
             read_to_first_text(events)
     began = time.monotonic()
     assert server.post(ask("Are you free?", max_tokens=4)).status_code == 200
