@@ -81,9 +81,14 @@ class Model:
     @property
     def kv_bytes_per_token(self) -> int:
         """Bytes of cached keys and values for one token at f16."""
-        heads = max(1, lib.llama_model_n_head(self.handle))
-        width = lib.llama_model_n_embd(self.handle) // heads * lib.llama_model_n_head_kv(self.handle)
-        return int(2 * 2 * width * lib.llama_model_n_layer(self.handle))
+        usual = lib.llama_model_n_embd(self.handle) // max(1, lib.llama_model_n_head(self.handle))
+        widths = self._head_width("key", usual) + self._head_width("value", usual)
+        return int(2 * widths * lib.llama_model_n_head_kv(self.handle) * lib.llama_model_n_layer(self.handle))
+
+    def _head_width(self, kind: str, usual: int) -> int:
+        """Return the width of one head; that of Qwen3 and Gemma 3 is not embedding / heads."""
+        given = self.metadata(f"{self.metadata('general.architecture')}.attention.{kind}_length") or ""
+        return int(given) if given.isdecimal() else usual
 
     @property
     def forgets_partially(self) -> bool:

@@ -13,7 +13,7 @@ from pensieve_gguf.llama.model import Model
 
 __all__ = ["Sampler", "SamplingDefaults"]
 
-_SEED_LIMIT = 2**32
+_SEED_LIMIT = 2**32 - 1  # that number itself means "any seed" to llama.cpp
 
 
 @attrs.frozen(kw_only=True)
