@@ -75,8 +75,8 @@ def test_it_tells_the_user_both_numbers_when_the_prompt_is_too_long(
 def test_it_lists_a_folder_with_the_qwen_coder(
     claude_code: Any, start_server: Callable[..., Any], attempt: int
 ) -> None:
-    for name in ("apples.txt", "pears.txt"):
-        (claude_code.work / name).touch()
+    for name in ("apples", "pears"):  # not empty: the model reads them, too, and again and again when nothing is there
+        (claude_code.work / f"{name}.txt").write_text(f"There are seven {name}.\n")
     server = start_server("--model", str(CODER), "--ctx", "16384")
     said = claude_code.run(
         "Use the Bash tool to run ls and tell me what you see",

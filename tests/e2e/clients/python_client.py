@@ -106,7 +106,8 @@ def models(client: anthropic.Anthropic) -> dict[str, Any]:
     """List the models, and look one up."""
     listed = list(client.models.list(limit=1))
     one = client.models.retrieve(listed[0].id)
-    return {"type": one.type, "same": one.id == listed[0].id, "claude": any("claude" in model.id for model in listed)}
+    picked = any("claude" in model.id or "anthropic" in model.id for model in listed)
+    return {"type": one.type, "same": one.id == listed[0].id, "picked": picked}
 
 
 def broken_stream(client: anthropic.Anthropic) -> dict[str, Any]:

@@ -90,7 +90,7 @@ async function models(client) {
   const listed = [];
   for await (const model of client.models.list({ limit: 1 })) listed.push(model);
   const one = await client.models.retrieve(listed[0].id);
-  return { type: one.type, same: one.id === listed[0].id, claude: listed.some((model) => model.id.includes("claude")) };
+  return { type: one.type, same: one.id === listed[0].id, picked: listed.some((model) => /claude|anthropic/.test(model.id)) };
 }
 
 async function brokenStream(client) {
