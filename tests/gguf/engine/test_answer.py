@@ -26,6 +26,7 @@ from pensieve_core import (
     Turn,
 )
 from pensieve_gguf.engine.answer import Answer
+from pensieve_gguf.engine.repeats import RepeatGuard
 from pensieve_gguf.parsers import make_parser
 
 END = 256
@@ -43,7 +44,13 @@ class ByteVocabulary:
 
 
 def answer(
-    *, stops: tuple[str, ...] = (), max_tokens: int = 1_000, opens_thinking: bool = False, parallel: bool = True
+    *,
+    stops: tuple[str, ...] = (),
+    max_tokens: int = 1_000,
+    opens_thinking: bool = False,
+    parallel: bool = True,
+    turn_ends: tuple[str, ...] = (),
+    guard: RepeatGuard | None = None,
 ) -> Answer:
     request = GenerationRequest(
         id=RequestId("req_1"),
@@ -54,7 +61,9 @@ def answer(
         max_tokens=max_tokens,
     )
     parser = make_parser("", request, opens_thinking=opens_thinking, new_call_id=lambda: ToolCallId("toolu_1"))
-    return Answer(ByteVocabulary(), parser, stop_sequences=stops, max_tokens=max_tokens)
+    return Answer(
+        ByteVocabulary(), parser, stop_sequences=stops, max_tokens=max_tokens, turn_ends=turn_ends, guard=guard
+    )
 
 
 def say(one: Answer, text: str | bytes, *, end: bool = False) -> list[GenerationEvent]:
@@ -187,6 +196,37 @@ def test_the_engine_may_end_the_answer_and_gets_what_was_held_back() -> None:
     say(one, "an-EN")
     assert text_of(one.finish(FinishReason.CONTEXT_FULL)) == "EN"
     assert one.finish_reason is FinishReason.CONTEXT_FULL
+
+
+def test_a_text_that_ends_the_turn_is_not_the_clients_stop_sequence() -> None:
+    """A model whose template was replaced by ChatML writes `<|im_end|>` in letters."""
+    one = answer(turn_ends=("<|im_end|>",), stops=("STOP",))
+    assert text_of(say(one, "hi<|im_end|>")) == "hi"
+    assert (one.finish_reason, one.stop_sequence) == (FinishReason.END_OF_TURN, None)
+
+
+def test_an_answer_remembers_its_words_and_what_was_told() -> None:
+    one = answer()
+    events = say(one, f"look: {CALL}", end=True)
+    assert one.words.startswith("look: <tool_call>")
+    assert one.told == events
+
+
+def test_an_answer_that_only_repeats_a_call_is_refused_before_anyone_sees_it() -> None:
+    one = answer(guard=RepeatGuard(frozenset({("ls", '{"path":"/"}')})))
+    events: list[GenerationEvent] = []
+    for token in CALL.encode():
+        events.extend(one.push(token))
+        if one.refused:
+            break
+    assert one.refused
+    assert events == one.told == []
+    assert one.finish_reason is None
+
+
+def test_an_answer_that_differs_from_the_answered_call_is_told_whole() -> None:
+    guarded = say(answer(guard=RepeatGuard(frozenset({("ls", '{"path":"/tmp"}')}))), CALL, end=True)
+    assert guarded == say(answer(), CALL, end=True)
 
 
 @given(st.text(st.sampled_from('ab<>t\u00e9\U0001f600 \n{}"'), max_size=30), st.text("ab<", min_size=1, max_size=3))

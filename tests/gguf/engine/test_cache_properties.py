@@ -172,6 +172,16 @@ class EngineMachine(RuleBasedStateMachine):
             if not self.cache.cut(slot_of(row), row.start):
                 self.cache.make(self.scheduler.rewind(row.sequence))
 
+    @precondition(lambda self: any(one.answering for one in self.scheduler.running))
+    @rule(data=st.data())
+    def refuse(self, data: st.DataObject) -> None:
+        """An answer is taken back, to be sampled anew."""
+        sequence = data.draw(st.sampled_from([one for one in self.scheduler.running if one.answering]))
+        cut = self.scheduler.take_back(sequence)
+        assert sequence.generated == 0
+        if not self.cache.cut(cut.slot, cut.length):
+            self.cache.make(self.scheduler.rewind(sequence))
+
     def make_room(self) -> None:
         relief = self.scheduler.relieve()
         match relief:

@@ -443,6 +443,18 @@ def test_a_sequence_whose_cells_are_not_to_be_trusted_starts_again() -> None:
     assert spans(step) == {one.key: (0, 11, True)}
 
 
+def test_an_answer_that_is_taken_back_is_sampled_anew_from_its_prompt() -> None:
+    machine = scheduler()
+    one = answering(machine, begins=0, prompt=10)
+    for _ in range(3):
+        computed(machine)
+    slot = one.slot
+    assert slot is not None
+    assert machine.take_back(one) == Cut(slot, 9)
+    assert (one.generated, one.computed) == (0, 9)
+    assert spans(must(machine.schedule(0.0))) == {one.key: (9, 10, True)}
+
+
 def test_only_a_running_sequence_can_be_rewound() -> None:
     machine = scheduler()
     one = sequence(10)
