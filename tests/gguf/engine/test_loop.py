@@ -1,0 +1,452 @@
+"""Ours: the engine thread over a context that plays a part: every outcome of a decode, on demand."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from array import array
+from collections.abc import Iterator
+from collections.abc import Sequence as Tokens
+from typing import Any, cast
+
+import attrs
+import pytest
+
+from pensieve_core import (
+    EngineFailedError,
+    FinishReason,
+    GenerationEvent,
+    GenerationFinished,
+    GenerationRequest,
+    ModelId,
+    OverloadedError,
+    PensieveError,
+    PrefillProgressed,
+    RequestId,
+    TextProduced,
+    Tool,
+    ToolCallArguments,
+    ToolCallId,
+)
+from pensieve_gguf.engine.answer import Answer
+from pensieve_gguf.engine.loop import EngineLoop, Job
+from pensieve_gguf.engine.own_turns import OwnTurns
+from pensieve_gguf.engine.repeats import RepeatGuard
+from pensieve_gguf.engine.residents import Residents
+from pensieve_gguf.engine.scheduler import Scheduler
+from pensieve_gguf.engine.sequence import Sequence
+from pensieve_gguf.llama import DecodeError, DecodeOutcome, Rows
+from pensieve_gguf.parsers import make_parser
+
+END = 256
+PATIENCE_S = 20.0
+
+
+class ByteModel:
+    """Tokens 0 to 255 are bytes; 256 ends the turn."""
+
+    end_tokens = frozenset({END})
+
+    def is_end(self, token: int) -> bool:
+        return token == END
+
+    def piece(self, token: int) -> bytes:
+        return bytes([token])
+
+
+class Flag:
+    """Tells that it was raised, instead of stopping anything."""
+
+    def __init__(self) -> None:
+        self.raised = threading.Event()
+
+    def raise_flag(self) -> None:
+        self.raised.set()
+
+    def clear(self) -> None:
+        pass
+
+
+class ActingContext:
+    """A context whose model says what the prompt asks for: the text after the last `=`, then the end.
+
+    Several texts, parted by `|`, are second thoughts: the next one is said when the first token of one is forbidden.
+
+    Args:
+        outcomes: What the first decodes answer; an exception is raised. All further ones are done.
+        cuts_partially: What `cut` answers about a part of a slot.
+    """
+
+    def __init__(self, *outcomes: DecodeOutcome | Exception, cells: int = 512, cuts_partially: bool = True) -> None:
+        self.model = ByteModel()
+        self.cells = cells
+        self.abort = Flag()
+        self.closed = threading.Event()
+        self.decoding = threading.Event()
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self._outcomes = list(outcomes)
+        self._cuts_partially = cuts_partially
+        self._slots: dict[int, list[int]] = {}
+        self._rows: list[int] = []
+        self._forbidden: set[int] = set()
+
+    def decode(self, rows: Tokens[Rows]) -> tuple[DecodeOutcome, list[int]]:
+        self.decoding.set()
+        assert self.go_on.wait(PATIENCE_S)
+        outcome = self._outcomes.pop(0) if self._outcomes else DecodeOutcome.DONE
+        if not isinstance(outcome, DecodeOutcome):
+            raise outcome
+        for row in rows if outcome is not DecodeOutcome.NO_ROOM else ():
+            held = self._slots.setdefault(row.slot, [])
+            assert len(held) == row.start, "computed where there is something, or where there is nothing before"
+            held.extend(row.tokens)
+        self._rows = [row.slot for row in rows]
+        self._forbidden = set()
+        return outcome, list(range(len(rows)))
+
+    def sample(self, sampler: object, index: int) -> int:
+        held = bytes(self._slots[self._rows[index]]).decode()
+        prompt, _, wish = held.rpartition("=")
+        assert prompt
+        thoughts, _, said = wish.partition(";")
+        for thought in thoughts.split("|"):
+            rest: list[int] = [*thought.encode()[len(said) :], END]
+            if thought.startswith(said) and rest[0] not in self._forbidden:
+                return rest[0]
+        msg = f"nothing is left to say after {said!r} of {thoughts!r}"
+        raise AssertionError(msg)
+
+    def forbid(self, index: int, tokens: Tokens[int]) -> None:
+        self._forbidden |= set(tokens)
+
+    def cut(self, slot: int, length: int) -> bool:
+        if not self._cuts_partially and length:
+            return False
+        del self._slots.setdefault(slot, [])[length:]
+        return True
+
+    def share(self, source: int, target: int, length: int) -> None:
+        self._slots[target] = self._slots[source][:length]
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+class FakeSampler:
+    def __init__(self) -> None:
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@attrs.define(eq=False)
+class Client:
+    """A sink, and what it heard."""
+
+    heard: queue.SimpleQueue[GenerationEvent | PensieveError] = attrs.field(factory=queue.SimpleQueue)
+    sampler: FakeSampler = attrs.field(factory=FakeSampler)
+
+    def event(self, event: GenerationEvent) -> None:
+        self.heard.put(event)
+
+    def failed(self, error: PensieveError) -> None:
+        self.heard.put(error)
+
+    def next(self) -> GenerationEvent | PensieveError:
+        return self.heard.get(timeout=PATIENCE_S)
+
+    def all(self) -> list[GenerationEvent | PensieveError]:
+        """Wait for the end; return everything."""
+        heard = [self.next()]
+        while not isinstance(heard[-1], GenerationFinished | PensieveError):
+            heard.append(self.next())
+        assert self.sampler.closed
+        assert self.heard.empty()
+        return heard
+
+
+def text_of(heard: list[Any]) -> str:
+    return "".join(event.text for event in heard if isinstance(event, TextProduced))
+
+
+@pytest.fixture
+def engines() -> Iterator[list[Engine]]:
+    """Every engine made in a test; ended after it."""
+    made: list[Engine] = []
+    yield made
+    for engine in made:
+        engine.context.go_on.set()
+        engine.loop.close(OverloadedError("the test is over"))
+        assert engine.context.closed.is_set()
+
+
+class Engine:
+    """A loop over an acting context.
+
+    Args:
+        engines: The fixture of this name.
+        context: Its context.
+    """
+
+    def __init__(
+        self,
+        engines: list[Engine],
+        context: ActingContext,
+        *,
+        forgets_partially: bool = True,
+        batch_tokens: int = 32,
+        slots: int = 4,
+    ) -> None:
+        self.context = context
+        residents = Residents(slots, forgets_partially=forgets_partially)
+        self.scheduler = Scheduler(residents, batch_tokens=batch_tokens, max_running=4, latency_goal_s=0.2)
+        self.loop = EngineLoop(cast("Any", context), self.scheduler)
+        self._keys = iter(range(1, 100))
+        self.loop.start()
+        engines.append(self)
+
+    def ask(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int = 100,
+        may_be_empty: bool = False,
+        answered: frozenset[tuple[str, str]] = frozenset(),
+        remember: OwnTurns | None = None,
+    ) -> tuple[int, Client]:
+        """Submit a prompt `…=text;`; return its key, and who hears of it."""
+        client = Client()
+        tokens = array("i", list(f"{prompt};".encode()))
+        key = next(self._keys)
+        guards = iter([RepeatGuard(answered)])
+        request = GenerationRequest(
+            id=RequestId("req_1"),
+            model=ModelId("bytes"),
+            turns=(),
+            tools=(Tool(name="ls", parameters={}),),
+            max_tokens=max_tokens,
+        )
+
+        def make_answer() -> Answer:
+            parser = make_parser("", request, opens_thinking=False, new_call_id=lambda: ToolCallId("toolu_1"))
+            guard = next(guards, RepeatGuard(frozenset()))
+            return Answer(self.context.model, parser, max_tokens=max_tokens, guard=guard)
+
+        job = Job(
+            sequence=Sequence(key=key, tokens=tokens, prompt_tokens=len(tokens), max_tokens=max_tokens),
+            make_answer=make_answer,
+            sampler=cast("Any", client.sampler),
+            sink=client,
+            may_be_empty=may_be_empty,
+            remember=remember,
+            marked_tokens=4,
+        )
+        self.loop.submit(job)
+        return key, client
+
+    def hear(self, prompt: str, **knobs: Any) -> list[Any]:
+        return self.ask(prompt, **knobs)[1].all()
+
+
+# -- answers -------------------------------------------------------------------------------------------------------
+
+
+def test_a_prompt_is_answered_and_finished(engines: list[Engine]) -> None:
+    heard = Engine(engines, ActingContext()).hear("say=hello")
+    assert text_of(heard) == "hello"
+    finish = heard[-1]
+    assert finish.reason is FinishReason.END_OF_TURN
+    assert finish.usage.prompt_tokens == len("say=hello;")
+    assert finish.usage.generated_tokens == 5
+    assert finish.usage.cache_created_tokens == 4
+    assert finish.timings.decode_steps == 5
+    assert finish.timings.prefilled_tokens == len("say=hello;")
+
+
+def test_a_long_prompt_tells_its_progress(engines: list[Engine]) -> None:
+    prompt = "x" * 90 + "=hi"
+    heard = Engine(engines, ActingContext()).hear(prompt)
+    progress = [event for event in heard if isinstance(event, PrefillProgressed)]
+    assert [event.processed_tokens for event in progress] == [32, 64]
+    assert {event.total_tokens for event in progress} == {len(prompt) + 1}
+
+
+def test_zero_tokens_compute_the_prompt_alone(engines: list[Engine]) -> None:
+    engine = Engine(engines, ActingContext())
+    (finish,) = engine.hear("say=hello", max_tokens=0)
+    assert finish.reason is FinishReason.MAX_TOKENS
+    assert finish.usage.generated_tokens == 0
+    assert engine.loop.vitals.tokens_sampled == 0
+    assert engine.hear("say=hello")[-1].usage.cached_tokens == len("say=hello;") - 1
+
+
+def test_an_answer_ends_when_its_context_is_full(engines: list[Engine]) -> None:
+    prompt = "say=" + "a" * 40
+    heard = Engine(engines, ActingContext(cells=len(prompt) + 1 + 20)).hear(prompt)
+    assert text_of(heard) == "a" * 20
+    assert heard[-1].reason is FinishReason.CONTEXT_FULL
+
+
+def test_the_counters_tell_what_was_done(engines: list[Engine]) -> None:
+    engine = Engine(engines, ActingContext())
+    engine.hear("say=hello")
+    vitals = engine.loop.vitals
+    assert (vitals.decodes, vitals.tokens_prefilled, vitals.tokens_sampled) == (6, 10, 6)
+    assert vitals.decoding_since is None
+
+
+# -- second thoughts -----------------------------------------------------------------------------------------------
+
+
+def test_an_empty_turn_is_refused_once(engines: list[Engine]) -> None:
+    """Observed: Qwen2.5-Coder-1.5B ends turns with nothing at all (design 7)."""
+    engine = Engine(engines, ActingContext())
+    assert text_of(engine.hear("say=|hello")) == "hello"
+    assert engine.loop.vitals.empty_turns_refused == 1
+
+
+def test_an_answer_that_is_continued_may_be_complete_already(engines: list[Engine]) -> None:
+    engine = Engine(engines, ActingContext())
+    (finish,) = engine.hear("say=|hello", may_be_empty=True)
+    assert finish.reason is FinishReason.END_OF_TURN
+    assert engine.loop.vitals.empty_turns_refused == 0
+
+
+CALL = '<tool_call>{"name":"ls","arguments":{}}</tool_call>'
+LOOPING = f"say={CALL}|done"
+ANSWERED = frozenset({("ls", "{}")})
+
+
+@pytest.mark.parametrize("forgets_partially", [True, False], ids=["attention", "recurrent"])
+@pytest.mark.parametrize("may_be_empty", [True, False])
+def test_an_answer_that_only_repeats_a_call_is_sampled_anew(
+    engines: list[Engine], *, forgets_partially: bool, may_be_empty: bool
+) -> None:
+    context = ActingContext(cuts_partially=forgets_partially)
+    engine = Engine(engines, context, forgets_partially=forgets_partially)
+    heard = engine.hear(LOOPING, answered=ANSWERED, may_be_empty=may_be_empty)
+    assert text_of(heard) == "done"
+    assert heard[-1].reason is FinishReason.END_OF_TURN
+    assert heard[-1].usage.generated_tokens == 4
+    assert engine.loop.vitals.repeated_calls_refused == 1
+
+
+def test_a_call_that_was_not_answered_goes_through_and_is_remembered(engines: list[Engine]) -> None:
+    own = OwnTurns()
+    heard = Engine(engines, ActingContext()).hear(LOOPING, remember=own)
+    assert heard[-1].reason is FinishReason.TOOL_CALLS
+    assert "".join(event.fragment for event in heard if isinstance(event, ToolCallArguments)) == "{}"
+    assert own.spelling(ToolCallId("toolu_1"), ToolCallId("toolu_1")) == "{}"
+
+
+# -- no room, and aborts -------------------------------------------------------------------------------------------
+
+
+def test_an_idle_prefix_makes_room(engines: list[Engine]) -> None:
+    context = ActingContext()
+    engine = Engine(engines, context)
+    engine.hear("one=hello")
+    context._outcomes.append(DecodeOutcome.NO_ROOM)
+    assert text_of(engine.hear("two=world")) == "world"
+    assert engine.loop.vitals.evictions == 1
+
+
+def test_the_youngest_makes_room_and_is_answered_later(engines: list[Engine]) -> None:
+    context = ActingContext()
+    context.go_on.clear()
+    engine = Engine(engines, context)
+    _, elder = engine.ask("one=hello")
+    assert context.decoding.wait(PATIENCE_S)
+    _, younger = engine.ask("two=world")
+    context._outcomes += [DecodeOutcome.DONE, DecodeOutcome.NO_ROOM]
+    context.go_on.set()
+    assert text_of(elder.all()) == "hello"
+    assert text_of(younger.all()) == "world"
+    assert engine.loop.vitals.preemptions == 1
+
+
+def test_a_sequence_that_fills_the_cache_alone_ends(engines: list[Engine]) -> None:
+    heard = Engine(engines, ActingContext(DecodeOutcome.DONE, DecodeOutcome.NO_ROOM)).hear("say=hello")
+    assert text_of(heard) == "h"
+    assert heard[-1].reason is FinishReason.CONTEXT_FULL
+
+
+@pytest.mark.parametrize("forgets_partially", [True, False], ids=["attention", "recurrent"])
+def test_an_aborted_decode_is_done_again(engines: list[Engine], *, forgets_partially: bool) -> None:
+    outcomes = [DecodeOutcome.DONE, DecodeOutcome.ABORTED, DecodeOutcome.DONE, DecodeOutcome.ABORTED]
+    context = ActingContext(*outcomes, cuts_partially=forgets_partially)
+    engine = Engine(engines, context, forgets_partially=forgets_partially)
+    heard = engine.hear("x" * 40 + "=hello")
+    assert text_of(heard) == "hello"
+    told = [event.processed_tokens for event in heard if isinstance(event, PrefillProgressed)]
+    assert told == [32]
+
+
+# -- leaving -------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_is_cancelled_in_the_middle_of_a_decode_stops_it(engines: list[Engine]) -> None:
+    context = ActingContext()
+    context.go_on.clear()
+    engine = Engine(engines, context)
+    key, left = engine.ask("one=hello")
+    assert context.decoding.wait(PATIENCE_S)
+    engine.loop.cancel(key)
+    assert context.abort.raised.is_set()
+    context._outcomes.append(DecodeOutcome.ABORTED)
+    context.go_on.set()
+    assert text_of(engine.hear("two=world")) == "world"
+    assert left.heard.empty()
+    assert left.sampler.closed
+
+
+def test_a_job_that_waits_is_cancelled_without_stopping_anyone(engines: list[Engine]) -> None:
+    context = ActingContext()
+    context.go_on.clear()
+    engine = Engine(engines, context)
+    _, stays = engine.ask("one=hello")
+    assert context.decoding.wait(PATIENCE_S)
+    key, left = engine.ask("two=world")
+    engine.loop.cancel(key)
+    engine.loop.cancel(99)
+    assert not context.abort.raised.is_set()
+    context.go_on.set()
+    assert text_of(stays.all()) == "hello"
+    assert left.heard.empty()
+    assert left.sampler.closed
+
+
+def test_closing_ends_what_runs_and_what_waits_and_what_comes(engines: list[Engine]) -> None:
+    context = ActingContext()
+    context.go_on.clear()
+    engine = Engine(engines, context)
+    clients = [engine.ask("one=hello")[1]]
+    assert context.decoding.wait(PATIENCE_S)
+    clients.append(engine.ask("two=world")[1])
+    closing = threading.Thread(target=engine.loop.close, args=(OverloadedError("closing"),))
+    closing.start()
+    assert context.abort.raised.wait(PATIENCE_S)
+    context.go_on.set()
+    closing.join(PATIENCE_S)
+    clients.append(engine.ask("three=late")[1])
+    for client in clients:
+        assert isinstance(client.all()[-1], OverloadedError)
+    assert engine.loop.ended is not None
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (DecodeError("llama_decode answered -3"), "llama_decode answered -3"),
+        (RuntimeError("a bug"), "the engine stopped: RuntimeError"),
+    ],
+)
+def test_a_failure_ends_all_that_run_and_all_that_come(engines: list[Engine], failure: Exception, words: str) -> None:
+    engine = Engine(engines, ActingContext(failure))
+    for _ in range(2):
+        (error,) = engine.hear("one=hello")
+        assert isinstance(error, EngineFailedError)
+        assert words in error.message
+    assert engine.context.closed.is_set()
