@@ -282,10 +282,11 @@ def test_zero_tokens_compute_the_prompt_alone(engines: list[Engine]) -> None:
     assert engine.hear("say=hello")[-1].usage.cached_tokens == len("say=hello;") - 1
 
 
-def test_an_answer_ends_when_its_context_is_full(engines: list[Engine]) -> None:
-    prompt = "say=" + "a" * 40
+def test_an_answer_ends_when_its_context_is_full_with_all_that_was_held_back(engines: list[Engine]) -> None:
+    """`<` may open a call: the parser keeps it until it knows."""
+    prompt = "say=" + "a" * 19 + "<b>"
     heard = Engine(engines, ActingContext(cells=len(prompt) + 1 + 20)).hear(prompt)
-    assert text_of(heard) == "a" * 20
+    assert text_of(heard) == "a" * 19 + "<"
     assert heard[-1].reason is FinishReason.CONTEXT_FULL
 
 
@@ -434,6 +435,18 @@ def test_closing_ends_what_runs_and_what_waits_and_what_comes(engines: list[Engi
     for client in clients:
         assert isinstance(client.all()[-1], OverloadedError)
     assert engine.loop.ended is not None
+
+
+def test_what_is_cancelled_while_the_engine_closes_is_not_missed(engines: list[Engine]) -> None:
+    context = ActingContext()
+    context.go_on.clear()
+    engine = Engine(engines, context)
+    key, running = engine.ask("one=hello")
+    assert context.decoding.wait(PATIENCE_S)
+    context._outcomes.append(RuntimeError("a bug"))
+    engine.loop.cancel(key)  # is never read: the decode fails
+    context.go_on.set()
+    assert isinstance(running.all()[-1], EngineFailedError)
 
 
 @pytest.mark.parametrize(
