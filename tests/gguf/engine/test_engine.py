@@ -288,7 +288,7 @@ async def test_an_engine_that_failed_refuses_instead_of_hanging(open_engine: Ope
     async with opened(open_engine, context_tokens=512) as engine:
         async with client.open(engine, client.request("Talk!", max_tokens=400)) as generation:
             await client.first_text(generation)
-            engine._model.vocabulary_size = 1  # no token is known from now on: the next decode fails
+            engine._model.vocabulary_size = 0  # no token is known from now on: the next step fails
             with pytest.raises(EngineFailedError):
                 await client.rest(generation)
         with pytest.raises(EngineFailedError):
