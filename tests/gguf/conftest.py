@@ -84,6 +84,10 @@ class Client:
         begun = "".join(f"{number}, " for number in range(start - 6, start))
         return self.request("Count in digits.", begun.rstrip(), **{"max_tokens": 12, **knobs})
 
+    def endless(self, **knobs: Any) -> GenerationRequest:
+        """Return a request whose answer does not end by itself: SmolLM2 counts on beyond 300."""
+        return self.counting(7, **{"max_tokens": 1_500, **knobs})
+
     async def ask(self, engine: InferenceEngine, request: GenerationRequest) -> Answered:
         """Return the whole answer."""
         async with asyncio.timeout(PATIENCE_S), self.open(engine, request) as generation:

@@ -92,7 +92,7 @@ async def test_a_model_that_made_room_comes_back_when_asked_for(smollm2: ModelDe
 async def test_a_model_at_work_does_not_make_room(smollm2: ModelDescriptor, client: Any) -> None:
     async with provided() as provider:
         busy = await provider.engine(smollm2)
-        async with client.open(busy, client.request("Talk!", max_tokens=1_000)) as generation:
+        async with client.open(busy, client.endless()) as generation:
             await provider.engine(another(smollm2, size_bytes=MORE_THAN_THERE_IS))
             assert busy.status.phase is EnginePhase.READY
             assert await anext(generation)

@@ -146,7 +146,7 @@ async def test_two_conversations_compute_their_system_prompt_once(engine: GgufEn
 async def test_a_prompt_shares_what_a_running_answer_has_computed(engine: GgufEngine, client: Any) -> None:
     """A subagent starts beside its parent; `llama-server` computes the head again (design 2)."""
     system = "You collect shells. " + SYSTEM * 6
-    async with client.open(engine, client.request("Talk!", system=system, max_tokens=200)) as parent:
+    async with client.open(engine, client.endless(system=system)) as parent:
         await client.first_text(parent)
         child = await client.ask(engine, client.request("And what do you do?", system=system))
         assert child.finish.timings.prefilled_tokens < 30
@@ -159,7 +159,7 @@ async def test_a_prompt_shared_from_a_running_answer_leads_to_the_same_answer(
     """What is shared is what would have been computed."""
     system = "You mend nets. " + SYSTEM * 4
     question = client.counting(41, system=system)
-    async with client.open(engine, client.request("Talk!", system=system, max_tokens=100)) as parent:
+    async with client.open(engine, client.endless(system=system)) as parent:
         await client.first_text(parent)
         shared = await client.ask(engine, question)
         parent.cancel()
@@ -240,7 +240,7 @@ async def test_more_requests_than_may_wait_are_refused(open_engine: OpenEngine, 
         contextlib.AsyncExitStack() as stack,
     ):
         for _ in range(2):
-            await stack.enter_async_context(client.open(engine, client.request("Talk!", max_tokens=100)))
+            await stack.enter_async_context(client.open(engine, client.endless()))
         with pytest.raises(OverloadedError):
             await engine.generate(client.request("Me too!"))
 
@@ -257,7 +257,7 @@ async def test_progress_is_told_while_a_long_prompt_is_computed(open_engine: Ope
 
 
 async def test_a_cancelled_answer_stops_the_work(engine: GgufEngine, client: Any) -> None:
-    async with client.open(engine, client.request("Talk!", max_tokens=1_000)) as generation:
+    async with client.open(engine, client.endless()) as generation:
         await client.first_text(generation)
         generation.cancel()
         await client.rest(generation)
@@ -286,7 +286,7 @@ async def test_cancelling_answers_in_the_middle_of_a_decode_does_not_harm_the_ot
 async def test_an_engine_that_failed_refuses_instead_of_hanging(open_engine: OpenEngine, client: Any) -> None:
     """The engine thread ends with its first failure, and nobody may wait for it afterwards."""
     async with opened(open_engine, context_tokens=512) as engine:
-        async with client.open(engine, client.request("Talk!", max_tokens=400)) as generation:
+        async with client.open(engine, client.endless()) as generation:
             await client.first_text(generation)
             engine._model.vocabulary_size = 0  # no token is known from now on: the next step fails
             with pytest.raises(EngineFailedError):

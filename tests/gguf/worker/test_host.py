@@ -128,7 +128,7 @@ async def test_a_cancel_that_overtakes_the_admission_is_not_lost(smollm2: ModelD
     """A client that leaves while its prompt is rendered: nobody would read what the model then says for minutes."""
     async with loaded(smollm2) as peer:
         peer.say(
-            Generate(key=1, request=client.request("Talk!", max_tokens=100_000)),
+            Generate(key=1, request=client.endless()),
             Cancel(key=1),
             Count(key=2, request=client.request("hello")),
         )
@@ -140,7 +140,7 @@ async def test_a_cancel_that_overtakes_the_admission_is_not_lost(smollm2: ModelD
 
 async def test_a_cancel_stops_the_generation_and_makes_room_for_the_next(smollm2: ModelDescriptor, client: Any) -> None:
     async with loaded(smollm2) as peer:
-        peer.say(Generate(key=1, request=client.request("Talk!", max_tokens=100_000)))
+        peer.say(Generate(key=1, request=client.endless()))
         while not isinstance(await peer.hear(), Event):
             pass
         peer.say(Cancel(key=1), Cancel(key=1), Cancel(key=99), Count(key=2, request=client.request("hello")))

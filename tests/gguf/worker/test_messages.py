@@ -49,6 +49,7 @@ from pensieve_core import (
     ToolCallStarted,
     ToolChoice,
     ToolChoiceMode,
+    ToolReferencePart,
     ToolResultPart,
     Turn,
     Usage,
@@ -89,21 +90,25 @@ json_objects = st.dictionaries(texts, json_values, max_size=3)
 
 text_parts = st.builds(TextPart, text=texts, cache_mark=flags)
 image_parts = st.builds(ImagePart, media_type=texts, data=st.binary(max_size=20), cache_mark=flags)
+reference_parts = st.builds(ToolReferencePart, name=texts, cache_mark=flags)
 parts = st.one_of(
     text_parts,
     image_parts,
+    reference_parts,
     st.builds(ThinkingPart, text=texts, signature=texts),
     st.builds(ToolCallPart, id=texts.map(ToolCallId), name=texts, arguments=json_objects, cache_mark=flags),
     st.builds(
         ToolResultPart,
         call_id=texts.map(ToolCallId),
-        content=st.lists(text_parts | image_parts, max_size=2).map(tuple),
+        content=st.lists(text_parts | image_parts | reference_parts, max_size=2).map(tuple),
         is_error=flags,
         cache_mark=flags,
     ),
 )
 turns = st.builds(Turn, role=st.sampled_from(Role), parts=st.lists(parts, max_size=3).map(tuple))
-tools = st.builds(Tool, name=texts, description=texts, parameters=json_objects, strict=flags, cache_mark=flags)
+tools = st.builds(
+    Tool, name=texts, description=texts, parameters=json_objects, strict=flags, cache_mark=flags, deferred=flags
+)
 requests = st.builds(
     GenerationRequest,
     id=texts.map(RequestId),

@@ -144,7 +144,7 @@ async def test_a_prompt_too_long_is_refused_with_the_numbers(open_supervised: Op
 async def test_who_left_holds_nothing(open_supervised: OpenSupervised, client: Any) -> None:
     async with opened(open_supervised, max_running=1, max_queued=0) as engine:
         for _ in range(3):
-            async with client.open(engine, client.request("Talk!", max_tokens=1_000)) as generation:
+            async with client.open(engine, client.endless()) as generation:
                 await client.first_text(generation)
                 assert busy(engine)
             assert not busy(engine)
@@ -223,7 +223,7 @@ async def test_a_worker_that_dies_in_the_middle_of_an_answer_ends_it_and_the_nex
     open_supervised: OpenSupervised, client: Any
 ) -> None:
     async with opened(open_supervised) as engine:
-        async with client.open(engine, client.request("Talk!", max_tokens=1_000)) as generation:
+        async with client.open(engine, client.endless()) as generation:
             await client.first_text(generation)
             pid = kill(engine)
             with pytest.raises(EngineFailedError, match="ended by signal 9"):
@@ -269,13 +269,13 @@ async def test_a_request_that_kills_in_the_middle_of_its_answer_is_refused_the_t
     """Clients send it again: without this, one of them could keep the engine down."""
     async with opened(open_supervised) as engine:
         for _ in range(2):
-            async with client.open(engine, client.request("Talk!", max_tokens=1_000)) as generation:
+            async with client.open(engine, client.endless()) as generation:
                 await client.first_text(generation)
                 kill(engine)
                 with pytest.raises(EngineFailedError):
                     await client.rest(generation)
         with pytest.raises(QuarantinedError):
-            await engine.generate(client.request("Talk!", max_tokens=1_000))
+            await engine.generate(client.endless())
 
 
 async def test_a_cancelled_request_is_not_replayed(open_supervised: OpenSupervised, client: Any) -> None:
@@ -310,7 +310,7 @@ async def test_who_leaves_while_the_engine_comes_back_need_not_wait(
 async def test_a_worker_that_hangs_is_replaced(open_supervised: OpenSupervised, client: Any) -> None:
     """SIGSTOP: no heartbeat; cooperation would wait for ever."""
     async with opened(open_supervised, stall_timeout_s=1.5) as engine:
-        async with client.open(engine, client.request("Talk!", max_tokens=1_000)) as generation:
+        async with client.open(engine, client.endless()) as generation:
             await client.first_text(generation)
             pid = kill(engine, signal.SIGSTOP)
             with pytest.raises(EngineFailedError):
