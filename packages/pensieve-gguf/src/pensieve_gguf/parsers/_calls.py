@@ -2,19 +2,22 @@
 
 Above: `_parser` recognises where a call may begin and hands every character to a reader until its `verdict` is no
 longer OPEN. Nothing is emitted before it is certain that the text is a call of a known tool; from then on the
-arguments stream. Below: `JsonStream` keeps the arguments legal.
+arguments stream. Below: `JsonStream` keeps the arguments legal; `MemberFilter` leaves out what the tool's schema
+forbids.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Final, Protocol, cast
 
 import orjson
 
+from pensieve_core import JsonObject
 from pensieve_gguf.parsers._events import WHITE_SPACE, EventBuffer
 from pensieve_gguf.parsers._json_stream import JsonStream
+from pensieve_gguf.parsers._members import MemberFilter
 from pensieve_gguf.parsers._tags import DEEPSEEK_SEPARATORS, FENCE_END
 
 __all__ = ["CallReader", "DeepSeekCall", "JsonCall", "Verdict"]
@@ -59,7 +62,7 @@ class CallReader(Protocol):
 class _Reader:
     """What both readers do once the name is known: emit the call and stream its arguments."""
 
-    def __init__(self, tools: Collection[str], events: EventBuffer) -> None:
+    def __init__(self, tools: Mapping[str, JsonObject], events: EventBuffer) -> None:
         self.verdict = Verdict.OPEN
         self.started = False
         self.whole = False
@@ -67,16 +70,28 @@ class _Reader:
         self._tools = tools
         self._events = events
         self._value = JsonStream()
+        self._members = MemberFilter({})
 
     def _start(self, name: str) -> None:
         self.started = True
+        self._members = MemberFilter(self._tools[name])
         self._events.start_call(name)
 
     def _stream(self, text: str) -> None:
         """Pass more of the arguments on."""
         self._value.feed(text)
-        self._events.arguments(self._value.take())
+        self._emit(self._value.take())
         self.whole = self._value.finished
+
+    def _close(self) -> None:
+        """Complete the arguments by force."""
+        self._value.close()
+        self._emit(self._value.take())
+        self.whole = True
+
+    def _emit(self, arguments: str) -> None:
+        """Emit more of the arguments, which are legal JSON already."""
+        self._events.arguments(self._members.feed(arguments))
 
     def _end(self, unread: str = "") -> None:
         """The text of the call ends before `unread`."""
@@ -98,12 +113,12 @@ class JsonCall(_Reader):
     """`{"name": …, "arguments": {…}}`, in any order, also below "function"; the first brace has been read.
 
     Args:
-        tools: Names that may be called.
+        tools: Name → parameters of those that may be called.
         events: Where the call goes.
         bare_name: A name without arguments is a call, too (true inside tags: nothing else stands there).
     """
 
-    def __init__(self, tools: Collection[str], events: EventBuffer, *, bare_name: bool) -> None:
+    def __init__(self, tools: Mapping[str, JsonObject], events: EventBuffer, *, bare_name: bool) -> None:
         super().__init__(tools, events)
         self._bare_name = bare_name
         self._at = _At.KEY
@@ -126,9 +141,7 @@ class JsonCall(_Reader):
     def finish(self) -> None:
         """Close what is open."""
         if self._at is _At.ARGUMENTS:
-            self._value.close()
-            self._events.arguments(self._value.take())
-            self.whole = True
+            self._close()
         elif self._at is _At.AFTER_VALUE and self._arguments is not None:
             self._conclude()
         self._end()
@@ -230,7 +243,7 @@ class JsonCall(_Reader):
             self._arguments = "{}"
         if self._arguments is not None:
             self._start(self._name)
-            self._events.arguments(self._arguments)
+            self._emit(self._arguments)
             self.whole = True
 
     _STEPS: ClassVar[Mapping[_At, Callable[[JsonCall, str], None]]] = {
@@ -271,7 +284,7 @@ class DeepSeekCall(_Reader):
     V3.1: `NAME`, a separator, `{arguments}`.
     """
 
-    def __init__(self, tools: Collection[str], events: EventBuffer) -> None:
+    def __init__(self, tools: Mapping[str, JsonObject], events: EventBuffer) -> None:
         super().__init__(tools, events)
         self._header = ""
         self._separated = False
@@ -292,9 +305,7 @@ class DeepSeekCall(_Reader):
     def finish(self) -> None:
         """Close what is open."""
         if self.started:
-            self._value.close()
-            self._events.arguments(self._value.take())
-            self.whole = True
+            self._close()
         self._end()
 
     def _begin(self, char: str) -> None:
@@ -307,7 +318,7 @@ class DeepSeekCall(_Reader):
             self._stream(char)
 
 
-def _header_name(header: str, tools: Collection[str]) -> str | None:
+def _header_name(header: str, tools: Mapping[str, JsonObject]) -> str | None:
     """Return the tool that a DeepSeek header (all before the arguments) names."""
     separator = next((mark for mark in DEEPSEEK_SEPARATORS if mark in header), None)
     before, _, after = header.partition(separator) if separator else ("", "", header)

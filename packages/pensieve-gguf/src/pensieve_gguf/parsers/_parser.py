@@ -24,10 +24,10 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, Protocol
 
-from pensieve_core import GenerationRequest, Role, ToolCallId, ToolChoiceMode
+from pensieve_core import GenerationRequest, JsonObject, Role, ToolCallId, ToolChoiceMode
 from pensieve_gguf.parsers._calls import CallReader, DeepSeekCall, JsonCall, Verdict
 from pensieve_gguf.parsers._events import EventBuffer, ParsedEvent
 from pensieve_gguf.parsers._json_stream import JsonStream
@@ -82,7 +82,7 @@ def make_parser(
         new_call_id: Names each call.
     """
     callable_now = request.tool_choice.mode is not ToolChoiceMode.NONE
-    tools = frozenset(tool.name for tool in request.tools) if callable_now else frozenset[str]()
+    tools = {tool.name: tool.parameters for tool in request.tools} if callable_now else {}
     continues = bool(request.turns) and request.turns[-1].role is Role.ASSISTANT
     return _Parser(
         tools,
@@ -108,7 +108,7 @@ class _Parser:
 
     def __init__(
         self,
-        tools: Collection[str],
+        tools: Mapping[str, JsonObject],
         thinks: dict[str, str],
         events: EventBuffer,
         *,
