@@ -28,6 +28,7 @@ from pensieve_core import (
     ToolCallId,
     ToolCallPart,
     ToolCallStarted,
+    ToolReferencePart,
     ToolResultPart,
     Turn,
     Usage,
@@ -176,11 +177,12 @@ def test_every_part_of_a_prompt_counts(request_for: RequestMaker) -> None:
         ImagePart(media_type="image/png", data=b""),
         ToolCallPart(id=ToolCallId("t"), name="four", arguments={}),
         ToolResultPart(call_id=ToolCallId("t"), content=(TextPart(text="six"), TextPart(text="seven"))),
+        ToolReferencePart(name="eight"),
     )
-    tool = Tool(name="eight", description="nine", parameters={})
+    tool = Tool(name="nine", description="ten", parameters={})
     turns = (Turn(role=Role.USER, parts=parts),)
     assert count_words(attrs.evolve(request_for(), turns=turns, tools=(tool,))) == len(
-        ["one", "two", "three", "four", "{}", "six", "seven", "eight", "nine", "{}"]
+        ["one", "two", "three", "four", "{}", "six", "seven", "eight", "nine", "ten", "{}"]
     )
 
 

@@ -203,6 +203,17 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
         },
         "tool_choice.name: no tool is named 'search'",
     ),
+    (
+        {
+            "tool_choice": {"type": "tool", "name": "f"},
+            "tools": [{"name": "f", "input_schema": {}, "defer_loading": True}],
+        },
+        "tool_choice.name: the tool 'f' is deferred, and no tool_reference names it",
+    ),
+    (
+        {"tool_choice": {"type": "any"}, "tools": [{"name": "f", "input_schema": {}, "defer_loading": True}]},
+        "tool_choice: needs at least one tool in tools",
+    ),
     ({"tool_choice": {"type": "any"}}, "tool_choice: needs at least one tool in tools"),
     (
         {"thinking": {"type": "enabled", "budget_tokens": 1}},

@@ -25,6 +25,7 @@ from pensieve_core import (
     ToolCallPart,
     ToolChoice,
     ToolChoiceMode,
+    ToolReferencePart,
     ToolResultPart,
     Turn,
 )
@@ -113,6 +114,16 @@ def test_empty_texts_are_left_out_but_no_turn_vanishes(translate: Translate) -> 
     assert turns[2] == Turn(role=Role.USER, parts=(TextPart(text=""),))
 
 
+@pytest.mark.parametrize("content", ["", [], [text("")], [{"type": "tool_removal", **MARK}]])
+def test_an_empty_system_message_is_no_turn(translate: Translate, content: Any) -> None:
+    """Seen with Claude Code 2.1.330: it carries `output_config` alone (beta per-turn-control-2026-07-01)."""
+    carrier = {"role": "system", "content": content, "output_config": {"effort": "medium"}}
+    user = {"role": "user", "content": "U"}
+    assert translate(messages=[user, carrier]) == translate(messages=[user])
+    assert translate(messages=[carrier, user, carrier], **MARK) == translate(messages=[user], **MARK)
+    assert translate(messages=[carrier], **MARK).turns == ()
+
+
 def test_reasoning_comes_back_signed_and_redacted_reasoning_does_not(parts: Parts) -> None:
     assert parts(
         {"type": "thinking", "thinking": "hm", "signature": "sig"},
@@ -141,7 +152,9 @@ def test_tool_calls_and_results_keep_their_ids(parts: Parts) -> None:
         ({"content": [text("a", **MARK), PNG]}, (
             TextPart(text="a", cache_mark=True), ImagePart(media_type="image/png", data=b"png"),
         )),
-        ({"content": [{"type": "tool_reference", "tool_name": "f"}]}, (TextPart(text="The tool f is available."),)),
+        ({"content": [{"type": "tool_reference", "tool_name": "f", **MARK}]}, (
+            ToolReferencePart(name="f", cache_mark=True),
+        )),
     ],
 )  # fmt: skip
 def test_the_content_of_a_result_may_have_any_form(
@@ -287,9 +300,59 @@ def test_typed_client_tools_are_spelled_out(
     assert set(tool.parameters["required"]) <= properties  # type: ignore[call-overload]
 
 
-def test_search_over_tools_is_left_out_and_deferred_tools_are_loaded(translate: Translate) -> None:
+DEFERRED = {**TOOL, "defer_loading": True}
+REFERENCE = {"type": "tool_reference", "tool_name": "f"}
+
+
+def test_a_deferred_tool_that_nothing_refers_to_is_left_out(translate: Translate) -> None:
+    """Seen with Claude Code 2.1.330: `DeferredToolPlaceholder` is always there, and never to be called."""
+    other = {**TOOL, "name": "g"}
+    assert [tool.name for tool in translate(tools=[DEFERRED, other]).tools] == ["g"]
+    assert [tool.name for tool in translate(tools=[{**DEFERRED, "defer_loading": False}, other]).tools] == ["f", "g"]
+
+
+@pytest.mark.parametrize(
+    ("role", "block"),
+    [
+        ("user", {"type": "tool_result", "tool_use_id": "t", "content": [text("Found:"), REFERENCE]}),
+        ("user", REFERENCE),
+        ("system", {"type": "tool_addition", "tool": {"type": "tool_reference", "name": "f"}}),
+    ],
+)
+def test_a_deferred_tool_can_be_called_once_it_is_referred_to(
+    translate: Translate, role: str, block: dict[str, Any]
+) -> None:
+    """The SDK on `defer_loading`: "Only loaded when returned via tool_reference from tool search"."""
+    messages = [{"role": "user", "content": "U"}, {"role": role, "content": [block]}]
+    request = translate(messages=messages, tools=[DEFERRED], tool_choice={"type": "tool", "name": "f"})
+    assert request.tools == (Tool(name="f", parameters={"type": "object"}, deferred=True),)
+    (part,) = request.turns[1].parts
+    parts = part.content if isinstance(part, ToolResultPart) else (part,)
+    assert parts[-1] == ToolReferencePart(name="f")
+
+
+@pytest.mark.parametrize("block", [
+    {"type": "tool_result", "tool_use_id": "t", "content": "f"},
+    {"type": "tool_result", "tool_use_id": "t", "content": [{**REFERENCE, "tool_name": "g"}]},
+    {"type": "tool_addition", "tool": {"type": "mcp_tool_reference", "name": "f"}},
+    {"type": "tool_removal", "tool": {"type": "tool_reference", "name": "f"}},
+    text("f"),
+])  # fmt: skip
+def test_nothing_else_refers_to_a_deferred_tool(translate: Translate, block: dict[str, Any]) -> None:
+    assert translate(messages=[{"role": "user", "content": [block]}], tools=[DEFERRED]).tools == ()
+
+
+def test_tools_known_by_their_type_can_be_deferred_too(translate: Translate) -> None:
+    bash = {"type": "bash_20250124", "name": "bash", "defer_loading": True}
+    found = [{"role": "user", "content": [{**REFERENCE, "tool_name": "bash"}]}]
+    assert translate(tools=[bash]).tools == ()
+    assert [tool.deferred for tool in translate(tools=[bash], messages=found).tools] == [True]
+
+
+def test_search_by_the_server_is_left_out_and_deferred_tools_are_loaded_at_once(translate: Translate) -> None:
+    """Ours: nobody here searches, so that they would never be found."""
     search = {"type": "tool_search_tool_regex_20251119", "name": "tool_search_tool_regex"}
-    assert [tool.name for tool in translate(tools=[search, {**TOOL, "defer_loading": True}]).tools] == ["f"]
+    assert translate(tools=[search, DEFERRED]) == translate(tools=[TOOL])
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from pensieve_core import (
     ToolCallArguments,
     ToolCallPart,
     ToolCallStarted,
+    ToolReferencePart,
     ToolResultPart,
 )
 
@@ -42,7 +43,7 @@ def every_part(part: Part) -> str:
             return text
         case ImagePart(data=data):
             return assert_type(data, bytes).hex()
-        case ToolCallPart(name=name):
+        case ToolCallPart(name=name) | ToolReferencePart(name=name):
             return name
         case ToolResultPart(content=content):
             assert_type(content, tuple[ResultPart, ...])
@@ -54,4 +55,6 @@ def every_part(part: Part) -> str:
 def tags_tell_members_apart(part: ResultPart) -> str:
     if part.type == "text":
         return assert_type(part, TextPart).text
-    return assert_type(part, ImagePart).media_type
+    if part.type == "image":
+        return assert_type(part, ImagePart).media_type
+    return assert_type(part, ToolReferencePart).name

@@ -21,13 +21,17 @@ from pensieve_core import (
     Thinking,
     ThinkingPart,
     Tool,
+    ToolCallArguments,
     ToolCallId,
     ToolCallPart,
+    ToolCallStarted,
     ToolChoice,
     ToolChoiceMode,
+    ToolReferencePart,
     ToolResultPart,
     Turn,
 )
+from pensieve_gguf.parsers import make_parser
 from pensieve_gguf.templates import CHATML, ArgumentsForm, CallsForm, ChatTemplate, SystemForm, ToolsForm
 
 SMOL = (
@@ -267,6 +271,59 @@ def test_a_reminder_is_wrapped_once() -> None:
 def test_with_tool_choice_none_the_model_hears_of_no_tools() -> None:
     request = make_request(user("Hi"), tools=(BASH,), choice=ToolChoice(mode=ToolChoiceMode.NONE))
     assert render(OBJECTS, request) == "[user]Hi[assistant]"
+
+
+FETCH = Tool(
+    name="Fetch",
+    description="Fetches a page.",
+    parameters={"required": ["url"], "properties": {"url": {"type": "string"}}, "type": "object"},
+    deferred=True,
+)
+FETCH_DEFINITION = (
+    '{"type": "function", "function": {"name": "Fetch", "description": "Fetches a page.", "parameters": '
+    '{"type": "object", "properties": {"url": {"type": "string"}}, "required": ["url"]}}}'
+)
+
+
+def found(*names: str) -> ToolResultPart:
+    content = tuple(ToolReferencePart(name=name) for name in names)
+    return ToolResultPart(call_id=ToolCallId("toolu_1"), content=content)
+
+
+@pytest.mark.parametrize("source", [SMOL, OBJECTS, STRICT])
+def test_a_deferred_tool_is_described_where_it_was_found(source: str) -> None:
+    request = make_request(user("Hi"), assistant(bash(1)), user(found("Fetch"), "Loaded."), tools=(FETCH, BASH))
+    text = render(source, request)
+    sentence = f"The tool Fetch can be called from now on, like the others:\n<tools>\n{FETCH_DEFINITION}\n</tools>"
+    assert text.count("Fetches a page.") == 1
+    assert_in_order(text, (BASH.description, "Hi", "run 1", sentence, "Loaded."))
+
+
+def test_a_reference_to_a_tool_of_the_head_or_to_none_describes_nothing() -> None:
+    text = render(OBJECTS, make_request(user("Hi"), assistant(bash(1)), user(found("Bash", "Gone")), tools=(BASH,)))
+    assert text.endswith("[tool]The tool Bash is available.\n\nThe tool Gone is available.[assistant]")
+
+
+def test_a_reference_may_stand_outside_of_results() -> None:
+    request = make_request(user("Hi"), system(ToolReferencePart(name="Fetch")), tools=(BASH, FETCH))
+    assert_in_order(render(OBJECTS, request), (BASH.description, "[user]Hi", "[system]The tool Fetch can", "<tools>"))
+
+
+def test_only_deferred_tools_leave_a_head_without_tools() -> None:
+    assert render(OBJECTS, make_request(user("Hi"), tools=(FETCH,))) == "[user]Hi[assistant]"
+    assert render(SMOL, make_request(system("S"), user("Hi"), tools=(FETCH,))) == render(
+        SMOL, make_request(system("S"), user("Hi"))
+    )
+
+
+def test_a_call_to_a_deferred_tool_is_read_back() -> None:
+    request = make_request(user("Hi"), user(found("Fetch")), tools=(BASH, FETCH))
+    parser = make_parser(OBJECTS, request, opens_thinking=False, new_call_id=lambda: ToolCallId("new"))
+    answer = '<tool_call>\n{"name": "Fetch", "arguments": {"url": "x"}}\n</tool_call>'
+    events = (*parser.feed(answer), *parser.finish())
+    assert [event.name for event in events if isinstance(event, ToolCallStarted)] == ["Fetch"]
+    arguments = "".join(event.fragment for event in events if isinstance(event, ToolCallArguments))
+    assert json.loads(arguments) == {"url": "x"}
 
 
 def test_images_are_refused() -> None:
@@ -539,6 +596,26 @@ def test_a_growing_conversation_keeps_its_bytes(source: str, turns: tuple[Turn, 
             assert whole.startswith(asked.removesuffix(generation_prompt))
 
 
+@pytest.mark.parametrize("source", [SMOL, CHATML, OBJECTS, TEXTS, STRICT])
+@given(turns=sessions())
+def test_finding_a_tool_keeps_the_bytes_before_it(source: str, turns: tuple[Turn, ...]) -> None:
+    """Seen with Claude Code 2.1.330: what was found stands among `tools` in alphabetical place from then on."""
+    template = TEMPLATES[source]
+    ask = ToolCallPart(id=ToolCallId("toolu_1"), name="Search", arguments={"query": "fetch"})
+    fetch = ToolCallPart(id=ToolCallId("toolu_2"), name="Fetch", arguments={"url": "x"})
+    search = Tool(name="Search", description="Finds tools.", parameters={"type": "object"})
+    history = (*turns, assistant("Let me see.", ask), user(found("Fetch"), "Tool loaded."))
+    before = template.render(make_request(*history[:-1], tools=(BASH, search))).text
+    after = template.render(make_request(*history, tools=(BASH, FETCH, search))).text
+    later = template.render(make_request(*history, assistant(fetch), user(result(2)), tools=(BASH, FETCH, search))).text
+    generation_prompt = {STRICT: "<turn>model\n", OBJECTS: "[assistant]", TEXTS: "[assistant]"}.get(
+        source, "<|im_start|>assistant\n"
+    )
+    assert after.startswith(before.removesuffix(generation_prompt))
+    assert later.startswith(after.removesuffix(generation_prompt))
+    assert FETCH_DEFINITION in after.removeprefix(before.removesuffix(generation_prompt))
+
+
 TEMPLATES = {source: make_template(source) for source in (SMOL, CHATML, OBJECTS, TEXTS, STRICT)}
 
 
@@ -610,6 +687,12 @@ def test_marks_on_calls_and_results_are_found() -> None:
     request = make_request(user("Q"), assistant(thought, call), user(answer), tools=(BASH,))
     prompt = make_template(OBJECTS).render(request)
     assert [prompt.text[:mark][-5:] for mark in prompt.marks] == ['"ls"}', "]Out."]
+
+
+def test_marks_on_references_are_found() -> None:
+    reference = ToolReferencePart(name="Fetch", cache_mark=True)
+    prompt = make_template(OBJECTS).render(make_request(user("Q", reference, "R"), tools=(BASH, FETCH)))
+    assert [prompt.text[mark:] for mark in prompt.marks] == ["\n\nR[assistant]"]
 
 
 def test_a_mark_on_nothing_is_left_out() -> None:

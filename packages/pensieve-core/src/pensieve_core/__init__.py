@@ -18,6 +18,7 @@ from pensieve_core._conversation import (
     ToolCallPart,
     ToolChoice,
     ToolChoiceMode,
+    ToolReferencePart,
     ToolResultPart,
     Turn,
 )
@@ -101,6 +102,7 @@ __all__ = [
     "ToolCallStarted",
     "ToolChoice",
     "ToolChoiceMode",
+    "ToolReferencePart",
     "ToolResultPart",
     "Turn",
     "Usage",

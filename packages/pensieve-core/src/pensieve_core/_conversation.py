@@ -27,6 +27,7 @@ __all__ = [
     "ToolCallPart",
     "ToolChoice",
     "ToolChoiceMode",
+    "ToolReferencePart",
     "ToolResultPart",
     "Turn",
 ]
@@ -84,7 +85,16 @@ class ToolCallPart:
     cache_mark: bool = False
 
 
-ResultPart: TypeAlias = TextPart | ImagePart
+@attrs.frozen(kw_only=True)
+class ToolReferencePart:
+    """A tool was found, by name. Here the model is told of it, if the tool is a deferred one."""
+
+    type: Literal["tool_reference"] = "tool_reference"
+    name: str
+    cache_mark: bool = False
+
+
+ResultPart: TypeAlias = TextPart | ImagePart | ToolReferencePart
 
 
 @attrs.frozen(kw_only=True)
@@ -98,7 +108,7 @@ class ToolResultPart:
     cache_mark: bool = False
 
 
-Part: TypeAlias = TextPart | ThinkingPart | ImagePart | ToolCallPart | ToolResultPart
+Part: TypeAlias = TextPart | ThinkingPart | ImagePart | ToolCallPart | ToolResultPart | ToolReferencePart
 
 
 @attrs.frozen(kw_only=True)
@@ -119,6 +129,8 @@ class Tool:
     """JSON schema of the arguments, an object schema."""
     strict: bool = False
     cache_mark: bool = False
+    deferred: bool = False
+    """Described where a `ToolReferencePart` names it and not in the head, which thus stays as it was."""
 
 
 class ToolChoiceMode(enum.StrEnum):

@@ -183,6 +183,15 @@ class OpaqueBlock:
         "mcp_tool_listing", "browser_state",
     })  # fmt: skip
 
+    @property
+    def added_tool(self) -> str | None:
+        """The deferred tool that a `tool_addition` makes available (beta mid-conversation-tool-changes-2026-07-01)."""
+        match self.raw:
+            case {"type": "tool_addition", "tool": {"type": "tool_reference", "name": str(name)}}:
+                return name
+            case _:
+                return None
+
     @classmethod
     def accepts(cls, tag: str) -> bool:
         """Return whether a block of this `type` is taken: the known ones, and every server tool's result."""

@@ -13,19 +13,18 @@ from typing import assert_never
 import attrs
 
 from pensieve_core import JsonObject, JsonValue, Tool
-from pensieve_protocol._blocks import CacheControl
 from pensieve_protocol._json import dump_json
-from pensieve_protocol._tools import ClientTool, CustomTool, RequestTool, SearchTool
+from pensieve_protocol._tools import ClientTool, CustomTool
 
 __all__ = ["neutral_tools"]
 
 
-def neutral_tools(tools: tuple[RequestTool, ...]) -> tuple[Tool, ...]:
-    """Return core's tools, in the same order; search tools are left out (`SearchTool`)."""
-    return tuple(tool for item in tools if (tool := _neutral_tool(item)) is not None)
+def neutral_tools(tools: tuple[CustomTool | ClientTool, ...]) -> tuple[Tool, ...]:
+    """Return core's tools, in the same order."""
+    return tuple(_neutral_tool(tool) for tool in tools)
 
 
-def _neutral_tool(tool: RequestTool) -> Tool | None:
+def _neutral_tool(tool: CustomTool | ClientTool) -> Tool:
     match tool:
         case CustomTool():
             return Tool(
@@ -34,11 +33,10 @@ def _neutral_tool(tool: RequestTool) -> Tool | None:
                 parameters=tool.input_schema,
                 strict=tool.strict,
                 cache_mark=tool.cache_control is not None,
+                deferred=tool.defer_loading,
             )
         case ClientTool():
-            return _expanded(tool.type, tool.name, tool.cache_control)
-        case SearchTool():
-            return None
+            return _expanded(tool)
         case _:
             assert_never(tool)
 
@@ -50,9 +48,10 @@ def _description(tool: CustomTool) -> str:
     return f"{tool.description}\n\nExamples of its input:\n{examples}".lstrip()
 
 
-def _expanded(tool_type: str, name: str, cache_control: CacheControl | None) -> Tool:
-    family = next(family for prefix, family in _FAMILIES.items() if tool_type.startswith(prefix))
-    return attrs.evolve(family, name=name, cache_mark=cache_control is not None)
+def _expanded(tool: ClientTool) -> Tool:
+    family = next(family for prefix, family in _FAMILIES.items() if tool.type.startswith(prefix))
+    is_marked = tool.cache_control is not None
+    return attrs.evolve(family, name=tool.name, cache_mark=is_marked, deferred=tool.defer_loading)
 
 
 def _object(required: tuple[str, ...], **properties: JsonValue) -> JsonObject:

@@ -11,7 +11,18 @@ from typing import assert_never
 
 import attrs
 
-from pensieve_core import Part, ResultPart, Role, TextPart, ThinkingPart, ToolCallId, ToolCallPart, ToolResultPart, Turn
+from pensieve_core import (
+    Part,
+    ResultPart,
+    Role,
+    TextPart,
+    ThinkingPart,
+    ToolCallId,
+    ToolCallPart,
+    ToolReferencePart,
+    ToolResultPart,
+    Turn,
+)
 from pensieve_protocol._blocks import (
     ContentBlock,
     DocumentBlock,
@@ -32,7 +43,6 @@ from pensieve_protocol._render import (
     opaque_text,
     search_result_text,
     text_part,
-    tool_reference_text,
 )
 from pensieve_protocol._requests import CountTokensRequest, InputMessage
 
@@ -49,8 +59,8 @@ def conversation(request: CountTokensRequest) -> tuple[Turn, ...]:
     """
     last_user = max((i for i, message in enumerate(request.messages) if message.role == "user"), default=-1)
     shown = [message for i, message in enumerate(request.messages) if i >= last_user or not _is_passing(message)]
-    turns = [*_system_turn(request.system), *(_turn(message) for message in shown)]
-    if request.cache_control is not None:
+    turns = [*_system_turn(request.system), *(turn for message in shown for turn in _turn(message))]
+    if request.cache_control is not None and turns:
         *before, last = turns
         parts = list(last.parts)
         _mark_last(parts)
@@ -74,14 +84,17 @@ def _without_billing(text: str) -> str:
     return text.partition("\n")[2] if text.startswith(BILLING_HEADER) else text
 
 
-def _turn(message: InputMessage) -> Turn:
-    """Translate one message, which keeps at least one part.
+def _turn(message: InputMessage) -> tuple[Turn, ...]:
+    """Translate one message; no turn comes of an empty system message.
 
-    Were an empty last question left out, the answer before it would become a prefill.
+    Claude Code 2.1.330 sends such for their `output_config` alone (beta per-turn-control-2026-07-01). Were an empty
+    last question left out, however, the answer before it would become a prefill.
     """
-    content = message.content
-    parts = (TextPart(text=content),) if isinstance(content, str) else _parts(content)
-    return Turn(role=Role(message.role), parts=parts or (TextPart(text=""),))
+    content = (TextBlock(type="text", text=message.content),) if isinstance(message.content, str) else message.content
+    parts = _parts(content)
+    if message.role == "system" and not parts:
+        return ()
+    return (Turn(role=Role(message.role), parts=parts or (TextPart(text=""),)),)
 
 
 def _parts(blocks: tuple[ContentBlock, ...]) -> tuple[Part, ...]:
@@ -141,8 +154,8 @@ def _result_block_parts(block: ResultBlock) -> tuple[ResultPart, ...]:
             return document_parts(block)
         case SearchResultBlock():
             return (TextPart(text=search_result_text(block)),)
-        case ToolReferenceBlock():
-            return (TextPart(text=tool_reference_text(block)),)
+        case ToolReferenceBlock(tool_name=name) | OpaqueBlock(added_tool=str(name)):
+            return (ToolReferencePart(name=name, cache_mark=block.cache_control is not None),)
         case OpaqueBlock():
             return (TextPart(text=opaque_text(block)),)
         case _:

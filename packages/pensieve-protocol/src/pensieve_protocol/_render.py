@@ -18,11 +18,10 @@ from pensieve_protocol._blocks import (
     SearchResultBlock,
     TextBlock,
     TextSource,
-    ToolReferenceBlock,
 )
 from pensieve_protocol._json import dump_json
 
-__all__ = ["document_parts", "image_part", "opaque_text", "search_result_text", "text_part", "tool_reference_text"]
+__all__ = ["document_parts", "image_part", "opaque_text", "search_result_text", "text_part"]
 
 _PDF = "[This PDF could not be read: its text cannot be extracted on this server.]"
 
@@ -74,11 +73,6 @@ def search_result_text(block: SearchResultBlock) -> str:
     """Return source, title and texts between tags."""
     body = "\n".join(item.text for item in block.content)
     return f"<search_result>\n<source>{block.source}</source>\n<title>{block.title}</title>\n{body}\n</search_result>"
-
-
-def tool_reference_text(block: ToolReferenceBlock) -> str:
-    """Return a sentence about the tool that was found."""
-    return f"The tool {block.tool_name} is available."
 
 
 def opaque_text(block: OpaqueBlock) -> str:

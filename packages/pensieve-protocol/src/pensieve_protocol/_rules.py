@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from pensieve_protocol._deferral import offered_tools
 from pensieve_protocol._requests import (
     CountTokensRequest,
     EnabledThinking,
@@ -66,8 +67,12 @@ def _tool_problems(request: CountTokensRequest) -> Iterator[Problem]:
 
 
 def _tool_choice_problems(request: CountTokensRequest) -> Iterator[Problem]:
-    names = {tool.name for tool in request.tools if not isinstance(tool, SearchTool)}
+    """Hold that what must be called can be: a deferred tool that nothing refers to is unknown to the model."""
+    names = {tool.name for tool in offered_tools(request)}
+    hidden = {tool.name for tool in request.tools if not isinstance(tool, SearchTool)} - names
     match request.tool_choice:
+        case ToolChoiceTool(name=name) if name in hidden:
+            yield Problem(("tool_choice", "name"), f"the tool {name!r} is deferred, and no tool_reference names it")
         case ToolChoiceTool(name=name) if name not in names:
             yield Problem(("tool_choice", "name"), f"no tool is named {name!r}")
         case ToolChoiceAny() if not names:

@@ -45,7 +45,7 @@ class CustomTool:
     strict: bool = False
     input_examples: tuple[JsonObject, ...] = ()
     defer_loading: bool = False
-    """Carried; every tool is loaded at once as long as tool search does not run here."""
+    """Not to be shown before it is found (`_deferral`)."""
     cache_control: CacheControl | None = None
 
 
@@ -55,12 +55,13 @@ class ClientTool:
 
     type: str
     name: ToolName
+    defer_loading: bool = False
     cache_control: CacheControl | None = None
 
 
 @attrs.frozen(kw_only=True)
 class SearchTool:
-    """Search over deferred tools: accepted and left out, since all tools are loaded anyway."""
+    """Search over deferred tools by the server: accepted and left out; all tools are loaded at once instead."""
 
     type: str
     name: ToolName

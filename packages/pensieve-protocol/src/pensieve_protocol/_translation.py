@@ -1,6 +1,7 @@
 """From the wire to core: a `MessagesRequest` becomes a `GenerationRequest`. Pure.
 
-The conversation is translated in `_conversation`, the tools in `_client_tools`; here are the settings around them.
+The conversation is translated in `_conversation`, the tools in `_deferral` and `_client_tools`; here are the settings
+around them.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pensieve_core import (
 )
 from pensieve_protocol._client_tools import neutral_tools
 from pensieve_protocol._conversation import conversation
+from pensieve_protocol._deferral import offered_tools
 from pensieve_protocol._requests import (
     AdaptiveThinking,
     BetweenToolsThinking,
@@ -58,7 +60,7 @@ def to_generation_request(
         id=request_id,
         model=model,
         turns=conversation(request),
-        tools=neutral_tools(request.tools),
+        tools=neutral_tools(offered_tools(request)),
         tool_choice=_tool_choice(request.tool_choice),
         thinking=_thinking(request.thinking, request.output_config.effort),
         max_tokens=0,

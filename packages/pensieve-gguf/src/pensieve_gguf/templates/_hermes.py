@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pensieve_core import JsonObject, JsonValue
 from pensieve_gguf.templates._canonical import to_json
 
-__all__ = ["call_text", "describe_tools", "response_text"]
+__all__ = ["call_text", "describe_found", "describe_tools", "response_text"]
 
 _INTRODUCTION = """\
 # Tools
@@ -35,6 +35,11 @@ def describe_tools(definitions: Sequence[JsonObject]) -> str:
     """Return the part of a system text that presents these tools, given in OpenAI's form."""
     lines = "\n".join(to_json(definition) for definition in definitions)
     return f"{_INTRODUCTION}{lines}{_INSTRUCTION}"
+
+
+def describe_found(name: str, definition: JsonObject) -> str:
+    """Return what the model reads where it finds a tool that was not described so far."""
+    return f"The tool {name} can be called from now on, like the others:\n<tools>\n{to_json(definition)}\n</tools>"
 
 
 def call_text(name: str, arguments: JsonValue) -> str:

@@ -9,9 +9,9 @@ Pure. Above: `_template`.
 
 from __future__ import annotations
 
-from pensieve_core import GenerationRequest, Part, Role, TextPart, ToolCallPart, ToolResultPart
+from pensieve_core import GenerationRequest, Part, Role, TextPart, ToolCallPart, ToolReferencePart, ToolResultPart
 from pensieve_gguf.templates._canonical import canonical_arguments, to_json, tool_definition
-from pensieve_gguf.templates._messages import result_text, visible_tools
+from pensieve_gguf.templates._messages import reference_text, result_text, visible_tools
 
 __all__ = ["locate_marks"]
 
@@ -47,13 +47,16 @@ def _find_end(text: str, piece: str, start: int) -> int:
 
 def _printed(part: Part, request: GenerationRequest) -> str:
     """Return what is surely printed of a part, unless it is trimmed away."""
+    tools = {tool.name: tool for tool in request.tools}
     match part:
         case TextPart(text=text):
             return text.strip()
+        case ToolReferencePart(name=name):
+            return reference_text(name, tools)
         case ToolResultPart():
-            return result_text(part).strip()
+            return result_text(part, tools).strip()
         case ToolCallPart():
-            schema = next((tool.parameters for tool in request.tools if tool.name == part.name), {})
+            schema = tools[part.name].parameters if part.name in tools else {}
             return to_json(canonical_arguments(part.arguments, schema))
         case _:
             return ""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import attrs
@@ -29,13 +29,24 @@ from pensieve_core import (
     Tool,
     ToolCallPart,
     ToolChoiceMode,
+    ToolReferencePart,
     ToolResultPart,
 )
 from pensieve_gguf.templates._canonical import canonical_arguments, to_json, tool_definition
 from pensieve_gguf.templates._forms import ArgumentsForm, CallsForm, Form, SystemForm, ToolsForm
-from pensieve_gguf.templates._hermes import call_text, describe_tools, response_text
+from pensieve_gguf.templates._hermes import call_text, describe_found, describe_tools, response_text
 
-__all__ = ["Call", "Conversation", "Message", "Result", "Said", "converse", "result_text", "visible_tools"]
+__all__ = [
+    "Call",
+    "Conversation",
+    "Message",
+    "Result",
+    "Said",
+    "converse",
+    "reference_text",
+    "result_text",
+    "visible_tools",
+]
 
 Message: TypeAlias = dict[str, JsonValue]
 """What a template sees: `role`, `content`, and for calls and results OpenAI's further keys."""
@@ -106,20 +117,35 @@ def converse(request: GenerationRequest, form: Form) -> Conversation:
 
 
 def visible_tools(request: GenerationRequest) -> tuple[Tool, ...]:
-    """Return the tools that the model is told of: none if it must not call any."""
-    return () if request.tool_choice.mode is ToolChoiceMode.NONE else request.tools
+    """Return the tools that the model is told of in the head: none if it must not call any, and no deferred ones."""
+    if request.tool_choice.mode is ToolChoiceMode.NONE:
+        return ()
+    return tuple(tool for tool in request.tools if not tool.deferred)
 
 
-def result_text(part: ToolResultPart) -> str:
-    """Return a tool's result as text; an error says that it is one."""
-    text = _PARAGRAPH.join(filter(None, (_plain(item) for item in part.content)))
+def result_text(part: ToolResultPart, tools: Mapping[str, Tool]) -> str:
+    """Return a tool's result as text; an error says that it is one. `tools` are those of the request, by name."""
+    text = _PARAGRAPH.join(filter(None, (_plain(item, tools) for item in part.content)))
     return f"Error: {text}" if part.is_error and not text.startswith("Error") else text
 
 
-def _plain(part: ResultPart) -> str:
+def reference_text(name: str, tools: Mapping[str, Tool]) -> str:
+    """Return what is said where a tool was found; in full if it is deferred, for the head does not have it then.
+
+    It depends on the tool alone and on nothing else in the request, so that history keeps its bytes.
+    """
+    tool = tools.get(name)
+    if tool is None or not tool.deferred:
+        return f"The tool {name} is available."
+    return describe_found(name, tool_definition(tool))
+
+
+def _plain(part: ResultPart, tools: Mapping[str, Tool]) -> str:
     match part:
         case TextPart(text=text):
             return text
+        case ToolReferencePart(name=name):
+            return reference_text(name, tools)
         case ImagePart():
             reason = "this model cannot see images: no projector is loaded"
             raise RequestRefusedError(reason)
@@ -129,7 +155,7 @@ def _plain(part: ResultPart) -> str:
 
 
 def _utterances(request: GenerationRequest) -> Iterator[Utterance]:
-    schemas = {tool.name: tool.parameters for tool in request.tools}
+    tools = {tool.name: tool for tool in request.tools}
     names = {part.id: part.name for turn in request.turns for part in turn.parts if isinstance(part, ToolCallPart)}
     for turn in request.turns:
         for part in turn.parts:
@@ -140,15 +166,16 @@ def _utterances(request: GenerationRequest) -> Iterator[Utterance]:
                     yield Said(role=turn.role, text=text)
                 case ThinkingPart(text=text):
                     yield Said(role=turn.role, reasoning=text)
-                case ImagePart():
-                    _plain(part)
+                case ImagePart() | ToolReferencePart():
+                    yield Said(role=turn.role, text=_plain(part, tools))
                 case ToolCallPart():
-                    arguments = canonical_arguments(part.arguments, schemas.get(part.name, {}))
+                    schema = tools[part.name].parameters if part.name in tools else {}
+                    arguments = canonical_arguments(part.arguments, schema)
                     call = Call(id=_short_id(part.id), name=part.name, arguments=arguments)
                     yield Said(role=turn.role, calls=(call,))
                 case ToolResultPart():
                     name = names.get(part.call_id, "")
-                    yield Result(id=_short_id(part.call_id), name=name, text=result_text(part))
+                    yield Result(id=_short_id(part.call_id), name=name, text=result_text(part, tools))
 
 
 def _short_id(call_id: str) -> str:

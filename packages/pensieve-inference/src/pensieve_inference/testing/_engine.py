@@ -40,6 +40,7 @@ from pensieve_core import (
     ToolCallId,
     ToolCallPart,
     ToolCallStarted,
+    ToolReferencePart,
     ToolResultPart,
     Usage,
 )
@@ -290,6 +291,8 @@ def _text(part: Part) -> str:
             return text
         case ToolCallPart(name=name, arguments=arguments):
             return f"{name} {json.dumps(arguments)}"
+        case ToolReferencePart(name=name):
+            return name
         case ToolResultPart(content=content):
             return _texts(content)
         case _:
