@@ -44,8 +44,8 @@ pytestmark = pytest.mark.model
 
 OpenSupervised = Callable[..., SupervisedEngine]
 PATIENCE_S = 60.0
-LONG = "You are a lighthouse keeper who loves the sea, the birds and long letters to old friends. " * 25
-"""Some 500 tokens: computing them takes half a second or more, in chunks of 64."""
+LONG = "You are a lighthouse keeper who loves the sea, the birds and long letters to old friends. " * 12
+"""Some 250 tokens: computing them takes a good part of a second, in chunks of 64."""
 
 
 class HastyClock(SystemClock):
@@ -323,7 +323,7 @@ async def test_an_idle_worker_is_not_taken_for_one_that_hangs(open_supervised: O
     async with opened(open_supervised, stall_timeout_s=1.5) as engine:
         await engine.start()
         pid = engine.worker_pid
-        await asyncio.sleep(2.5)  # longer than the stall; the test is about time itself
+        await asyncio.sleep(2.0)  # longer than the stall; the test is about time itself
         assert engine.worker_pid == pid
 
 
@@ -361,7 +361,7 @@ async def test_an_engine_whose_workers_die_while_loading_is_given_up(smollm2: Mo
 
 async def test_a_worker_that_does_not_load_in_time_is_given_up(smollm2: ModelDescriptor) -> None:
     async def spawn(clock: Any) -> WorkerProcess:
-        program = "import sys, time; time.sleep(600)"
+        program = "import socket, sys; s = socket.socket(fileno=int(sys.argv[1]))\nwhile s.recv(65536): pass"
         return await WorkerProcess.run((sys.executable, "-S", "-E", "-c", program), clock)
 
     engine = SupervisedEngine(smollm2, GgufSettings(spawn_timeout_s=0.1), SystemClock(), spawn)
