@@ -149,10 +149,20 @@ def test_while_someone_streams_a_prompt_gets_what_the_latency_goal_affords() -> 
     assert stop - start == pytest.approx(40, abs=1)
 
 
-def test_when_nobody_streams_the_whole_batch_is_used_however_slow_it_is() -> None:
+def test_when_nobody_streams_the_whole_batch_is_used() -> None:
     machine = scheduler(batch_tokens=64)
     machine.add(sequence(1_000))
-    assert [computed(machine, elapsed_s=10.0).tokens for _ in range(5)] == [64] * 5
+    assert [computed(machine, elapsed_s=5.0).tokens for _ in range(5)] == [64] * 5
+
+
+def test_on_a_very_slow_machine_a_step_ends_in_time_for_the_watchdog() -> None:
+    """A second a token: after some steps they are of 10 tokens… rounded up to the smallest chunk."""
+    machine = scheduler(batch_tokens=64)
+    machine.add(sequence(100_000))
+    elapsed = 64.0
+    for _ in range(20):
+        elapsed = float(computed(machine, elapsed_s=elapsed).tokens)
+    assert elapsed == 16
 
 
 def test_however_slow_the_machine_is_a_prompt_advances_beside_a_stream() -> None:

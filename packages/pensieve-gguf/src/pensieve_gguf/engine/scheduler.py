@@ -2,7 +2,8 @@
 
 There is no prefill phase and no decode phase: each sequence's computed tokens catch up with its known tokens (the
 rule of vLLM v1's scheduler). A step holds first one row for every sequence that is answering, then chunks of the
-others, up to a budget: small enough to hold the latency goal while anyone streams, the whole batch when nobody does.
+others, up to a budget: small enough to hold the latency goal while anyone streams, the whole batch when nobody does
+(unless that would take too long on this machine).
 
 Above: the engine loop, which owns the context and samples. It calls from one thread; time is passed in.
 """
@@ -23,6 +24,8 @@ _SMALLEST_CHUNK = 16
 # A waiting prompt gains so many tokens a second on a shorter one: short ones go first, and none starves.
 _AGE_CREDIT_TOKENS_PER_S = 50.0
 _COST_MEMORY = 0.7
+# Even when nobody streams a step ends in time for the next look at the mailbox, and for the watchdog.
+_LONGEST_STEP_S = 10.0
 _SMALLEST_COST_S = 1e-9  # a clock may be too coarse to see a step
 
 
@@ -187,11 +190,9 @@ class Scheduler:
         return tuple(moves)
 
     def _budget(self, answering: int) -> int:
-        room = self._batch_tokens - answering
-        if not answering:
-            return room
-        affordable = int(self._latency_goal_s / self._prefill_s_per_token)
-        return min(room, max(_SMALLEST_CHUNK, affordable))
+        goal_s = self._latency_goal_s if answering else _LONGEST_STEP_S
+        affordable = int(goal_s / self._prefill_s_per_token)
+        return min(self._batch_tokens - answering, max(_SMALLEST_CHUNK, affordable))
 
     def _by_urgency(self, sequences: list[Sequence], now: float) -> list[Sequence]:
         def urgency(sequence: Sequence) -> tuple[int, float]:
