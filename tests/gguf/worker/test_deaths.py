@@ -53,6 +53,16 @@ def test_equal_requests_at_the_same_death_are_blamed_once() -> None:
     deaths.check(request("bystander"))
 
 
+def test_who_was_there_is_suspect_until_it_is_served() -> None:
+    deaths = Deaths()
+    assert not deaths.suspects(request("bystander"))
+    deaths.blame(request("bystander"), 101)
+    assert deaths.suspects(request("bystander"))
+    assert not deaths.suspects(request("another"))
+    deaths.praise(request("bystander"))
+    assert not deaths.suspects(request("bystander"))
+
+
 def test_who_was_served_is_innocent() -> None:
     deaths = Deaths()
     deaths.blame(request("bystander"), 101)

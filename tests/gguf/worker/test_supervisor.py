@@ -263,6 +263,40 @@ async def test_a_request_that_kills_twice_is_refused_and_others_are_not(
         assert (await client.ask(engine, client.counting(31))).text
 
 
+async def test_of_two_that_were_there_only_the_one_that_kills_again_is_refused(
+    open_supervised: OpenSupervised, client: Any
+) -> None:
+    """Suspects are replayed one at a time; up to twenty subagents would be refused with one of them else."""
+    async with opened(open_supervised, batch_tokens=64) as engine, contextlib.AsyncExitStack() as stack:
+        suspects = [
+            await stack.enter_async_context(client.open(engine, client.counting(start, system=LONG)))
+            for start in (31, 51)
+        ]
+        pid = kill(engine)
+        answers = asyncio.gather(*(client.rest(suspect) for suspect in suspects), return_exceptions=True)
+        await replaced(engine, pid)
+        while not busy(engine):  # noqa: ASYNC110 - until one is replayed
+            await asyncio.sleep(0)
+        assert engine._worker is not None
+        assert engine._worker.requests == 1
+        kill(engine)
+        results = await answers
+        assert sorted(type(result).__name__ for result in results) == ["Answered", "QuarantinedError"]
+        assert not engine.parole.locked()
+
+
+async def test_a_suspect_that_leaves_makes_way_for_the_next(open_supervised: OpenSupervised, client: Any) -> None:
+    async with opened(open_supervised) as engine:
+        for _ in range(2):
+            async with client.open(engine, client.endless()) as generation:
+                await client.first_text(generation)
+                if not engine.parole.locked():
+                    kill(engine)
+                    with pytest.raises(EngineFailedError):
+                        await client.rest(generation)
+        assert not engine.parole.locked()
+
+
 async def test_a_request_that_kills_in_the_middle_of_its_answer_is_refused_the_third_time(
     open_supervised: OpenSupervised, client: Any
 ) -> None:

@@ -1,7 +1,7 @@
 """Who is to blame when a worker dies, and when it has died too often. A pure machine.
 
 A worker's death is nobody's in particular: all requests that it had are suspects. Who is suspected twice is refused;
-who is served is innocent.
+who is served is innocent. Suspects are served one at a time, so that the second death is that of the guilty one alone.
 
 Above: the supervisor, which tells what happened and asks what to do.
 """
@@ -67,9 +67,16 @@ class Deaths:
         Raises:
             QuarantinedError: it was there too often when a worker died.
         """
-        deaths = self._by_request.get(_fingerprint(request), ()) if self._by_request else ()
-        if len(deaths) >= _TO_QUARANTINE:
-            raise QuarantinedError(len(deaths))
+        deaths = self._count(request)
+        if deaths >= _TO_QUARANTINE:
+            raise QuarantinedError(deaths)
+
+    def suspects(self, request: GenerationRequest) -> bool:
+        """Whether `request` was there when a worker died, and has not been served since."""
+        return self._count(request) > 0
+
+    def _count(self, request: GenerationRequest) -> int:
+        return len(self._by_request.get(_fingerprint(request), ())) if self._by_request else 0
 
 
 def _fingerprint(request: GenerationRequest) -> str:

@@ -63,6 +63,8 @@ class SupervisedEngine:
         self._spawning: asyncio.Task[WorkerProcess] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._deaths = Deaths()
+        self.parole = asyncio.Lock()
+        """Held by the one suspect that is being served."""
         self._closed = False
         self.status = EngineStatus(model=model.id, phase=EnginePhase.COLD)
 
@@ -96,7 +98,11 @@ class SupervisedEngine:
     async def generate(self, request: GenerationRequest) -> SupervisedGeneration:
         """Admit `request`; see `InferenceEngine.generate`."""
         generation = SupervisedGeneration(self, request)
-        await generation.admit()
+        try:
+            await generation.admit()
+        except BaseException:
+            await generation.aclose()
+            raise
         return generation
 
     async def count_tokens(self, request: GenerationRequest) -> int:
@@ -144,6 +150,15 @@ class SupervisedEngine:
         """
         self._check_open()
         self._deaths.blame(request, death.pid)
+
+    def suspects(self, request: GenerationRequest) -> bool:
+        """Whether `request` is to be served under `parole`.
+
+        Raises:
+            QuarantinedError: it is not to be served at all.
+        """
+        self._deaths.check(request)
+        return self._deaths.suspects(request)
 
     def praise(self, request: GenerationRequest) -> None:
         """Note that `request` was served."""
@@ -239,6 +254,7 @@ class SupervisedGeneration:
         self._request = request
         self._channel: Channel | None = None
         self._replaying: asyncio.Task[None] | None = None
+        self._on_parole = False
         self._prefilled = 0
         self._answered = False
         self._cancelled = False
@@ -248,6 +264,7 @@ class SupervisedGeneration:
     async def admit(self) -> None:
         """Wait until a worker has admitted the request; replay it if the worker dies first."""
         while True:
+            await self._await_parole()
             channel = await self._engine.channel(self._request)
             try:
                 message = await channel.receive()
@@ -264,6 +281,11 @@ class SupervisedGeneration:
         if isinstance(message, Admitted):
             self.prompt = message.prompt
         self._channel = channel
+
+    async def _await_parole(self) -> None:
+        if self._engine.suspects(self._request) and not self._on_parole:
+            await self._engine.parole.acquire()
+            self._on_parole = True
 
     def __aiter__(self) -> SupervisedGeneration:
         return self
@@ -337,6 +359,9 @@ class SupervisedGeneration:
     def _finish(self) -> None:
         self._done = True
         self.cancel()
+        if self._on_parole:
+            self._on_parole = False
+            self._engine.parole.release()
 
 
 def _counted(answer: FromWorker | None) -> int:
