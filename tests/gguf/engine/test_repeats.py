@@ -155,6 +155,22 @@ def test_a_call_that_brought_the_same_result_twice_must_not_come_again() -> None
     assert answered(*turns) == {("ls", '{"path":"/"}'), ("cat", '{"path":"/"}')}
 
 
+def test_a_tool_that_brings_nothing_new_three_times_must_not_come_again_at_once() -> None:
+    """Seen: pages 9-10, 10-11, 11-12… of a file with one line."""
+    pages: list[Turn] = []
+    for number in ("1", "2", "3"):
+        pages += [calls((f"c{number}", "read", {"page": number})), results(**{f"c{number}": "the line"})]
+    assert ("read", "") not in answered(user("look"), *pages[:4])
+    assert ("read", "") in answered(user("look"), *pages)
+    assert ("read", "") not in answered(user("look"), *pages, calls(("d", "ls", ROOT)), results(d="bin"))
+
+
+def test_any_call_of_a_tool_is_caught_by_its_name_alone() -> None:
+    guard = RepeatGuard(frozenset({("ls", "")}))
+    assert guard.feed((STARTED,)) == ()
+    assert guard.hit
+
+
 def test_once_the_user_has_spoken_any_call_may_come() -> None:
     assert answered(user("look"), calls(("a", "ls", ROOT)), results(a="bin"), user("again, please")) == frozenset()
 

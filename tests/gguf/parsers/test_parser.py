@@ -125,6 +125,8 @@ GOLDENS: dict[str, tuple[str, list[str]]] = {
     "two tags": (f"<tool_call>\n{LS}\n</tool_call>\n<tool_call>\n{CAT}\n</tool_call>", [*LS_CALL, *CAT_CALL]),
     "two objects in one tag": (f"<tool_call>\n{LS}\n{CAT}\n</tool_call>", [*LS_CALL, *CAT_CALL]),
     "a closer too many": (f"<tool_call>{LS}</tool_call></tool_call>\n</tool_call>", LS_CALL),
+    "a brace too many": (f"<tool_call>{LS}}}</tool_call>", LS_CALL),
+    "a brace too many, and text": (f"{LS}}}\nDone.", [*LS_CALL, "text Done."]),
     "a closer cut short": (f"<tool_call>{LS}</tool_c", LS_CALL),
     "less than after a call": (f"<tool_call>{LS}</tool_call> <b>", [*LS_CALL, "text  <b>"]),
     "no arguments": ('<tool_call>{"name": "Bash"}</tool_call>', ["call Bash", "args {}"]),

@@ -1,9 +1,9 @@
 """Catches a model that makes the very call again that was just answered. Pure.
 
 Small models do that for ever (seen with Qwen2.5-Coder-1.5B under Claude Code: five times `ls`, five times the same
-answer, and no word to the user). Such an answer is taken back before anyone has seen it, and sampled once more without
-the token that it began with. A call that comes after any text, or that differs, or after the user has spoken, goes
-through.
+answer, and no word to the user; page after page of a file that has but one). Such an answer is taken back before anyone
+has seen it, and sampled once more without the token that it began with. A call that comes after any text, or that
+differs, or after the user has spoken, goes through.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ __all__ = ["RepeatGuard", "answered_calls"]
 
 _REMINDER = "<system-reminder>"
 _SAME_RESULTS = 2
+_SAME_TOOL = 3
 
 Spelling: TypeAlias = Callable[[ToolCallId, ToolCallId], str | None]
 
@@ -38,7 +39,7 @@ class RepeatGuard:
     """Holds the events of a first call back while it may turn out to be one of `answered`.
 
     Args:
-        answered: Calls that must not come again: name and arguments without white space.
+        answered: Calls that must not come again: name and arguments without white space. No arguments: any.
     """
 
     def __init__(self, answered: frozenset[tuple[str, str]]) -> None:
@@ -83,7 +84,8 @@ class RepeatGuard:
 def answered_calls(request: GenerationRequest, spelling: Spelling) -> frozenset[tuple[str, str]]:
     """Return the calls that must not come again at once, as name and arguments without white space.
 
-    Since the user last spoke: those of the model's latest turn, and those that have brought the same result twice.
+    Since the user last spoke: those of the model's latest turn, and those that have brought the same result twice. And
+    any call of a tool whose last three calls, the latest of all, have brought the same result: its arguments are "".
 
     Args:
         request: The conversation.
@@ -95,12 +97,15 @@ def answered_calls(request: GenerationRequest, spelling: Spelling) -> frozenset[
     calls = [[part for part in turn.parts if isinstance(part, ToolCallPart)] for turn in turns]
     answered = [[call for call in made if call.id in results] for made in calls if made]
     seen = Counter((call.name, _sorted(call), results[call.id].content) for made in answered for call in made)
-    return frozenset(
+    repeats = {
         (call.name, _bare(spelling(made[0].id, call.id) or json.dumps(call.arguments, ensure_ascii=False)))
         for made in answered
         for call in made
         if made is answered[-1] or seen[call.name, _sorted(call), results[call.id].content] >= _SAME_RESULTS
-    )
+    }
+    latest = [(call.name, results[call.id].content) for made in answered for call in made][-_SAME_TOOL:]
+    stuck = {(latest[0][0], "")} if len(latest) == _SAME_TOOL and len(set(latest)) == 1 else set[tuple[str, str]]()
+    return frozenset(repeats | stuck)
 
 
 def _speaks(turn: Turn) -> bool:

@@ -37,6 +37,7 @@ from pensieve_gguf.parsers._tags import (
     FENCE_END,
     FENCES,
     LIST_OPENERS,
+    STRAY_BRACE,
     WRAPPERS,
     think_tags,
 )
@@ -218,7 +219,7 @@ class _Parser:
 
     def _marks_after_call(self) -> Collection[str]:
         """Return openers of a further call, and closers of what was opened before this one."""
-        marks = _ALL_OPENERS | CALL_CLOSERS
+        marks = _ALL_OPENERS | CALL_CLOSERS | {STRAY_BRACE}
         if self._opened & FENCES:
             marks = (marks - FENCES) | {FENCE_END}
         return marks | {"]", ","} if "[" in self._opened else marks

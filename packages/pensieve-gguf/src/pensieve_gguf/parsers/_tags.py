@@ -15,6 +15,7 @@ __all__ = [
     "FENCES",
     "FENCE_END",
     "LIST_OPENERS",
+    "STRAY_BRACE",
     "THINK_TAGS",
     "WRAPPERS",
     "think_tags",
@@ -62,6 +63,9 @@ LIST_OPENERS: Final = frozenset({"[", "{"})
 
 CALL_CLOSERS: Final = frozenset({*(f"</{name}>" for name in _TAG_NAMES), *_DEEPSEEK_ENDS})
 """Swallowed after a call, however often they come; ordinary text elsewhere."""
+
+STRAY_BRACE: Final = "}"
+"""Swallowed after a call, too: Qwen2.5-Coder's own template shows calls in double braces, and the model closes both."""
 
 
 def think_tags(template_source: str) -> dict[str, str]:
