@@ -29,21 +29,22 @@ from pensieve_core import (
     ToolCallId,
 )
 from pensieve_gguf.engine.answer import Answer
-from pensieve_gguf.engine.loop import EngineLoop, Job
+from pensieve_gguf.engine.job import Job
+from pensieve_gguf.engine.loop import EngineLoop
 from pensieve_gguf.engine.own_turns import OwnTurns
 from pensieve_gguf.engine.repeats import RepeatGuard
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.llama import DecodeError, DecodeOutcome, Rows
-from pensieve_gguf.parsers import make_parser
+from pensieve_gguf.parsers import OutputParser, ParsedEvent, make_parser
 
 END = 256
 PATIENCE_S = 20.0
 
 
 class ByteModel:
-    """Tokens 0 to 255 are bytes; 256 ends the turn."""
+    """Tokens 0 to 255 are bytes; 256 ends the turn. `!` is a byte that nobody can read."""
 
     end_tokens = frozenset({END})
 
@@ -51,6 +52,9 @@ class ByteModel:
         return token == END
 
     def piece(self, token: int) -> bytes:
+        if token == ord("!"):
+            msg = "a bug"
+            raise ValueError(msg)
         return bytes([token])
 
 
@@ -131,6 +135,19 @@ class ActingContext:
 
     def close(self) -> None:
         self.closed.set()
+
+
+class TornParser:
+    """Cannot end."""
+
+    done = False
+
+    def feed(self, text: str) -> tuple[ParsedEvent, ...]:
+        return (TextProduced(text=text),)
+
+    def finish(self) -> tuple[ParsedEvent, ...]:
+        msg = "a bug"
+        raise ValueError(msg)
 
 
 class FakeSampler:
@@ -215,12 +232,14 @@ class Engine:
         may_be_empty: bool = False,
         answered: frozenset[tuple[str, str]] = frozenset(),
         remember: OwnTurns | None = None,
+        parser: OutputParser | None = None,
+        answers: int = 2,
     ) -> tuple[int, Client]:
-        """Submit a prompt `…=text;`; return its key, and who hears of it."""
+        """Submit a prompt `…=text;`; return its key, and who hears of it. More than `answers` cannot be started."""
         client = Client()
         tokens = array("i", list(f"{prompt};".encode()))
         key = next(self._keys)
-        guards = iter([RepeatGuard(answered)])
+        guards = iter([RepeatGuard(answered), *[RepeatGuard(frozenset())] * (answers - 1)])
         request = GenerationRequest(
             id=RequestId("req_1"),
             model=ModelId("bytes"),
@@ -230,9 +249,8 @@ class Engine:
         )
 
         def make_answer() -> Answer:
-            parser = make_parser("", request, opens_thinking=False, new_call_id=lambda: ToolCallId("toolu_1"))
-            guard = next(guards, RepeatGuard(frozenset()))
-            return Answer(self.context.model, parser, max_tokens=max_tokens, guard=guard)
+            usual = make_parser("", request, opens_thinking=False, new_call_id=lambda: ToolCallId("toolu_1"))
+            return Answer(self.context.model, parser or usual, max_tokens=max_tokens, guard=next(guards))
 
         job = Job(
             sequence=Sequence(key=key, tokens=tokens, prompt_tokens=len(tokens), max_tokens=max_tokens),
@@ -383,6 +401,52 @@ def test_an_aborted_decode_is_done_again(engines: list[Engine], *, forgets_parti
     assert text_of(heard) == "hello"
     told = [event.processed_tokens for event in heard if isinstance(event, PrefillProgressed)]
     assert told == [32]
+
+
+# -- bugs of one job -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prompt", ["say=ab!c", "say="], ids=["answer", "sampler"])
+def test_a_bug_in_one_answer_ends_it_and_no_other(engines: list[Engine], prompt: str) -> None:
+    context = ActingContext()
+    context.go_on.clear()
+    engine = Engine(engines, context)
+    _, broken = engine.ask(prompt)
+    assert context.decoding.wait(PATIENCE_S)
+    _, bystander = engine.ask("one=hello")
+    context.go_on.set()
+    error = broken.all()[-1]
+    assert isinstance(error, EngineFailedError)
+    assert "the engine cannot answer this request" in error.message
+    assert text_of(bystander.all()) == "hello"
+    assert engine.loop.ended is None
+
+
+def test_after_a_bug_in_an_answer_its_prompt_is_still_cached(engines: list[Engine]) -> None:
+    engine = Engine(engines, ActingContext())
+    engine.hear("say=ab!c")
+    finish = engine.hear("say=ab!c", max_tokens=0)[-1]
+    assert finish.usage.cached_tokens == finish.usage.prompt_tokens - 1
+    assert engine.scheduler.idle
+
+
+@pytest.mark.parametrize("limits", [{"max_tokens": 2}, {"max_tokens": 0}, {}], ids=["some", "none", "end"])
+def test_a_parser_that_cannot_end_ends_its_own_job_alone(engines: list[Engine], limits: dict[str, int]) -> None:
+    engine = Engine(engines, ActingContext())
+    assert isinstance(engine.hear("say=hello", parser=TornParser(), **limits)[-1], EngineFailedError)
+    assert text_of(engine.hear("say=hello")) == "hello"
+
+
+def test_a_parser_that_cannot_end_when_the_cache_is_full_ends_its_own_job_alone(engines: list[Engine]) -> None:
+    engine = Engine(engines, ActingContext(DecodeOutcome.DONE, DecodeOutcome.NO_ROOM))
+    assert isinstance(engine.hear("say=hello", parser=TornParser())[-1], EngineFailedError)
+    assert text_of(engine.hear("say=hello")) == "hello"
+
+
+def test_a_second_answer_that_cannot_be_started_ends_its_own_job_alone(engines: list[Engine]) -> None:
+    engine = Engine(engines, ActingContext())
+    assert isinstance(engine.hear(LOOPING, answered=ANSWERED, answers=1)[-1], EngineFailedError)
+    assert text_of(engine.hear("say=hello")) == "hello"
 
 
 # -- leaving -------------------------------------------------------------------------------------------------------

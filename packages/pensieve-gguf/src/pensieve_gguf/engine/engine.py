@@ -33,7 +33,8 @@ from pensieve_core import (
 )
 from pensieve_gguf.engine.answer import Answer
 from pensieve_gguf.engine.courier import Courier
-from pensieve_gguf.engine.loop import EngineLoop, Job, Vitals
+from pensieve_gguf.engine.job import Job
+from pensieve_gguf.engine.loop import EngineLoop, Vitals
 from pensieve_gguf.engine.own_turns import OwnTurns
 from pensieve_gguf.engine.repeats import RepeatGuard, answered_calls
 from pensieve_gguf.engine.residents import Residents

@@ -11,65 +11,23 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeAlias, assert_never
+from typing import TypeAlias, assert_never
 
 import attrs
 
 from pensieve_core import (
     EngineFailedError,
     FinishReason,
-    GenerationEvent,
     GenerationFinished,
     PensieveError,
     PrefillProgressed,
-    Timings,
-    Usage,
 )
-from pensieve_gguf.engine.answer import Answer
-from pensieve_gguf.engine.own_turns import OwnTurns
+from pensieve_gguf.engine.job import Job, blaming, timings_of, usage_of
 from pensieve_gguf.engine.residents import Cut, Move, Share
 from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Preempted, Row, Scheduler, Step
-from pensieve_gguf.engine.sequence import Sequence
-from pensieve_gguf.llama import Context, DecodeError, DecodeOutcome, Rows, Sampler
+from pensieve_gguf.llama import Context, DecodeError, DecodeOutcome, Rows
 
-__all__ = ["EngineLoop", "Job", "Sink", "Vitals"]
-
-
-class Sink(Protocol):
-    """Where a job's events go; called in the engine thread, never blocks."""
-
-    def event(self, event: GenerationEvent) -> None:
-        """Take the next event; `GenerationFinished` is the last."""
-        ...
-
-    def failed(self, error: PensieveError) -> None:
-        """Take the error that ended the job; nothing follows."""
-        ...
-
-
-@attrs.define(kw_only=True, eq=False)
-class Job:
-    """A sequence with all that the loop needs to answer it."""
-
-    sequence: Sequence
-    make_answer: Callable[[], Answer]
-    """Starts the answer; again, when the first was refused."""
-    sampler: Sampler
-    sink: Sink
-    marked_tokens: int = 0
-    """Prompt tokens before the last cache mark."""
-    may_be_empty: bool = False
-    """Whether the model may end its turn at once; if not, it is asked a second time."""
-    remember: OwnTurns | None = None
-    """Where its words are kept for the next prompt, once it is done."""
-    answer: Answer = attrs.field(init=False)
-    prefill_told: int = 0
-    """Prompt tokens that the client has been told to be computed; never goes back."""
-    not_first: set[int] = attrs.field(factory=set, init=False)
-    """Tokens that the answer must not begin with, since an answer that did was refused."""
-
-    def __attrs_post_init__(self) -> None:
-        self.answer = self.make_answer()
+__all__ = ["EngineLoop", "Vitals"]
 
 
 @attrs.define(kw_only=True)
@@ -230,17 +188,19 @@ class EngineLoop:
 
     def _commit(self, step: Step, last: list[int], elapsed_s: float) -> None:
         sampled: dict[int, int] = {}
-        pushed: list[tuple[Job, int | None]] = []
-        for row, index in zip(step.rows, last, strict=True):
-            job = self._jobs[row.sequence.key]
-            token = self._sample(job, index) if row.samples and job.sequence.max_tokens > 0 else None
-            if token is not None:
-                sampled[row.sequence.key] = token
-            pushed.append((job, token))
+        jobs = [self._jobs[row.sequence.key] for row in step.rows]
+        for job, row, index in zip(jobs, step.rows, last, strict=True):
+            if row.samples and job.sequence.max_tokens > 0:
+                with blaming(job):
+                    sampled[row.sequence.key] = self._sample(job, index)
         self._count(step, len(sampled))
+        # What failed is computed all the same: it is noted before anyone is told, and stays as a prefix.
         self._scheduler.commit(step, sampled, elapsed_s, self._clock())
-        for (job, token), row in zip(pushed, step.rows, strict=True):
-            self._tell(job, row, token)
+        for job, row in zip(jobs, step.rows, strict=True):
+            if job.error is None:
+                with blaming(job):
+                    self._tell(job, row, sampled.get(row.sequence.key))
+            self._fail_if_blamed(job)
 
     def _count(self, step: Step, sampled: int) -> None:
         self.vitals.decodes += 1
@@ -282,11 +242,11 @@ class EngineLoop:
     def _ask_again(self, job: Job) -> None:
         """Take a refused answer back; the next one begins otherwise."""
         self.vitals.repeated_calls_refused += 1
+        job.answer = job.make_answer()  # first: should it fail, the cache is as it was
         job.not_first.add(job.sequence.tokens[job.sequence.prompt_tokens])
         cut = self._scheduler.take_back(job.sequence)
         if not self._context.cut(cut.slot, cut.length):
             self._make(self._scheduler.rewind(job.sequence))
-        job.answer = job.make_answer()
 
     def _conclude(self, job: Job, reason: FinishReason) -> None:
         for event in job.answer.finish(reason):
@@ -296,13 +256,20 @@ class EngineLoop:
         finished = GenerationFinished(
             reason=reason,
             stop_sequence=job.answer.stop_sequence,
-            usage=_usage(job),
-            timings=_timings(job.sequence, self._clock()),
+            usage=usage_of(job),
+            timings=timings_of(job.sequence, self._clock()),
         )
         if job.remember is not None:
             job.remember.note(job.answer.words, job.answer.told)
         self._forget(job)
         job.sink.event(finished)
+
+    def _fail_if_blamed(self, job: Job) -> None:
+        if job.error is None:
+            return
+        if job.sequence.key in self._jobs:
+            self._forget(job)
+        job.sink.failed(job.error)
 
     def _forget(self, job: Job) -> None:
         del self._jobs[job.sequence.key]
@@ -329,8 +296,10 @@ class EngineLoop:
                 self._make(cut)
             case Exhausted(sequence=sequence):
                 job = self._jobs[sequence.key]
-                self._conclude(job, FinishReason.CONTEXT_FULL)
-                self._finish(job, FinishReason.CONTEXT_FULL)
+                with blaming(job):
+                    self._conclude(job, FinishReason.CONTEXT_FULL)
+                    self._finish(job, FinishReason.CONTEXT_FULL)
+                self._fail_if_blamed(job)
             case _:
                 assert_never(relief)
 
@@ -354,26 +323,3 @@ def _rows(row: Row) -> Rows:
         raise AssertionError(msg)
     tokens = sequence.tokens[row.start : row.stop]
     return Rows(slot=sequence.slot, start=row.start, tokens=tokens, wants_logits=row.samples)
-
-
-def _usage(job: Job) -> Usage:
-    sequence = job.sequence
-    return Usage(
-        prompt_tokens=sequence.prompt_tokens,
-        cached_tokens=sequence.cached,
-        cache_created_tokens=max(0, min(job.marked_tokens, sequence.prompt_tokens) - sequence.cached),
-        generated_tokens=job.answer.generated_tokens,
-        thinking_tokens=job.answer.thinking_tokens,
-    )
-
-
-def _timings(sequence: Sequence, now: float) -> Timings:
-    placed = now if sequence.placed_at is None else sequence.placed_at
-    answered = now if sequence.answered_at is None else sequence.answered_at
-    return Timings(
-        queue_s=placed - sequence.arrived,
-        prefill_s=answered - placed,
-        decode_s=now - answered,
-        decode_steps=sequence.steps,
-        prefilled_tokens=sequence.prefilled,
-    )
