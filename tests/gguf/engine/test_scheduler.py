@@ -210,6 +210,17 @@ def test_a_short_prompt_overtakes_a_long_one() -> None:
     assert step.tokens == 64
 
 
+def test_a_long_prompt_that_is_cached_overtakes_a_short_one_that_is_not() -> None:
+    """A turn of a long conversation is less work than a new prompt."""
+    machine = scheduler(batch_tokens=256, max_running=1)
+    before = answering(machine, begins=5_000, prompt=200)
+    machine.remove(before, 0.0)
+    cold, warm = sequence(100, begins=100), sequence(210, begins=5_000)
+    machine.add(cold)
+    machine.add(warm)
+    assert spans(must(machine.schedule(0.0))) == {warm.key: (200, 210, True)}
+
+
 def test_a_long_prompt_that_waited_is_not_starved_by_short_ones() -> None:
     machine = scheduler(batch_tokens=64)
     long = sequence(1_000, begins=5_000, arrived=0.0)

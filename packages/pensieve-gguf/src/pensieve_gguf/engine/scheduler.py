@@ -173,6 +173,8 @@ class Scheduler:
         moves: list[Move] = []
         if not self.running:
             self._parked.clear()
+        if len(self.running) >= self._max_running:
+            return ()
         for sequence in self._by_urgency([s for s in self.waiting if s not in self._parked], now):
             if len(self.running) >= self._max_running:
                 break
@@ -197,9 +199,14 @@ class Scheduler:
     def _by_urgency(self, sequences: list[Sequence], now: float) -> list[Sequence]:
         def urgency(sequence: Sequence) -> tuple[int, float]:
             credit = (now - sequence.arrived) * _AGE_CREDIT_TOKENS_PER_S
-            return sequence.priority, sequence.pending - credit
+            return sequence.priority, self._work(sequence) - credit
 
-        return sorted(sequences, key=urgency)
+        return sorted(sequences, key=urgency) if len(sequences) > 1 else sequences
+
+    def _work(self, sequence: Sequence) -> int:
+        """Return how many tokens are to be computed before it answers: what waits may find a prefix in the cache."""
+        cached = self._residents.longest_prefix(sequence.tokens) if sequence.slot is None else 0
+        return sequence.pending - cached
 
     def _advance(self, row: Row, token: int | None, now: float) -> None:
         sequence = row.sequence
