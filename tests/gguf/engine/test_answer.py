@@ -26,7 +26,7 @@ from pensieve_core import (
     Turn,
 )
 from pensieve_gguf.engine.answer import Answer
-from pensieve_gguf.engine.repeats import RepeatGuard
+from pensieve_gguf.engine.repeats import Repeat, RepeatGuard
 from pensieve_gguf.parsers import make_parser
 
 END = 256
@@ -213,7 +213,7 @@ def test_an_answer_remembers_its_words_and_what_was_told() -> None:
 
 
 def test_an_answer_that_only_repeats_a_call_is_refused_before_anyone_sees_it() -> None:
-    one = answer(guard=RepeatGuard(frozenset({("ls", '{"path":"/"}')})))
+    one = answer(guard=RepeatGuard(frozenset({Repeat("ls", '{"path":"/"}')})))
     events: list[GenerationEvent] = []
     for token in CALL.encode():
         events.extend(one.push(token))
@@ -224,8 +224,20 @@ def test_an_answer_that_only_repeats_a_call_is_refused_before_anyone_sees_it() -
     assert one.finish_reason is None
 
 
+def test_an_answer_whose_words_and_call_came_before_ends_with_its_words() -> None:
+    guard = RepeatGuard(frozenset({Repeat("ls", '{"path":"/"}', "Look:")}))
+    one = answer(guard=guard)
+    events: list[GenerationEvent] = []
+    for token in ("Look:\n" + CALL).encode():
+        if one.finish_reason is None:
+            events.extend(one.push(token))
+    assert one.finish_reason is FinishReason.END_OF_TURN
+    assert "".join(event.text for event in events if isinstance(event, TextProduced)).strip() == "Look:"
+    assert not any(isinstance(event, ToolCallStarted) for event in events)
+
+
 def test_an_answer_that_differs_from_the_answered_call_is_told_whole() -> None:
-    guarded = say(answer(guard=RepeatGuard(frozenset({("ls", '{"path":"/tmp"}')}))), CALL, end=True)
+    guarded = say(answer(guard=RepeatGuard(frozenset({Repeat("ls", '{"path":"/tmp"}')}))), CALL, end=True)
     assert guarded == say(answer(), CALL, end=True)
 
 

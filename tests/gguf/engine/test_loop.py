@@ -32,7 +32,7 @@ from pensieve_gguf.engine.answer import Answer
 from pensieve_gguf.engine.job import Job
 from pensieve_gguf.engine.loop import EngineLoop
 from pensieve_gguf.engine.own_turns import OwnTurns
-from pensieve_gguf.engine.repeats import RepeatGuard
+from pensieve_gguf.engine.repeats import Repeat, RepeatGuard
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence

@@ -20,10 +20,10 @@ from pensieve_core import (
     ToolResultPart,
     Turn,
 )
-from pensieve_gguf.engine.repeats import RepeatGuard, answered_calls
+from pensieve_gguf.engine.repeats import Repeat, RepeatGuard, answered_calls
 
 ROOT: JsonObject = {"path": "/"}
-ANSWERED = frozenset({("ls", '{"path":"/"}')})
+ANSWERED = frozenset({Repeat("ls", '{"path":"/"}')})
 STARTED = ToolCallStarted(id=ToolCallId("toolu_9"), name="ls")
 
 
@@ -38,14 +38,14 @@ def arguments(text: str) -> tuple[GenerationEvent, ...]:
 def test_the_call_that_was_just_answered_is_held_back_and_caught() -> None:
     guard = RepeatGuard(ANSWERED)
     assert [guard.feed((event,)) for event in (STARTED, *arguments('{"path": "/"}'))] == [()] * 14
-    assert guard.hit
+    assert guard.refused
     assert guard.finish() == ()
 
 
 def test_white_space_makes_no_other_call() -> None:
     guard = RepeatGuard(ANSWERED)
     guard.feed((STARTED, *arguments('{\n  "path" : "/"\n}')))
-    assert guard.hit
+    assert guard.refused
 
 
 def test_a_call_with_other_arguments_goes_through_from_where_it_differs() -> None:
@@ -54,7 +54,7 @@ def test_a_call_with_other_arguments_goes_through_from_where_it_differs() -> Non
     released = guard.feed(arguments("e"))
     assert released == (STARTED, *arguments('{"path": "/e'))
     assert guard.feed(arguments('tc"}')) == arguments('tc"}')
-    assert not guard.hit
+    assert not guard.refused
 
 
 def test_another_tool_goes_through_at_once() -> None:
@@ -69,14 +69,14 @@ def test_a_call_after_text_goes_through() -> None:
     said = TextProduced(text="Once more, to be sure.")
     assert guard.feed((said,)) == (said,)
     assert guard.feed((STARTED, *arguments('{"path": "/"}'))) == (STARTED, *arguments('{"path": "/"}'))
-    assert not guard.hit
+    assert not guard.refused
 
 
 def test_a_call_that_was_cut_off_is_let_out_at_the_end() -> None:
     guard = RepeatGuard(ANSWERED)
     guard.feed((STARTED, *arguments('{"pa')))
     assert guard.finish() == (STARTED, *arguments('{"pa'))
-    assert not guard.hit
+    assert not guard.refused
 
 
 def test_a_second_call_is_not_looked_at() -> None:
@@ -84,7 +84,7 @@ def test_a_second_call_is_not_looked_at() -> None:
     other = ToolCallStarted(id=ToolCallId("toolu_8"), name="cat")
     assert guard.feed((other,)) == (other,)
     guard.feed((STARTED, *arguments('{"path":"/"}')))
-    assert not guard.hit
+    assert not guard.refused
 
 
 def test_without_answered_calls_nothing_is_held_back() -> None:
@@ -110,7 +110,7 @@ def results(**texts: str) -> Turn:
     return Turn(role=Role.USER, parts=tuple(parts))
 
 
-def answered(*turns: Turn, spelling: Any = lambda first, call: None) -> frozenset[tuple[str, str]]:
+def answered(*turns: Turn, spelling: Any = lambda first, call: None) -> frozenset[Repeat]:
     request = GenerationRequest(id=RequestId("req_1"), model=ModelId("m"), turns=turns, max_tokens=9)
     return answered_calls(request, spelling)
 
@@ -136,7 +136,7 @@ def test_an_earlier_call_may_come_again_once() -> None:
         calls(("b", "cat", ROOT)),
         results(b="words"),
     )
-    assert answered(*turns) == {("cat", '{"path":"/"}')}
+    assert answered(*turns) == {Repeat("cat", '{"path":"/"}')}
 
 
 def test_a_call_that_brought_the_same_result_twice_must_not_come_again() -> None:
@@ -152,7 +152,7 @@ def test_a_call_that_brought_the_same_result_twice_must_not_come_again() -> None
         calls(("d", "cat", ROOT)),
         results(d="other words"),
     )
-    assert answered(*turns) == {("ls", '{"path":"/"}'), ("cat", '{"path":"/"}')}
+    assert answered(*turns) == {Repeat("ls", '{"path":"/"}'), Repeat("cat", '{"path":"/"}')}
 
 
 def test_a_tool_that_brings_nothing_new_three_times_must_not_come_again_at_once() -> None:
@@ -160,15 +160,36 @@ def test_a_tool_that_brings_nothing_new_three_times_must_not_come_again_at_once(
     pages: list[Turn] = []
     for number in ("1", "2", "3"):
         pages += [calls((f"c{number}", "read", {"page": number})), results(**{f"c{number}": "the line"})]
-    assert ("read", "") not in answered(user("look"), *pages[:4])
-    assert ("read", "") in answered(user("look"), *pages)
-    assert ("read", "") not in answered(user("look"), *pages, calls(("d", "ls", ROOT)), results(d="bin"))
+    assert Repeat("read", "") not in answered(user("look"), *pages[:4])
+    assert Repeat("read", "") in answered(user("look"), *pages)
+    assert Repeat("read", "") not in answered(user("look"), *pages, calls(("d", "ls", ROOT)), results(d="bin"))
 
 
 def test_any_call_of_a_tool_is_caught_by_its_name_alone() -> None:
-    guard = RepeatGuard(frozenset({("ls", "")}))
+    guard = RepeatGuard(frozenset({Repeat("ls", "")}))
     assert guard.feed((STARTED,)) == ()
-    assert guard.hit
+    assert guard.refused
+
+
+def test_a_turn_that_came_twice_word_for_word_ends_after_its_words() -> None:
+    """Seen: "I apologize for any confusion…" and `ls`, fourteen times."""
+    said = Turn(role=Role.ASSISTANT, parts=(TextPart(text="Let me see.\n"), *calls(("a", "ls", ROOT)).parts))
+    once = (user("look"), said, results(a="bin"))
+    repeat = Repeat("ls", '{"path":"/"}', "Let me see.")
+    assert repeat not in answered(*once)
+    assert repeat in answered(*once, *once[1:])
+    guard = RepeatGuard(frozenset({repeat}))
+    assert guard.feed((TextProduced(text="Let me"), TextProduced(text=" see.\n"))) != ()
+    assert guard.feed((STARTED, *arguments('{"path": "/"}'))) == ()
+    assert (guard.ended, guard.refused) == (True, False)
+    assert guard.finish() == ()
+
+
+def test_other_words_make_it_another_turn() -> None:
+    guard = RepeatGuard(frozenset({Repeat("ls", '{"path":"/"}', "Let me see.")}))
+    events = (TextProduced(text="Let us"), STARTED, *arguments('{"path": "/"}'))
+    assert guard.feed(events) == events
+    assert not guard.ended
 
 
 def test_once_the_user_has_spoken_any_call_may_come() -> None:
@@ -188,9 +209,9 @@ def test_arguments_are_compared_as_the_model_wrote_them() -> None:
         return '{ "b": 1, "a": 2 }' if (first, call) == ("a", "a") else None
 
     turns = (user("look"), calls(("a", "ls", {"a": 2, "b": 1})), results(a="bin"))
-    assert answered(*turns, spelling=spelling) == {("ls", '{"b":1,"a":2}')}
+    assert answered(*turns, spelling=spelling) == {Repeat("ls", '{"b":1,"a":2}')}
 
 
 def test_letters_of_all_languages_are_compared_as_they_are() -> None:
     turns = (user("look"), calls(("a", "ls", {"path": "/café"})), results(a="bin"))
-    assert answered(*turns) == {("ls", '{"path":"/café"}')}
+    assert answered(*turns) == {Repeat("ls", '{"path":"/café"}')}

@@ -75,7 +75,7 @@ class Answer:
     @property
     def refused(self) -> bool:
         """Whether the answer only repeats a call: it is to be sampled anew, and nobody has seen anything of it."""
-        return self._guard.hit
+        return self._guard.refused
 
     def push(self, token: int) -> tuple[GenerationEvent, ...]:
         """Take the next sampled token; return what it completes. May set `finish_reason`, or `refused`."""
@@ -88,7 +88,7 @@ class Answer:
             return ()
         if stop is not None:
             return (*events, *self._stopped(stop))
-        if self._parser.done:
+        if self._parser.done or self._guard.ended:
             return (*events, *self._end())
         if self.generated_tokens >= self._max_tokens:
             return (*events, *self.finish(FinishReason.MAX_TOKENS))
@@ -120,9 +120,9 @@ class Answer:
     def _noted(self, events: tuple[ParsedEvent, ...]) -> tuple[GenerationEvent, ...]:
         if events and isinstance(events[-1], ThinkingProduced):
             self.thinking_tokens = self.generated_tokens
-        self._called = self._called or any(isinstance(event, ToolCallStarted) for event in events)
         return self._kept(self._guard.feed(events))
 
     def _kept(self, events: tuple[GenerationEvent, ...]) -> tuple[GenerationEvent, ...]:
+        self._called = self._called or any(isinstance(event, ToolCallStarted) for event in events)
         self.told.extend(events)
         return events
