@@ -91,6 +91,13 @@ def test_what_an_engine_cannot_be_told_is_an_error_and_not_ignored(install_engin
     assert refused.value.exit_code is ExitCode.USAGE
 
 
+def test_a_setting_that_the_engine_refuses_is_told_as_the_user_gave_it() -> None:
+    """`--parallel 0` is refused before by the command line; how many are too many only the engine knows."""
+    with pytest.raises(CommandError, match=r"^--parallel 99: the engine gguf refuses it: .*max_running") as refused:
+        compose(Settings(engine=EngineSettings(parallel=99)), catalog=InMemoryCatalog())
+    assert refused.value.exit_code is ExitCode.USAGE
+
+
 def test_an_unknown_engine_is_told_with_those_that_are_installed() -> None:
     with pytest.raises(CommandError, match=r"--engine onnx.*installed: gguf") as refused:
         compose(Settings(engine=EngineSettings(engine="onnx")), catalog=InMemoryCatalog())

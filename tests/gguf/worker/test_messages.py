@@ -161,11 +161,11 @@ descriptions = st.builds(
 )
 settings = st.builds(
     GgufSettings,
-    context_tokens=st.none() | counts,
-    threads=st.none() | counts,
+    context_tokens=st.none() | st.integers(1, 1 << 40),
+    threads=st.none() | st.integers(1, 1_000),
     gpu_layers=st.none() | counts,
     kv_type=st.sampled_from(["f16", "q8_0"]),
-    latency_goal_s=seconds,
+    latency_goal_s=st.floats(0.001, 100),
 )
 usages = st.builds(
     Usage,

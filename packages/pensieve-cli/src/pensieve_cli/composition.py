@@ -44,6 +44,13 @@ __all__ = ["ENGINES_GROUP", "Application", "build_catalog", "compose"]
 
 ENGINES_GROUP = "pensieve.engines"
 _SUFFIX = ".gguf"
+_ENGINE_FLAGS = {
+    "context_tokens": "--ctx",
+    "threads": "--threads",
+    "gpu_layers": "--gpu-layers",
+    "max_running": "--parallel",
+}
+"""What an engine calls a setting, and what the user does."""
 
 
 @attrs.frozen(kw_only=True)
@@ -133,7 +140,13 @@ def _http_settings(settings: Settings) -> HttpSettings:
 def _engine_provider(settings: EngineSettings, clock: Clock) -> EngineProvider:
     factory = _engine_factory(settings.engine)
     settings_class = get_type_hints(factory)["settings"]
-    provider: EngineProvider = factory(settings_class(**_engine_options(settings, settings_class)), clock)
+    options = _engine_options(settings, settings_class)
+    try:
+        engine_settings = settings_class(**options)
+    except ValueError as error:
+        given = " ".join(f"{_ENGINE_FLAGS[name]} {value}" for name, value in options.items())
+        raise CommandError(f"{given}: the engine {settings.engine} refuses it: {error}", ExitCode.USAGE) from error
+    provider: EngineProvider = factory(engine_settings, clock)
     return provider
 
 

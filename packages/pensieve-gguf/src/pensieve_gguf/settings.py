@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import attrs
+from attrs.validators import ge, gt, in_, optional
 
 __all__ = ["GgufSettings", "KvType"]
 
 KvType = Literal["f16", "q8_0"]
 
 
+_ALL_LAYERS = -1
+_SMALLEST_BATCH = 16
+
+
 @attrs.frozen(kw_only=True)
 class GgufSettings:
-    """Settings of every engine that a provider loads."""
+    """Settings of every engine that a provider loads.
 
-    context_tokens: int | None = None
+    Raises:
+        ValueError: a value makes no sense, alone or beside another; the message names the setting.
+    """
+
+    context_tokens: int | None = attrs.field(default=None, validator=optional(ge(1)))
     """KV cells of the context, shared by all sequences. None: as many as the model was trained for and memory holds."""
-    threads: int | None = None
+    threads: int | None = attrs.field(default=None, validator=optional(ge(1)))
     """CPU threads of one decode. None: the cores that this process may use."""
-    gpu_layers: int | None = None
-    """Layers on the GPU. None: all, where llama.cpp was built for one."""
-    kv_type: KvType = "f16"
+    gpu_layers: int | None = attrs.field(default=None, validator=optional(ge(_ALL_LAYERS)))
+    """Layers on the GPU. None or -1: all, where llama.cpp was built for one."""
+    kv_type: KvType = attrs.field(default="f16", validator=in_(get_args(KvType)))
     """Type of the cached keys and values; `q8_0` halves their memory."""
-    max_running: int = 8
+    max_running: int = attrs.field(default=8, validator=ge(1))
     """Sequences that are computed together; further requests wait."""
-    max_queued: int = 64
+    max_queued: int = attrs.field(default=64, validator=ge(0))
     """Requests that may wait; further ones are refused as overloaded."""
-    max_resident: int = 48
+    max_resident: int = attrs.field(default=48)
     """Sequences, running or idle, that keep their place in the KV cache for reuse."""
-    batch_tokens: int = 512
+    batch_tokens: int = attrs.field(default=512, validator=ge(_SMALLEST_BATCH))
     """Rows of one decode at most: how much prefill runs between two looks at the mailbox."""
-    latency_goal_s: float = 0.2
+    latency_goal_s: float = attrs.field(default=0.2, validator=gt(0))
     """While anyone streams, a step may take about so long, whatever prefill waits."""
-    spawn_timeout_s: float = 600.0
+    spawn_timeout_s: float = attrs.field(default=600.0, validator=gt(0))
     """A worker that has not loaded its model by then is given up."""
-    stall_timeout_s: float = 120.0
+    stall_timeout_s: float = attrs.field(default=120.0, validator=gt(0))
     """A worker without a sign of life for so long is killed and replaced."""
+
+    @max_resident.validator
+    def _leaves_room_for_idle_ones(self, _: attrs.Attribute[int], value: int) -> None:
+        if value <= self.max_running:
+            msg = f"'max_resident' ({value}) must be > 'max_running' ({self.max_running})"
+            raise ValueError(msg)
+
+    @batch_tokens.validator
+    def _holds_a_row_of_each(self, _: attrs.Attribute[int], value: int) -> None:
+        if value < self.max_running:
+            msg = f"'batch_tokens' ({value}) must be >= 'max_running' ({self.max_running})"
+            raise ValueError(msg)
