@@ -11,18 +11,23 @@ import attrs
 import pytest
 
 from pensieve_core import (
+    EngineDescription,
     EngineFailedError,
     FinishReason,
+    ModelDescriptor,
     OverloadedError,
     PrefillProgressed,
     PromptTooLongError,
+    RequestRefusedError,
     Role,
     Sampling,
     TextPart,
     Turn,
 )
+from pensieve_gguf import GgufSettings
 from pensieve_gguf.engine import GgufEngine
-from pensieve_inference import InferenceEngine
+from pensieve_gguf.llama import Context, ContextShape, Model, TokenIds
+from pensieve_inference import InferenceEngine, SystemClock
 from pensieve_inference.testing.contract import (
     ENGINE_CHECKS,
     MAX_TOKENS_CHECKS,
@@ -281,6 +286,27 @@ async def test_cancelling_answers_in_the_middle_of_a_decode_does_not_harm_the_ot
         client.ask(engine, client.counting(61, max_tokens=40)), *(leaver(number) for number in range(3))
     )
     assert answer.text.startswith(" 61, 62, 63, 64, 65, 66, 67, 68")
+
+
+class MuteModel(Model):
+    """Makes no token of any text."""
+
+    def tokenize(self, text: str) -> TokenIds:
+        return super().tokenize(text)[:0]
+
+
+async def test_a_prompt_without_tokens_is_refused(smollm2: ModelDescriptor, client: Any) -> None:
+    """There would be nothing to compute, and nothing to sample after."""
+    model = MuteModel(smollm2.path)
+    shape = ContextShape(cells=256, sequences=9, batch_tokens=16, threads=1)
+    description = EngineDescription(
+        model=smollm2, engine="mute", context_tokens=256, max_sequences=8, threads=1, gpu_layers=0
+    )
+    engine = GgufEngine(model, Context(model, shape), description, GgufSettings(), SystemClock())
+    with pytest.raises(RequestRefusedError, match="the prompt is empty"):
+        await client.ask(engine, client.request("Hello!"))
+    assert await engine.count_tokens(client.request("Hello!")) == 0
+    await engine.aclose()
 
 
 async def test_an_engine_that_failed_refuses_instead_of_hanging(open_engine: OpenEngine, client: Any) -> None:

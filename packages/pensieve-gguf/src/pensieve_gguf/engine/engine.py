@@ -29,6 +29,7 @@ from pensieve_core import (
     PensieveError,
     PromptTooLongError,
     PromptUsage,
+    RequestRefusedError,
     ToolCallId,
 )
 from pensieve_gguf.engine.answer import Answer
@@ -157,9 +158,7 @@ class GgufEngine:
         """Admit `request`; see `InferenceEngine.generate`."""
         self._check_room()
         prompt = await self._prepare(request)
-        limit = self.description.context_tokens
-        if len(prompt.tokens) >= limit:
-            raise PromptTooLongError(len(prompt.tokens), limit - 1)
+        self._check_length(len(prompt.tokens))
         self._check_room()
         generation = GgufGeneration(
             PromptUsage(prompt_tokens=len(prompt.tokens)),
@@ -199,6 +198,14 @@ class GgufEngine:
         if len(self._running) >= self._settings.max_running + self._settings.max_queued:
             msg = f"{len(self._running)} requests are running or waiting; try again in a moment"
             raise OverloadedError(msg)
+
+    def _check_length(self, prompt_tokens: int) -> None:
+        if prompt_tokens == 0:
+            msg = "the prompt is empty"
+            raise RequestRefusedError(msg)
+        limit = self.description.context_tokens
+        if prompt_tokens >= limit:
+            raise PromptTooLongError(prompt_tokens, limit - 1)
 
     async def _prepare(self, request: GenerationRequest) -> _Prompt:
         if self._closed:
