@@ -230,7 +230,7 @@ class Engine:
         *,
         max_tokens: int = 100,
         may_be_empty: bool = False,
-        answered: frozenset[tuple[str, str]] = frozenset(),
+        answered: frozenset[Repeat] = frozenset(),
         remember: OwnTurns | None = None,
         parser: OutputParser | None = None,
         answers: int = 2,
@@ -335,7 +335,7 @@ def test_an_answer_that_is_continued_may_be_complete_already(engines: list[Engin
 
 CALL = '<tool_call>{"name":"ls","arguments":{}}</tool_call>'
 LOOPING = f"say={CALL}|done"
-ANSWERED = frozenset({("ls", "{}")})
+ANSWERED = frozenset({Repeat("ls", "{}")})
 
 
 @pytest.mark.parametrize("forgets_partially", [True, False], ids=["attention", "recurrent"])
