@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import secrets
 from array import array
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from pensieve_core import (
     RequestRefusedError,
     ToolCallId,
 )
+from pensieve_gguf.cores import usable_cores
 from pensieve_gguf.engine.answer import Answer
 from pensieve_gguf.engine.courier import Courier
 from pensieve_gguf.engine.job import Job
@@ -317,12 +317,6 @@ class GgufGeneration:
     def _finish(self) -> None:
         self._done = True
         self._released(self)
-
-
-def usable_cores() -> int:
-    """Return how many real cores this process may use: two threads on one core only wait for each other."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(allowed, psutil.cpu_count(logical=False) or allowed)
 
 
 def _gpu_layers(model: Model, settings: GgufSettings) -> int:

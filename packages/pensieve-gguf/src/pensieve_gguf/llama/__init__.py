@@ -1,5 +1,12 @@
 """llama.cpp through llama-cpp-python's low-level bindings: the only place that imports them."""
 
+import os
+
+from pensieve_gguf.cores import SPIN_DEFAULT
+
+# Before llama_cpp is imported: GNU's OpenMP reads its environment once, when it is loaded.
+os.environ.setdefault(*SPIN_DEFAULT)
+
 from pensieve_gguf.llama.context import (
     Abort,
     Context,

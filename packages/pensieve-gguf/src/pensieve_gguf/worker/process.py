@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from pensieve_core import Clock, EngineDescription, ModelDescriptor
+from pensieve_gguf.cores import SPIN_DEFAULT
 from pensieve_gguf.settings import GgufSettings
 from pensieve_gguf.worker.frames import FrameDecoder, FrameError, encode_frame
 from pensieve_gguf.worker.messages import (
@@ -39,10 +40,6 @@ _EXIT_S = 2.0  # for a worker to end by itself, once its socket has
 # What a worker may see of our environment. Keys and tokens of other programs are not among it.
 _ENVIRONMENT = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"})
 _ENVIRONMENT_PREFIXES = ("GGML_", "LLAMA_", "CUDA_", "HIP_", "ROCR_", "OMP_", "GOMP_", "COVERAGE_")
-# llama.cpp's threads meet some 300 times a token, and spin while they wait. GNU's default is to spin for so long that
-# other busy processes stall them all: with two busy cores of two, SmolLM2 fell from 134 to 3 tokens a second, and to 20
-# with this; alone it costs nothing. Not to spin at all (OMP_WAIT_POLICY=passive) holds 38 there, but alone no more.
-_DEFAULTS = {"GOMP_SPINCOUNT": "2000"}
 
 
 class WorkerDied(Exception):  # noqa: N818 - an event, and the supervisor decides whether it is an error
@@ -275,4 +272,4 @@ def _scrubbed_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if name in _ENVIRONMENT or name.startswith(_ENVIRONMENT_PREFIXES)
     }
-    return {**_DEFAULTS, **passed}
+    return dict([SPIN_DEFAULT]) | passed
