@@ -42,6 +42,18 @@ async def test_each_recipient_gets_its_own() -> None:
         assert (await left.get(), await right.get()) == ("l", "r")
 
 
+def test_what_is_said_to_a_closed_event_loop_is_dropped_and_harms_nobody() -> None:
+    """`asyncio.run` ended with a generation still open: the engine thread goes on for the others."""
+    loop = asyncio.new_event_loop()
+    courier: Courier[int] = Courier(loop)
+    loop.close()
+    heard: list[int] = []
+    for number in range(3):
+        courier.post(heard.append, number)
+    assert heard == []
+    assert not courier._outbox
+
+
 async def test_what_comes_fast_is_delivered_together() -> None:
     courier: Courier[int] = Courier(asyncio.get_running_loop())
     loop = asyncio.get_running_loop()

@@ -309,6 +309,37 @@ async def test_a_prompt_without_tokens_is_refused(smollm2: ModelDescriptor, clie
     await engine.aclose()
 
 
+def test_an_engine_that_cannot_be_made_leaves_neither_context_nor_model(smollm2: ModelDescriptor) -> None:
+    made: list[tuple[Model, Context]] = []
+
+    class TornEngine(GgufEngine):
+        def __init__(self, model: Model, context: Context, *_: Any) -> None:
+            made.append((model, context))
+            msg = "torn"
+            raise RuntimeError(msg)
+
+    with pytest.raises(RuntimeError, match="torn"):
+        TornEngine.load(smollm2, GgufSettings(context_tokens=256, threads=1), SystemClock())
+    ((model, context),) = made
+    assert model.handle is None
+    assert context._handle is None
+
+
+async def test_a_generation_whose_event_loop_is_closed_does_not_harm_the_others(
+    open_engine: OpenEngine, client: Any
+) -> None:
+    async with opened(open_engine) as engine:
+
+        def leave_open() -> None:
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(engine.generate(client.endless(max_tokens=30)))
+            loop.close()
+
+        await asyncio.to_thread(leave_open)
+        assert (await client.ask(engine, client.counting(31))).text.startswith(" 31, 32, 33")
+        assert engine.ended is None
+
+
 async def test_an_engine_that_failed_refuses_instead_of_hanging(open_engine: OpenEngine, client: Any) -> None:
     """The engine thread ends with its first failure, and nobody may wait for it afterwards."""
     async with opened(open_engine, context_tokens=512) as engine:

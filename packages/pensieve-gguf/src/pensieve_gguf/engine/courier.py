@@ -33,11 +33,15 @@ class Courier(Generic[Item]):
         self._delivered_at = 0.0
 
     def post(self, recipient: Callable[[Item], None], item: Item) -> None:
-        """Let `recipient(item)` be called in the event loop, soon. From any thread."""
+        """Let `recipient(item)` be called in the event loop, soon, unless that is closed. From any thread."""
         self._outbox.append((recipient, item))
         if not self._under_way:
             self._under_way = True
-            self._loop.call_soon_threadsafe(self._leave)
+            try:
+                self._loop.call_soon_threadsafe(self._leave)
+            except RuntimeError:  # the event loop is closed: who waited there is gone, and the thread has others
+                self._outbox.clear()
+                self._under_way = False
 
     def _leave(self) -> None:
         wait = self._delivered_at + PACE_S - self._loop.time()

@@ -7,6 +7,7 @@ their own: they take milliseconds on long prompts, and neither the event loop no
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import secrets
 from array import array
@@ -41,8 +42,8 @@ from pensieve_gguf.engine.repeats import RepeatGuard, answered_calls
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
-from pensieve_gguf.fit import fit_context
-from pensieve_gguf.llama import Context, ContextShape, LoadError, Model, Sampler, SamplingDefaults, version
+from pensieve_gguf.fit import Fit, fit_context
+from pensieve_gguf.llama import Context, ContextShape, Model, Sampler, SamplingDefaults, version
 from pensieve_gguf.parsers import make_parser
 from pensieve_gguf.settings import GgufSettings
 from pensieve_gguf.templates import ChatTemplate, RenderedPrompt
@@ -112,37 +113,22 @@ class GgufEngine:
             pensieve_gguf.llama.LoadError: llama.cpp refused the file or there is too little memory.
         """
         available = psutil.virtual_memory().available
-        model = Model(descriptor.path, gpu_layers=settings.gpu_layers, on_progress=on_progress)
-        fit = fit_context(
-            wanted=settings.context_tokens,
-            trained=model.trained_context,
-            kv_bytes_per_token=model.kv_bytes_per_token,
-            kv_type=settings.kv_type,
-            weight_bytes=model.weight_bytes,
-            available_bytes=available,
-        )
-        shape = ContextShape(
-            cells=fit.cells,
-            sequences=settings.max_resident,
-            batch_tokens=settings.batch_tokens,
-            threads=settings.threads or usable_cores(),
-            kv_type=settings.kv_type,
-        )
-        try:
-            context = Context(model, shape)
-        except LoadError:
-            model.close()
-            raise
-        description = EngineDescription(
-            model=descriptor,
-            engine=version(),
-            context_tokens=context.cells,
-            max_sequences=settings.max_running,
-            threads=shape.threads,
-            gpu_layers=_gpu_layers(model, settings),
-            notes=(fit.note,),
-        )
-        return cls(model, context, description, settings, clock)
+        with contextlib.ExitStack() as undo:
+            model = Model(descriptor.path, gpu_layers=settings.gpu_layers, on_progress=on_progress)
+            undo.callback(model.close)
+            fit = fit_context(
+                wanted=settings.context_tokens,
+                trained=model.trained_context,
+                kv_bytes_per_token=model.kv_bytes_per_token,
+                kv_type=settings.kv_type,
+                weight_bytes=model.weight_bytes,
+                available_bytes=available,
+            )
+            context = Context(model, _shape(fit, settings))
+            undo.callback(context.close)
+            engine = cls(model, context, _description(descriptor, context, fit, settings), settings, clock)
+            undo.pop_all()
+        return engine
 
     @property
     def ended(self) -> PensieveError | None:
@@ -317,6 +303,28 @@ class GgufGeneration:
     def _finish(self) -> None:
         self._done = True
         self._released(self)
+
+
+def _shape(fit: Fit, settings: GgufSettings) -> ContextShape:
+    return ContextShape(
+        cells=fit.cells,
+        sequences=settings.max_resident,
+        batch_tokens=settings.batch_tokens,
+        threads=settings.threads or usable_cores(),
+        kv_type=settings.kv_type,
+    )
+
+
+def _description(descriptor: ModelDescriptor, context: Context, fit: Fit, settings: GgufSettings) -> EngineDescription:
+    return EngineDescription(
+        model=descriptor,
+        engine=version(),
+        context_tokens=context.cells,
+        max_sequences=settings.max_running,
+        threads=context.shape.threads,
+        gpu_layers=_gpu_layers(context.model, settings),
+        notes=(fit.note,),
+    )
 
 
 def _gpu_layers(model: Model, settings: GgufSettings) -> int:
