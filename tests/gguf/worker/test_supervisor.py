@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -390,6 +391,27 @@ async def test_an_engine_whose_workers_die_while_loading_is_given_up(smollm2: Mo
             await engine.start()
         assert phase(engine) is EnginePhase.BROKEN
         assert len(spawned) == 5
+        await engine.aclose()
+
+
+async def test_a_worker_that_cannot_be_started_now_is_started_when_asked_for_again(smollm2: ModelDescriptor) -> None:
+    """`fork` may fail for want of memory or processes (fork(2): EAGAIN, ENOMEM); that passes."""
+    refusals = [BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")]
+
+    async def spawn(clock: Any) -> WorkerProcess:
+        if refusals:
+            raise refusals.pop()
+        return await WorkerProcess.spawn(clock)
+
+    engine = SupervisedEngine(smollm2, GgufSettings(context_tokens=256, threads=1), SystemClock(), spawn)
+    async with asyncio.timeout(PATIENCE_S):
+        with pytest.raises(OverloadedError, match=r"cannot be started.*Resource temporarily unavailable"):
+            await engine.start()
+        assert phase(engine) is EnginePhase.COLD
+        assert "Resource temporarily unavailable" in engine.status.detail
+        assert not busy(engine)
+        await engine.start()
+        assert phase(engine) is EnginePhase.READY
         await engine.aclose()
 
 

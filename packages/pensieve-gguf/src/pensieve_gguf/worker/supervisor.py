@@ -92,6 +92,7 @@ class SupervisedEngine:
 
         Raises:
             ModelBrokenError: it cannot be loaded.
+            OverloadedError: the machine has no room for a process now, or the engine is closing.
         """
         await self._ready()
 
@@ -194,7 +195,7 @@ class SupervisedEngine:
         while not self._deaths.too_many:
             await self._clock.sleep(self._deaths.back_off_s)
             began = self._clock.monotonic()
-            worker = await self._spawn_worker(self._clock)
+            worker = await self._started()
             try:
                 await self._load(worker)
             except WorkerDied as death:
@@ -211,6 +212,16 @@ class SupervisedEngine:
             self._adopt(worker, self._clock.monotonic() - began)
             return worker
         raise self._given_up(self._deaths.last_words)
+
+    async def _started(self) -> WorkerProcess:
+        try:
+            return await self._spawn_worker(self._clock)
+        except OSError as error:
+            # Of the machine, not of the model: no process, no file or no memory is to be had just now.
+            reason = f"the engine's process cannot be started: {error}"
+            self.status = EngineStatus(model=self._model.id, phase=EnginePhase.COLD, detail=reason)
+            _log.warning("worker_not_started", model=self._model.id, reason=reason)
+            raise OverloadedError(reason) from error
 
     def _given_up(self, reason: str) -> ModelBrokenError:
         self.status = EngineStatus(model=self._model.id, phase=EnginePhase.BROKEN, detail=reason)
