@@ -184,7 +184,8 @@ async def test_settings_that_cannot_be_used_are_refused_and_not_waited_for(smoll
     async with hosted() as peer:
         peer.say(Load(model=smollm2, settings=attrs.evolve(SETTINGS, kv_type="f16", max_resident=10_000)))
         assert isinstance(await peer.hear(), LoadFailed)
-        peer.say(Load(model=smollm2, settings=attrs.evolve(SETTINGS, latency_goal_s=1.0, batch_tokens=0)))
+        nothing_in_32_bits = 1 << 32
+        peer.say(Load(model=smollm2, settings=attrs.evolve(SETTINGS, batch_tokens=nothing_in_32_bits)))
         assert isinstance(await peer.hear(), LoadFailed)
 
 
