@@ -1,17 +1,19 @@
-"""Pensieve beside llama-server of the same llama.cpp: same GGUF, same threads, interleaved A/B/A, over HTTP.
+"""Pensieve beside llama-server of the same llama.cpp: same GGUF, same threads, interleaved, over HTTP.
 
     make bench ARGS="[--model GGUF ...] [--cores 0,1] [--rounds 3] [--report docs/benchmarks/…md]"
 
 Without `--llama-server` it is built once into .build (four minutes on two cores), from the sdist of our own engine.
 Without `--model`: the starter model, and the Qwen coder where `tests/fetch-models coder` has put it.
 
-Prints a table, and with --report writes it to a file. Ratios count, not seconds: machines are noisy, which is why
-each round asks both servers in turn. One server runs at a time, on the same cores.
+Prints a table, and with --report writes it to a file. Ratios count, not seconds: machines are noisy (this clock moves
+by a fifth between two minutes), so both servers are up on the same cores, and every single request is asked of one and
+then of the other, A/B, B/A, A/B…; the one that is not asked computes nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
 import importlib.metadata
 import os
@@ -20,8 +22,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
@@ -31,84 +33,87 @@ from servers import Server, llama_server, pensieve, running
 _BUILD = Path(__file__).parents[2] / ".build" / "llama-server"
 _CONTEXT = 8192
 _DECODE_TOKENS = 160
+_ANSWERS = 4
 _PREFILL_WORDS = 1500
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define
 class Figures:
-    """What one server did in one round."""
+    """What one server did, request by request: metric → its readings."""
 
-    prefill_tokens_per_s: float
-    decode_tokens_per_s: float
-    """Of a conversation that is alone in the cache."""
-    decode_beside_tokens_per_s: float
-    """Of one that shares the cache with an idle prefix of some 3,000 tokens, where the server keeps one."""
-    cold_first_token_s: float
-    warm_first_token_s: float
+    name: str
+    readings: dict[str, list[float]] = attrs.field(factory=lambda: defaultdict(list))
 
-
-_METRICS: tuple[tuple[str, Callable[[Figures], float], bool], ...] = (
-    ("prefill tok/s", lambda f: f.prefill_tokens_per_s, True),
-    ("decode tok/s", lambda f: f.decode_tokens_per_s, True),
-    ("decode tok/s, 3k prefix kept idle", lambda f: f.decode_beside_tokens_per_s, True),
-    ("cold TTFT s", lambda f: f.cold_first_token_s, False),
-    ("warm TTFT s", lambda f: f.warm_first_token_s, False),
-)
+    def median(self, metric: str) -> float:
+        """Return the typical reading."""
+        return statistics.median(self.readings[metric])
 
 
-def measure(server: Server, salt: str) -> Figures:
-    """Ask for long answers; a cold long prompt; the same again with a few words more; and a long answer beside it."""
-    alone = _decode(server, salt)
+_PREFILL, _DECODE, _BESIDE = "prefill tok/s", "decode tok/s", "decode tok/s, 3k prefix kept idle"
+_COLD, _WARM = "cold TTFT s", "warm TTFT s"
+_METRICS = {_PREFILL: True, _DECODE: True, _BESIDE: True, _COLD: False, _WARM: False}
+"""Metric → whether more is better."""
+
+
+class Duel:
+    """Asks the same of two servers, in turn, the one first that was second before."""
+
+    def __init__(self, servers: Sequence[Server]) -> None:
+        self._order = [(server, Figures(server.name)) for server in servers]
+        self.figures = [figures for _, figures in self._order]
+
+    def ask(self, prompt: str, max_tokens: int, **metrics: Callable[[Timeline], float]) -> None:
+        """Send one request to each server; note what `metrics` read from its timeline."""
+        for server, figures in self._order:
+            timeline = ask(server.port, prompt, max_tokens=max_tokens)
+            for name, read in metrics.items():
+                figures.readings[name].append(read(timeline))
+        self._order.reverse()
+
+
+def measure(duel: Duel, salt: str) -> None:
+    """Ask for long answers; a cold long prompt; the same again with a few words more; and long answers beside it."""
+    for number in range(_ANSWERS):
+        duel.ask(_story(salt, number), _DECODE_TOKENS, **{_DECODE: _decode_rate})
     long = _long_prompt(salt)
-    cold = ask(server.port, long, max_tokens=4)
-    warm = [ask(server.port, long + f" Also say {word}.", max_tokens=4) for word in ("why", "how", "when")]
-    return Figures(
-        prefill_tokens_per_s=cold.prefill_tokens_per_s,
-        decode_tokens_per_s=alone,
-        decode_beside_tokens_per_s=_decode(server, f"{salt}, again"),
-        cold_first_token_s=cold.first_token_s,
-        warm_first_token_s=statistics.median(timeline.first_token_s for timeline in warm),
-    )
+    duel.ask(long, 4, **{_PREFILL: lambda t: t.prefill_tokens_per_s, _COLD: lambda t: t.first_token_s})
+    for word in ("why", "how", "when"):
+        duel.ask(f"{long} Also say {word}.", 4, **{_WARM: lambda t: t.first_token_s})
+    for number in range(_ANSWERS):
+        duel.ask(_story(f"{salt}, again", number), _DECODE_TOKENS, **{_BESIDE: _decode_rate})
 
 
-def compare(servers: Sequence[Callable[[], Server]], rounds: int, cores: str | None) -> dict[str, list[Figures]]:
-    """Run A/B/A…: each round every server once, the first one once more at the end."""
-    figures: dict[str, list[Figures]] = {}
-    for number, make in enumerate(_interleaved(servers, rounds)):
-        with tempfile.TemporaryDirectory() as folder:
-            server = make()
-            with running(server, cores=cores, log=Path(folder) / "log") as up:
-                ask(up.port, "Hello", max_tokens=4)
-                result = measure(up, f"run {number}")
-        figures.setdefault(server.name, []).append(result)
-        print(f"  {server.name}: {result}", file=sys.stderr, flush=True)
-    return figures
+def compare(servers: Sequence[Server], rounds: int, cores: str | None) -> list[Figures]:
+    """Run all servers at once, and `rounds` rounds of `measure` over them."""
+    with contextlib.ExitStack() as stack:
+        logs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for server in servers:
+            stack.enter_context(running(server, cores=cores, log=logs / server.name))
+        duel = Duel(servers)
+        for number in range(rounds):
+            duel.ask("Hello", 4)
+            measure(duel, f"run {number}")
+            print(f"  round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+    return duel.figures
 
 
-def table(model: str, figures: dict[str, list[Figures]]) -> str:
+def table(model: str, figures: Sequence[Figures]) -> str:
     """Return the medians side by side, in Markdown; the ratio is how much better the first server is."""
-    ours, theirs = list(figures)
-    lines = [f"| {model} | {ours} | {theirs} | ratio |", "|---|---|---|---|"]
-    for name, read, more_is_better in _METRICS:
-        mine, other = (statistics.median(read(f) for f in figures[key]) for key in (ours, theirs))
+    ours, theirs = figures
+    lines = [f"| {model} | {ours.name} | {theirs.name} | ratio |", "|---|---|---|---|"]
+    for name, more_is_better in _METRICS.items():
+        mine, other = ours.median(name), theirs.median(name)
         ratio = mine / other if more_is_better else other / mine
         lines.append(f"| {name} | {mine:.3g} | {other:.3g} | {ratio:.2f} |")
     return "\n".join(lines)
 
 
-def _interleaved(servers: Sequence[Callable[[], Server]], rounds: int) -> Iterator[Callable[[], Server]]:
-    for _ in range(rounds):
-        yield from servers
-    yield servers[0]
+def _decode_rate(timeline: Timeline) -> float:
+    return timeline.decode_tokens_per_s
 
 
-def _answer(server: Server, salt: str, number: int) -> Timeline:
-    prompt = f"({salt}, {number}) Write a long story about a lighthouse keeper, his dog, and the sea."
-    return ask(server.port, prompt, max_tokens=_DECODE_TOKENS)
-
-
-def _decode(server: Server, salt: str) -> float:
-    return statistics.median(_answer(server, salt, number).decode_tokens_per_s for number in range(3))
+def _story(salt: str, number: int) -> str:
+    return f"({salt}, {number}) Write a long story about a lighthouse keeper, his dog, and the sea."
 
 
 def _long_prompt(salt: str) -> str:
@@ -153,7 +158,7 @@ def main() -> None:
     size = {"threads": options.threads, "context": _CONTEXT}
     tables = []
     for model in options.model or _default_models():
-        servers = [partial(pensieve, model, **size), partial(llama_server, program, model, **size)]
+        servers = [pensieve(model, **size), llama_server(program, model, **size)]
         tables.append(table(model.stem, compare(servers, options.rounds, options.cores)))
         print(tables[-1], end="\n\n", flush=True)
     if options.report:
