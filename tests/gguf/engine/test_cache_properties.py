@@ -12,20 +12,23 @@ from collections.abc import Iterable
 from collections.abc import Sequence as Tokens
 
 import attrs
+import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pensieve_core import Priority
-from pensieve_gguf.engine.residents import Cut, Move, Residents, Share
-from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Preempted, Row, Scheduler
+from pensieve_gguf.engine.residents import Cut, Idle, Residents, Share
+from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Move, Preempted, Restore, Row, Scheduler
 from pensieve_gguf.engine.sequence import Sequence
+from pensieve_gguf.engine.shelf import Shelf, Shelved
 
 _SLOTS = 3
 _MAX_RUNNING = 3
 _BATCH = 8
 _CELLS = 30
 _LONGEST_PROMPT = 24
+_SHELF_BYTES = 40
 _STEPS_TO_THE_END = 2_000
 
 
@@ -52,6 +55,10 @@ class FakeCache:
                 assert length <= len(self.slots[source]), "shared what is not there"
                 assert self.forgets_partially or length == len(self.slots[source]), "shared a part of a state"
                 self.slots[target] = self.slots[source][:length]
+            case Restore(slot=slot, shelved=shelved, length=length):
+                assert not self.slots[slot], "restored onto cells that are there"
+                self.slots[slot] = [Cell(int(token)) for token in shelved.state]
+                assert self.cut(slot, length), "a recurrent state was to be cut"
 
     def cut(self, slot: int, length: int) -> bool:
         """As `llama_memory_seq_rm`."""
@@ -82,7 +89,10 @@ class EngineMachine(RuleBasedStateMachine):
     def start(self, forgets_partially: bool) -> None:  # noqa: FBT001 - hypothesis passes it by name
         self.cache = FakeCache(forgets_partially=forgets_partially)
         self.residents = Residents(_SLOTS, forgets_partially=forgets_partially)
-        self.scheduler = Scheduler(self.residents, batch_tokens=_BATCH, max_running=_MAX_RUNNING, latency_goal_s=0.2)
+        self.shelf = Shelf(_SHELF_BYTES, forgets_partially=forgets_partially)
+        self.scheduler = Scheduler(
+            self.residents, batch_tokens=_BATCH, max_running=_MAX_RUNNING, latency_goal_s=0.2, shelf=self.shelf
+        )
         self.keys = itertools.count(1)
         self.now = 0.0
         self.live: list[Sequence] = []
@@ -185,11 +195,39 @@ class EngineMachine(RuleBasedStateMachine):
     def make_room(self) -> None:
         relief = self.scheduler.relieve()
         match relief:
-            case Evicted(cut=cut) | Preempted(cut=cut):
-                self.cache.make(cut)
+            case Evicted(idle=idle) | Preempted(held=idle):
+                self.shelve(idle)
+                self.cache.make(Cut(idle.slot, 0))
             case Exhausted(sequence=sequence):
                 msg = f"{sequence} fits into an empty cache: its end is seen before"
                 raise AssertionError(msg)
+
+    def shelve(self, idle: Idle) -> bool:
+        assert self.cache.holds(idle.slot) == list(idle.tokens)
+        if not self.shelf.make_room(len(idle.tokens)):
+            return False
+        state = np.array(idle.tokens, np.uint8)
+        self.shelf.put(Shelved(tokens=idle.tokens, state=state, used_at=self.now))
+        return True
+
+    @rule()
+    def tidy(self) -> None:
+        """An idle prefix slows the others down."""
+        idle = self.residents.stale(2)
+        if idle is None:
+            return
+        if self.shelve(idle):
+            self.cache.make(self.scheduler.drop(idle))
+        else:
+            self.scheduler.keep(idle, self.now)
+
+    @precondition(lambda self: any(one.computed for one in self.scheduler.running))
+    @rule(data=st.data())
+    def lose(self, data: st.DataObject) -> None:
+        """A state could not be restored."""
+        sequence = data.draw(st.sampled_from(self.scheduler.running))
+        assert sequence.slot is not None
+        self.cache.make(self.scheduler.lose(sequence.slot))
 
     def leave(self, sequence: Sequence) -> None:
         self.scheduler.remove(sequence, self.now)
@@ -197,6 +235,10 @@ class EngineMachine(RuleBasedStateMachine):
         self.spoken.append(sequence.tokens)
 
     # -- what always holds -----------------------------------------------------------------------------------------
+
+    @invariant()
+    def the_shelf_keeps_to_its_cap(self) -> None:
+        assert self.shelf.bytes_used <= _SHELF_BYTES
 
     def check_rows(self, rows: Tokens[Row]) -> None:
         """Reuse is truthful: what a row builds on is in its slot, and nothing beyond it."""
@@ -242,8 +284,8 @@ class EngineMachine(RuleBasedStateMachine):
                 break
             self.step()
         assert self.live == []
-        while (cut := self.residents.evict()) is not None:
-            self.cache.make(cut)
+        while (idle := self.residents.evict()) is not None:
+            self.cache.make(Cut(idle.slot, 0))
         assert (self.cache.used, self.residents.slots_in_use) == (0, 0)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence as Tokens
 from typing import Any, cast
 
 import attrs
+import numpy as np
 import pytest
 
 from pensieve_core import (
@@ -36,7 +37,8 @@ from pensieve_gguf.engine.repeats import Repeat, RepeatGuard
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
-from pensieve_gguf.llama import DecodeError, DecodeOutcome, Rows
+from pensieve_gguf.engine.shelf import Shelf
+from pensieve_gguf.llama import DecodeError, DecodeOutcome, Rows, State
 from pensieve_gguf.parsers import OutputParser, ParsedEvent, make_parser
 
 END = 256
@@ -79,9 +81,13 @@ class ActingContext:
     Args:
         outcomes: What the first decodes answer; an exception is raised. All further ones are done.
         cuts_partially: What `cut` answers about a part of a slot.
+        refusals: How many states cannot be restored before one can.
     """
 
-    def __init__(self, *outcomes: DecodeOutcome | Exception, cells: int = 512, cuts_partially: bool = True) -> None:
+    def __init__(
+        self, *outcomes: DecodeOutcome | Exception, cells: int = 512, cuts_partially: bool = True, refusals: int = 0
+    ) -> None:
+        self._refusals = refusals
         self.model = ByteModel()
         self.cells = cells
         self.abort = Flag()
@@ -128,6 +134,20 @@ class ActingContext:
         if not self._cuts_partially and length:
             return False
         del self._slots.setdefault(slot, [])[length:]
+        return True
+
+    def state_bytes(self, slot: int) -> int:
+        return len(self._slots[slot])
+
+    def state(self, slot: int) -> State:
+        return np.array(self._slots[slot], np.uint8)
+
+    def restore(self, slot: int, state: State) -> bool:
+        assert not self._slots.get(slot), "restored onto what is there"
+        if self._refusals:
+            self._refusals -= 1
+            return False
+        self._slots[slot] = state.tolist()
         return True
 
     def share(self, source: int, target: int, length: int) -> None:
@@ -215,11 +235,15 @@ class Engine:
         forgets_partially: bool = True,
         batch_tokens: int = 32,
         slots: int = 4,
+        shelf_bytes: int = 0,
     ) -> None:
         self.context = context
+        self.shelf = Shelf(shelf_bytes, forgets_partially=forgets_partially)
         residents = Residents(slots, forgets_partially=forgets_partially)
-        self.scheduler = Scheduler(residents, batch_tokens=batch_tokens, max_running=4, latency_goal_s=0.2)
-        self.loop = EngineLoop(cast("Any", context), self.scheduler)
+        self.scheduler = Scheduler(
+            residents, batch_tokens=batch_tokens, max_running=4, latency_goal_s=0.2, shelf=self.shelf
+        )
+        self.loop = EngineLoop(cast("Any", context), self.scheduler, self.shelf)
         self._keys = iter(range(1, 100))
         self.loop.start()
         engines.append(self)
@@ -384,6 +408,58 @@ def test_the_youngest_makes_room_and_is_answered_later(engines: list[Engine]) ->
     assert text_of(elder.all()) == "hello"
     assert text_of(younger.all()) == "world"
     assert engine.loop.vitals.preemptions == 1
+
+
+def test_what_was_evicted_comes_back_from_the_shelf(engines: list[Engine]) -> None:
+    context = ActingContext(*[DecodeOutcome.DONE] * 4, DecodeOutcome.NO_ROOM)
+    engine = Engine(engines, context, shelf_bytes=100)
+    engine.hear("one=abc")
+    engine.hear("two=xyz")
+    assert len(engine.shelf) == 1
+    heard = engine.hear("one=abc;abc, then=more")
+    assert text_of(heard) == "more"
+    assert heard[-1].usage.cached_tokens == len("one=abc;abc")
+    assert (engine.loop.vitals.shelved, engine.loop.vitals.restored) == (1, 1)
+
+
+def test_what_was_preempted_comes_back_from_the_shelf(engines: list[Engine]) -> None:
+    context = ActingContext(DecodeOutcome.DONE, DecodeOutcome.DONE, DecodeOutcome.NO_ROOM)
+    context.go_on.clear()
+    engine = Engine(engines, context, shelf_bytes=100)
+    clients = [engine.ask(f"{number}=answer")[1] for number in range(2)]
+    context.go_on.set()
+    assert [text_of(client.all()) for client in clients] == ["answer"] * 2
+    assert (engine.loop.vitals.preemptions, engine.loop.vitals.restored) == (1, 1)
+    assert engine.loop.vitals.tokens_prefilled == 2 * len("0=answer;")
+
+
+def test_a_state_that_finds_no_room_pushes_idle_prefixes_out(engines: list[Engine]) -> None:
+    context = ActingContext(*[DecodeOutcome.DONE] * 4, DecodeOutcome.NO_ROOM, refusals=1)
+    engine = Engine(engines, context, shelf_bytes=100)
+    engine.hear("one=abc")
+    engine.hear("two=xyz")
+    assert engine.hear("one=abc;abc, then=more")[-1].usage.cached_tokens == len("one=abc;abc")
+    assert engine.loop.vitals.evictions == 2
+
+
+def test_a_state_that_cannot_be_restored_is_forgotten_and_its_prompt_computed(engines: list[Engine]) -> None:
+    context = ActingContext(*[DecodeOutcome.DONE] * 4, DecodeOutcome.NO_ROOM, refusals=2)
+    engine = Engine(engines, context, shelf_bytes=100)
+    engine.hear("one=abc")
+    engine.hear("two=xyz")
+    assert text_of(engine.hear("one=abc;abc, then=more")) == "more"
+    assert engine.loop.vitals.restored == 0
+
+
+@pytest.mark.parametrize("shelf_bytes", [0, 100])
+def test_an_idle_prefix_leaves_the_cache_when_others_decode_for_long(engines: list[Engine], shelf_bytes: int) -> None:
+    """It slows every step; where the shelf has no room for it, it stays."""
+    engine = Engine(engines, ActingContext(), shelf_bytes=shelf_bytes)
+    engine.hear("one=abc")
+    engine.hear("two=" + "x" * 60)
+    assert len(engine.shelf) == (shelf_bytes > 0)
+    assert engine.hear("one=abc;abc, then=more")[-1].usage.cached_tokens == len("one=abc;abc")
+    assert engine.loop.vitals.restored == (shelf_bytes > 0)
 
 
 def test_a_sequence_that_fills_the_cache_alone_ends(engines: list[Engine]) -> None:

@@ -165,8 +165,7 @@ def test_eviction_takes_the_longest_idle_slot_and_never_a_busy_one() -> None:
     young = settled(residents, tokens(3, 4), now=2.0)
     running(residents, tokens(5, 6), now=0.5)
     assert residents.idle == 2
-    assert residents.evict() == Cut(old, 0)
-    assert residents.evict() == Cut(young, 0)
+    assert [victim.slot for victim in (residents.evict(), residents.evict()) if victim] == [old, young]
     assert residents.evict() is None
     assert residents.slots_in_use == 1
 

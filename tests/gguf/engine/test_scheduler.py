@@ -6,12 +6,14 @@ import itertools
 from array import array
 from collections.abc import Mapping
 
+import numpy as np
 import pytest
 
 from pensieve_core import Priority
-from pensieve_gguf.engine.residents import Cut, Residents, Share
-from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Preempted, Scheduler, Step
+from pensieve_gguf.engine.residents import Cut, Idle, Residents, Share
+from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Preempted, Restore, Scheduler, Step
 from pensieve_gguf.engine.sequence import Sequence
+from pensieve_gguf.engine.shelf import Shelf, Shelved
 
 _keys = itertools.count(1)
 
@@ -28,8 +30,9 @@ def sequence(prompt: int, *, begins: int = 0, priority: Priority = Priority.MAIN
     )
 
 
-def scheduler(*, slots: int = 8, batch_tokens: int = 64, max_running: int = 8) -> Scheduler:
-    return Scheduler(Residents(slots), batch_tokens=batch_tokens, max_running=max_running, latency_goal_s=0.2)
+def scheduler(*, slots: int = 8, batch_tokens: int = 64, max_running: int = 8, shelf: Shelf | None = None) -> Scheduler:
+    residents = Residents(slots)
+    return Scheduler(residents, batch_tokens=batch_tokens, max_running=max_running, latency_goal_s=0.2, shelf=shelf)
 
 
 def must(step: Step | None) -> Step:
@@ -362,7 +365,7 @@ def test_idle_prefixes_make_room_first() -> None:
     machine.remove(old, 0.0)
     machine.add(sequence(10, begins=100))
     computed(machine)
-    assert machine.relieve() == Evicted(Cut(slot, 0))
+    assert machine.relieve() == Evicted(Idle(slot, array("i", range(10))))
 
 
 def test_with_no_idle_prefix_the_youngest_sequence_gives_its_cells_up() -> None:
@@ -373,7 +376,8 @@ def test_with_no_idle_prefix_the_youngest_sequence_gives_its_cells_up() -> None:
     computed(machine, now=2.0)
     slot = youngest.slot
     assert slot is not None
-    assert machine.relieve() == Preempted(youngest, Cut(slot, 0))
+    held = Idle(slot, array("i", range(100, 110)))
+    assert machine.relieve() == Preempted(youngest, held)
     assert (youngest.slot, youngest.computed) == (None, 0)
     assert (machine.running, machine.waiting) == ([elder], [youngest])
 
@@ -482,3 +486,65 @@ def test_only_a_running_sequence_can_be_rewound() -> None:
     machine.add(one)
     with pytest.raises(AssertionError, match="running"):
         machine.rewind(one)
+
+
+# -- the shelf -----------------------------------------------------------------------------------------------------
+
+
+def shelf_with(*tokens: int) -> tuple[Shelf, Shelved]:
+    shelf, shelved = Shelf(1_000), Shelved(tokens=array("i", tokens), state=np.zeros(9, np.uint8), used_at=0.0)
+    shelf.put(shelved)
+    return shelf, shelved
+
+
+def test_a_prefix_on_the_shelf_is_restored_and_only_the_rest_computed() -> None:
+    shelf, shelved = shelf_with(0, 1, 2, 3, 4, 99)
+    machine = scheduler(shelf=shelf)
+    one = sequence(10)
+    machine.add(one)
+    step = must(machine.schedule(3.0))
+    assert step.moves == (Restore(0, shelved, 5),)
+    assert spans(step) == {one.key: (5, 10, True)}
+    assert (one.cached, shelved.used_at) == (5, 3.0)
+
+
+def test_a_prefix_in_the_cache_is_taken_rather_than_an_equally_long_one_on_the_shelf() -> None:
+    shelf, _ = shelf_with(0, 1, 2, 3, 4)
+    machine = scheduler(shelf=shelf)
+    first = sequence(5)
+    machine.add(first)
+    computed(machine)
+    machine.remove(first, 0.0)
+    machine.add(sequence(10))
+    assert must(machine.schedule(1.0)).moves == ()
+
+
+def test_what_could_not_be_restored_is_computed() -> None:
+    shelf, shelved = shelf_with(0, 1, 2, 3, 4)
+    machine = scheduler(shelf=shelf)
+    one = sequence(10)
+    machine.add(one)
+    machine.schedule(0.0)
+    shelf.discard(shelved)
+    assert (slot := one.slot) is not None
+    assert machine.lose(slot) == Cut(slot, 0)
+    assert spans(computed(machine)) == {one.key: (0, 10, True)}
+
+
+def test_an_idle_prefix_beside_which_others_decode_for_long_goes_stale() -> None:
+    machine = scheduler()
+    idle = sequence(10)
+    machine.add(idle)
+    computed(machine)
+    machine.remove(idle, 0.0)
+    answering(machine, begins=500)
+    for _ in range(47):
+        computed(machine)
+        assert machine.stale() is None
+    computed(machine)
+    stale = machine.stale()
+    assert stale is not None
+    assert list(stale.tokens) == list(range(10))
+    machine.keep(stale, 1.0)
+    assert machine.stale() is None
+    assert machine.drop(stale) == Cut(stale.slot, 0)

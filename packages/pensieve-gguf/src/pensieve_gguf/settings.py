@@ -38,6 +38,8 @@ class GgufSettings:
     """Requests that may wait; further ones are refused as overloaded."""
     max_resident: int = attrs.field(default=48)
     """Sequences, running or idle, that keep their place in the KV cache for reuse."""
+    cache_ram_bytes: int = attrs.field(default=2 << 30, validator=ge(0))
+    """Prefixes that leave the KV cache are kept in so much RAM at most."""
     batch_tokens: int = attrs.field(default=512, validator=ge(_SMALLEST_BATCH))
     """Rows of one decode at most: how much prefill runs between two looks at the mailbox."""
     latency_goal_s: float = attrs.field(default=0.2, validator=gt(0))

@@ -42,6 +42,7 @@ from pensieve_gguf.engine.repeats import RepeatGuard, answered_calls
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
+from pensieve_gguf.engine.shelf import Shelf
 from pensieve_gguf.fit import Fit, fit_context
 from pensieve_gguf.llama import Context, ContextShape, Model, Sampler, SamplingDefaults, version
 from pensieve_gguf.parsers import make_parser
@@ -84,14 +85,16 @@ class GgufEngine:
         )
         self._defaults = SamplingDefaults.of(model)
         residents = Residents(context.shape.sequences, forgets_partially=model.forgets_partially)
+        shelf = Shelf(settings.cache_ram_bytes, forgets_partially=model.forgets_partially)
         scheduler = Scheduler(
             residents,
             batch_tokens=context.batch_tokens,
             max_running=settings.max_running,
             latency_goal_s=settings.latency_goal_s,
+            shelf=shelf,
         )
         self._own_turns = OwnTurns()
-        self._loop = EngineLoop(context, scheduler, clock.monotonic)
+        self._loop = EngineLoop(context, scheduler, shelf, clock.monotonic)
         self._keys = itertools.count(1)
         self._running: set[GgufGeneration] = set()
         self._couriers: tuple[asyncio.AbstractEventLoop, Courier[_Item]] | None = None
@@ -294,11 +297,11 @@ class GgufGeneration:
 
     def event(self, event: GenerationEvent) -> None:
         """Hand an event to the event loop."""
-        self._courier.post(self._inbox.put_nowait, event)
+        self._courier.post(self._inbox.put_nowait, event, at_once=isinstance(event, GenerationFinished))
 
     def failed(self, error: PensieveError) -> None:
         """Hand an error to the event loop."""
-        self._courier.post(self._inbox.put_nowait, error)
+        self._courier.post(self._inbox.put_nowait, error, at_once=True)
 
     def _finish(self) -> None:
         self._done = True

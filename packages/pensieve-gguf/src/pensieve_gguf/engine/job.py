@@ -5,8 +5,7 @@ Above: the loop, which computes it. Below: the sequence, of which the scheduler 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 import attrs
@@ -59,13 +58,21 @@ class Job:
         self.answer = self.make_answer()
 
 
-@contextlib.contextmanager
-def blaming(job: Job) -> Iterator[None]:
-    """Note in `job.error` what goes wrong with it."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 - the edge of one job: its bug must not end the answers of all others
-        job.error = EngineFailedError(f"the engine cannot answer this request: {error!r}")
+@attrs.frozen
+class blaming:  # noqa: N801 - reads as the context manager that it is; a generator would cost more than the work within
+    """Note in `job.error` what goes wrong with it: its bug must not end the answers of all others."""
+
+    job: Job
+
+    def __enter__(self) -> None:
+        """Nothing is to be prepared."""
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> bool:
+        """Swallow what is an `Exception`."""
+        if not isinstance(error, Exception):
+            return False
+        self.job.error = EngineFailedError(f"the engine cannot answer this request: {error!r}")
+        return True
 
 
 def usage_of(job: Job) -> Usage:

@@ -23,8 +23,9 @@ from pensieve_core import (
     PrefillProgressed,
 )
 from pensieve_gguf.engine.job import Job, blaming, timings_of, usage_of
-from pensieve_gguf.engine.residents import Cut, Move, Share
-from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Preempted, Row, Scheduler, Step
+from pensieve_gguf.engine.residents import Cut, Idle, Share
+from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Move, Preempted, Restore, Row, Scheduler, Step
+from pensieve_gguf.engine.shelf import Shelf, Shelved
 from pensieve_gguf.llama import Context, DecodeError, DecodeOutcome, Rows
 
 __all__ = ["EngineLoop", "Vitals"]
@@ -39,6 +40,10 @@ class Vitals:
     tokens_sampled: int = 0
     evictions: int = 0
     preemptions: int = 0
+    shelved: int = 0
+    """Prefixes that went from the KV cache to RAM."""
+    restored: int = 0
+    """Prefixes that came back from there."""
     empty_turns_refused: int = 0
     repeated_calls_refused: int = 0
     decoding_since: float | None = None
@@ -69,12 +74,20 @@ class EngineLoop:
     Args:
         context: Owned by the loop from now on; closed by `close`.
         scheduler: Owned by the loop.
+        shelf: Where prefixes go that leave the cache; owned by the loop.
         clock: Monotonic seconds.
     """
 
-    def __init__(self, context: Context, scheduler: Scheduler, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        context: Context,
+        scheduler: Scheduler,
+        shelf: Shelf | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._context = context
         self._scheduler = scheduler
+        self._shelf = Shelf(0) if shelf is None else shelf
         self._clock = clock
         self._mail: queue.SimpleQueue[_Mail] = queue.SimpleQueue()
         self._jobs: dict[int, Job] = {}
@@ -168,8 +181,9 @@ class EngineLoop:
         step = self._scheduler.schedule(self._clock())
         if step is None or self._closing is not None:
             return
-        for move in step.moves:
-            self._make(move)
+        made = [self._make(move) for move in step.moves]
+        if not all(made):
+            return
         began = self._clock()
         self._computing = frozenset(row.sequence.key for row in step.rows)
         self.vitals.decoding_since = began
@@ -179,10 +193,11 @@ class EngineLoop:
         match outcome:
             case DecodeOutcome.DONE:
                 self._commit(step, last, self._clock() - began)
+                self._tidy()
             case DecodeOutcome.NO_ROOM:
                 self._make_room()
             case DecodeOutcome.ABORTED:
-                self._restore(step)
+                self._take_back(step)
             case _:
                 assert_never(outcome)
 
@@ -276,24 +291,58 @@ class EngineLoop:
         self._scheduler.remove(job.sequence, self._clock())
         job.sampler.close()
 
-    def _make(self, move: Move) -> None:
+    def _make(self, move: Move) -> bool:
+        """Carry `move` out. False: it could not be, and the step that was to follow is off."""
         match move:
             case Cut(slot=slot, length=length):
                 self._context.cut(slot, length)
             case Share(source=source, target=target, length=length):
                 self._context.share(source, target, length)
+            case Restore():
+                return self._restore(move)
             case _:
                 assert_never(move)
+        return True
+
+    def _restore(self, move: Restore) -> bool:
+        while not self._context.restore(move.slot, move.shelved.state):
+            idle = self._scheduler.evict()
+            if idle is None:
+                self._shelf.discard(move.shelved)
+                self._make(self._scheduler.lose(move.slot))
+                return False
+            self._give_up(idle)
+        self.vitals.restored += 1
+        self._context.cut(move.slot, move.length)
+        return True
+
+    def _tidy(self) -> None:
+        """Carry an idle prefix to the shelf that makes the others slower where it is; one at a time."""
+        idle = self._scheduler.stale()
+        if idle is None:
+            return
+        if self._shelve(idle):
+            self._make(self._scheduler.drop(idle))
+        else:
+            self._scheduler.keep(idle, self._clock())
+
+    def _shelve(self, idle: Idle) -> bool:
+        """Copy an idle prefix to the shelf. False: there is no room for it."""
+        if not self._shelf.make_room(self._context.state_bytes(idle.slot)):
+            return False
+        state = self._context.state(idle.slot)
+        self._shelf.put(Shelved(tokens=idle.tokens, state=state, used_at=self._clock()))
+        self.vitals.shelved += 1
+        return True
 
     def _make_room(self) -> None:
         relief = self._scheduler.relieve()
         match relief:
-            case Evicted(cut=cut):
-                self.vitals.evictions += 1
-                self._make(cut)
-            case Preempted(cut=cut):
+            case Evicted(idle=idle):
+                self._give_up(idle)
+            case Preempted(held=held):
                 self.vitals.preemptions += 1
-                self._make(cut)
+                self._give_up(held)
             case Exhausted(sequence=sequence):
                 job = self._jobs[sequence.key]
                 with blaming(job):
@@ -303,7 +352,13 @@ class EngineLoop:
             case _:
                 assert_never(relief)
 
-    def _restore(self, step: Step) -> None:
+    def _give_up(self, idle: Idle) -> None:
+        """Free the cells of a prefix that the scheduler has forgotten; the shelf may keep it."""
+        self.vitals.evictions += 1
+        self._shelve(idle)
+        self._context.cut(idle.slot, 0)
+
+    def _take_back(self, step: Step) -> None:
         """Take back what an aborted decode may have computed."""
         for row in step.rows:
             slot = row.sequence.slot

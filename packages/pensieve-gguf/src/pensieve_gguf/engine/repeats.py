@@ -78,6 +78,8 @@ class RepeatGuard:
 
     def feed(self, events: tuple[GenerationEvent, ...]) -> tuple[GenerationEvent, ...]:
         """Take the answer's next events; return those that may go out."""
+        if not self._open and not self._held:
+            return events  # as nearly always
         told: list[GenerationEvent] = []
         for event in events:
             if self._open:

@@ -10,12 +10,11 @@ Above: the scheduler. The moves that it returns are carried out by the engine lo
 from __future__ import annotations
 
 from array import array
-from typing import TypeAlias
 
 import attrs
 import numpy as np
 
-__all__ = ["Cut", "Move", "Placement", "Residents", "Share", "common_prefix"]
+__all__ = ["Cut", "Idle", "Placement", "Residents", "Share", "common_prefix"]
 
 
 @attrs.frozen
@@ -35,7 +34,13 @@ class Share:
     length: int
 
 
-Move: TypeAlias = Cut | Share
+@attrs.frozen
+class Idle:
+    """What a slot holds that nobody is using."""
+
+    slot: int
+    tokens: array[int]
+    """Computed, all of them."""
 
 
 @attrs.frozen(kw_only=True)
@@ -44,7 +49,9 @@ class Placement:
 
     slot: int
     reused: int
-    moves: tuple[Move, ...]
+    moves: tuple[Cut | Share, ...]
+    restores: bool = False
+    """The first `reused` tokens are to be loaded from elsewhere before the slot is used."""
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -54,6 +61,7 @@ class _Resident:
     computed: int
     busy: bool
     used_at: float
+    idle_since_step: int = 0
 
 
 class Residents:
@@ -69,6 +77,7 @@ class Residents:
         self._free = list(range(slots - 1, -1, -1))
         self._residents: dict[int, _Resident] = {}
         self._forgets_partially = forgets_partially
+        self._steps = 0
 
     @property
     def idle(self) -> int:
@@ -84,12 +93,19 @@ class Residents:
         """Return how many tokens of `prompt` are computed somewhere; at least one is always left to compute."""
         return max((self._usable(resident, prompt) for resident in self._residents.values()), default=0)
 
-    def place(self, prompt: array[int], now: float) -> Placement | None:
+    def place(self, prompt: array[int], now: float, elsewhere: int = 0) -> Placement | None:
         """Find a slot for `prompt`, with the longest known prefix. None: all slots are busy.
 
         The slot is busy afterwards; `prompt` stays shared with the caller, who appends to it.
+
+        Args:
+            prompt: Token ids.
+            now: Seconds on the engine's clock.
+            elsewhere: So many of its tokens could be loaded into an empty slot, if that is more than is known here.
         """
         best, reused = self._best(prompt)
+        if elsewhere > reused:
+            return self._restore(prompt, now, elsewhere)
         if best is not None and not best.busy and reused == best.computed:
             return self._continue(best, prompt, now)
         slot, moves = self._vacate(keep=best)
@@ -97,11 +113,28 @@ class Residents:
             if best is None or best.busy:
                 return None
             return self._continue(best, prompt, now, reused)
+        shares: tuple[Share, ...] = ()
         if best is not None and reused:
-            moves = (*moves, Share(best.slot, slot, reused))
-            best.used_at = now
+            shares = (Share(best.slot, slot, reused),)
+            self.touch(best.slot, now)
         self._occupy(slot, prompt, reused, now)
-        return Placement(slot=slot, reused=reused, moves=moves)
+        return Placement(slot=slot, reused=reused, moves=(*moves, *shares))
+
+    def note_step(self) -> None:
+        """Note that somebody's answer grew by a step, beside whatever is idle."""
+        self._steps += 1
+
+    def stale(self, steps: int) -> Idle | None:
+        """Return what has been idle for so many steps, the oldest first."""
+        oldest = self._oldest_idle(keep=None)
+        if oldest is None or self._steps - oldest.idle_since_step < steps:
+            return None
+        return Idle(oldest.slot, oldest.tokens[: oldest.computed])
+
+    def touch(self, slot: int, now: float) -> None:
+        """Let an idle `slot` count as used now."""
+        self._residents[slot].used_at = now
+        self._residents[slot].idle_since_step = self._steps
 
     def advance(self, slot: int, computed: int) -> None:
         """Note that the first `computed` tokens of the busy `slot` are in the cache."""
@@ -111,7 +144,7 @@ class Residents:
         """Make `slot` idle: its tokens stay, as far as they are computed."""
         resident = self._residents[slot]
         resident.busy = False
-        resident.used_at = now
+        self.touch(slot, now)
         if resident.computed == 0:
             self._forget(slot)
 
@@ -120,10 +153,12 @@ class Residents:
         self._forget(slot)
         return Cut(slot, 0)
 
-    def evict(self) -> Cut | None:
-        """Forget the slot that has been idle longest. None: there is none."""
-        victim = self._oldest_idle(keep=None)
-        return None if victim is None else self.drop(victim.slot)
+    def evict(self) -> Idle | None:
+        """Forget the slot that has been idle longest; return what it held. None: there is none."""
+        victim = self.stale(0)
+        if victim is not None:
+            self._forget(victim.slot)
+        return victim
 
     def _best(self, prompt: array[int]) -> tuple[_Resident | None, int]:
         scored = [(self._usable(resident, prompt), resident) for resident in self._residents.values()]
@@ -138,13 +173,20 @@ class Residents:
         length = min(common_prefix(resident.tokens, prompt), resident.computed, len(prompt) - 1)
         return length if self._forgets_partially or length == resident.computed else 0
 
+    def _restore(self, prompt: array[int], now: float, length: int) -> Placement | None:
+        slot, moves = self._vacate(keep=None)
+        if slot is None:
+            return None
+        self._occupy(slot, prompt, length, now)
+        return Placement(slot=slot, reused=length, moves=moves, restores=True)
+
     def _continue(self, resident: _Resident, prompt: array[int], now: float, reused: int | None = None) -> Placement:
         reused = resident.computed if reused is None else reused
         moves = (Cut(resident.slot, reused),) if reused < resident.computed else ()
         self._occupy(resident.slot, prompt, reused, now)
         return Placement(slot=resident.slot, reused=reused, moves=moves)
 
-    def _vacate(self, keep: _Resident | None) -> tuple[int | None, tuple[Move, ...]]:
+    def _vacate(self, keep: _Resident | None) -> tuple[int | None, tuple[Cut, ...]]:
         if self._free:
             return self._free.pop(), ()
         victim = self._oldest_idle(keep=keep)

@@ -15,10 +15,11 @@ from typing import TypeAlias
 
 import attrs
 
-from pensieve_gguf.engine.residents import Cut, Move, Residents
+from pensieve_gguf.engine.residents import Cut, Idle, Residents, Share
 from pensieve_gguf.engine.sequence import Sequence
+from pensieve_gguf.engine.shelf import Shelf, Shelved
 
-__all__ = ["Evicted", "Exhausted", "Preempted", "Relief", "Row", "Scheduler", "Step"]
+__all__ = ["Evicted", "Exhausted", "Move", "Preempted", "Relief", "Restore", "Row", "Scheduler", "Step"]
 
 _SMALLEST_CHUNK = 16
 # A waiting prompt gains so many tokens a second on a shorter one: short ones go first, and none starves.
@@ -27,6 +28,21 @@ _COST_MEMORY = 0.7
 # Even when nobody streams a step ends in time for the next look at the mailbox, and for the watchdog.
 _LONGEST_STEP_S = 10.0
 _SMALLEST_COST_S = 1e-9  # a clock may be too coarse to see a step
+# An idle prefix makes every step beside it slower; after so many of them that has cost what it costs to carry it to
+# RAM and back (measured: SmolLM2 and the 1.5B coder, 38 steps each, whatever the length).
+_STALE_STEPS = 48
+
+
+@attrs.frozen
+class Restore:
+    """Let `slot` hold the first `length` tokens of what is on the shelf."""
+
+    slot: int
+    shelved: Shelved
+    length: int
+
+
+Move: TypeAlias = Cut | Share | Restore
 
 
 @attrs.frozen(kw_only=True)
@@ -54,17 +70,17 @@ class Step:
 
 @attrs.frozen
 class Evicted:
-    """An idle prefix was forgotten."""
+    """An idle prefix was forgotten; its cells are still to be cut."""
 
-    cut: Cut
+    idle: Idle
 
 
 @attrs.frozen
 class Preempted:
-    """A running sequence gave its cells up; it waits, and is computed again."""
+    """A running sequence gave its cells up, which are still to be cut; it waits, and is placed anew."""
 
     sequence: Sequence
-    cut: Cut
+    held: Idle
 
 
 @attrs.frozen
@@ -85,10 +101,20 @@ class Scheduler:
         batch_tokens: Rows of one step at most.
         max_running: Sequences that run at once.
         latency_goal_s: How long a step may take while anyone streams.
+        shelf: Prefixes that are not in the cache any more; only read here.
     """
 
-    def __init__(self, residents: Residents, *, batch_tokens: int, max_running: int, latency_goal_s: float) -> None:
+    def __init__(
+        self,
+        residents: Residents,
+        *,
+        batch_tokens: int,
+        max_running: int,
+        latency_goal_s: float,
+        shelf: Shelf | None = None,
+    ) -> None:
         self._residents = residents
+        self._shelf = Shelf(0) if shelf is None else shelf
         self._batch_tokens = batch_tokens
         self._max_running = max_running
         self._latency_goal_s = latency_goal_s
@@ -130,6 +156,8 @@ class Scheduler:
             elapsed_s: Duration of the decode.
             now: Seconds on the engine's clock.
         """
+        if any(row.sequence.answering for row in step.rows):
+            self._residents.note_step()
         for row in step.rows:
             self._advance(row, sampled.get(row.sequence.key), now)
         if step.tokens - len(step.rows) >= _SMALLEST_CHUNK - 1:  # the smallest chunk counts, too, or it would stay so
@@ -149,14 +177,36 @@ class Scheduler:
 
     def relieve(self) -> Relief:
         """Make room after a decode found none: the oldest idle prefix goes, else the youngest sequence waits."""
-        cut = self._residents.evict()
-        if cut is not None:
-            return Evicted(cut)
+        idle = self.evict()
+        if idle is not None:
+            return Evicted(idle)
         youngest = max(self.running, key=lambda sequence: (sequence.priority, sequence.arrived))
         if len(self.running) == 1:
             return Exhausted(youngest)
         self._parked.add(youngest)
-        return Preempted(youngest, self._preempt(youngest))
+        held = Idle(_slot(youngest), youngest.tokens[: youngest.computed])
+        self._preempt(youngest)
+        return Preempted(youngest, held)
+
+    def stale(self) -> Idle | None:
+        """Return an idle prefix that costs more where it is than on the shelf: `drop` or `keep` it."""
+        return self._residents.stale(_STALE_STEPS)
+
+    def drop(self, idle: Idle) -> Cut:
+        """Forget an idle prefix."""
+        return self._residents.drop(idle.slot)
+
+    def keep(self, idle: Idle, now: float) -> None:
+        """Leave an idle prefix where it is."""
+        self._residents.touch(idle.slot, now)
+
+    def evict(self) -> Idle | None:
+        """Forget the idle prefix that is worth least; its cells are still to be cut. None: there is none."""
+        return self._residents.evict()
+
+    def lose(self, slot: int) -> Cut:
+        """Begin anew with the running sequence in `slot`: what it was to hold could not be restored."""
+        return self._preempt(next(sequence for sequence in self.running if sequence.slot == slot))
 
     def take_back(self, sequence: Sequence) -> Cut:
         """Forget what a running `sequence` has sampled; the last token of its prompt is computed again."""
@@ -178,10 +228,14 @@ class Scheduler:
         for sequence in self._by_urgency([s for s in self.waiting if s not in self._parked], now):
             if len(self.running) >= self._max_running:
                 break
-            placement = self._residents.place(sequence.tokens, now)
+            shelved, elsewhere = self._shelf.best(sequence.tokens)
+            placement = self._residents.place(sequence.tokens, now, elsewhere)
             if placement is None:
                 break
             moves.extend(placement.moves)
+            if placement.restores and shelved is not None:
+                shelved.used_at = now
+                moves.append(Restore(placement.slot, shelved, elsewhere))
             self.waiting.remove(sequence)
             self.running.append(sequence)
             sequence.slot = placement.slot
@@ -205,8 +259,11 @@ class Scheduler:
 
     def _work(self, sequence: Sequence) -> int:
         """Return how many tokens are to be computed before it answers: what waits may find a prefix in the cache."""
-        cached = self._residents.longest_prefix(sequence.tokens) if sequence.slot is None else 0
-        return sequence.pending - cached
+        if sequence.slot is not None:
+            return sequence.pending
+        return sequence.pending - max(
+            self._residents.longest_prefix(sequence.tokens), self._shelf.best(sequence.tokens)[1]
+        )
 
     def _advance(self, row: Row, token: int | None, now: float) -> None:
         sequence = row.sequence

@@ -14,6 +14,7 @@ from pensieve_gguf.llama.context import (
     DecodeError,
     DecodeOutcome,
     Rows,
+    State,
 )
 from pensieve_gguf.llama.library import last_words, version
 from pensieve_gguf.llama.model import LoadError, Model, TokenIds
@@ -30,6 +31,7 @@ __all__ = [
     "Rows",
     "Sampler",
     "SamplingDefaults",
+    "State",
     "TokenIds",
     "last_words",
     "version",
