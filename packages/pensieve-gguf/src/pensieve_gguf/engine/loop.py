@@ -22,32 +22,15 @@ from pensieve_core import (
     PensieveError,
     PrefillProgressed,
 )
+from pensieve_gguf.engine.chooser import Chooser
 from pensieve_gguf.engine.job import Job, blaming, timings_of, usage_of
 from pensieve_gguf.engine.residents import Cut, Idle, Share
 from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Move, Preempted, Restore, Row, Scheduler, Step
 from pensieve_gguf.engine.shelf import Shelf, Shelved
+from pensieve_gguf.engine.vitals import Vitals
 from pensieve_gguf.llama import Context, DecodeError, DecodeOutcome, Rows
 
 __all__ = ["EngineLoop", "Vitals"]
-
-
-@attrs.define(kw_only=True)
-class Vitals:
-    """Counters and signs of life; written by the loop, read by anyone."""
-
-    decodes: int = 0
-    tokens_prefilled: int = 0
-    tokens_sampled: int = 0
-    evictions: int = 0
-    preemptions: int = 0
-    shelved: int = 0
-    """Prefixes that went from the KV cache to RAM."""
-    restored: int = 0
-    """Prefixes that came back from there."""
-    empty_turns_refused: int = 0
-    repeated_calls_refused: int = 0
-    decoding_since: float | None = None
-    """When the running decode began, on the loop's clock; None between decodes."""
 
 
 @attrs.frozen
@@ -97,6 +80,7 @@ class EngineLoop:
         """Why the thread computes no more; set before it looks at its mail for the last time."""
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self.vitals = Vitals()
+        self._chooser = Chooser(context, self.vitals)
 
     # -- from any thread -----------------------------------------------------------------------------------------
 
@@ -207,7 +191,7 @@ class EngineLoop:
         for job, row, index in zip(jobs, step.rows, last, strict=True):
             if row.samples and job.sequence.max_tokens > 0:
                 with blaming(job):
-                    sampled[row.sequence.key] = self._sample(job, index)
+                    sampled[row.sequence.key] = self._chooser.choose(job, index)
         self._count(step, len(sampled))
         # What failed is computed all the same: it is noted before anyone is told, and stays as a prefix.
         self._scheduler.commit(step, sampled, elapsed_s, self._clock())
@@ -221,20 +205,6 @@ class EngineLoop:
         self.vitals.decodes += 1
         self.vitals.tokens_sampled += sampled
         self.vitals.tokens_prefilled += sum(row.stop - row.start for row in step.rows if not row.sequence.answering)
-
-    def _sample(self, job: Job, index: int) -> int:
-        context = self._context
-        if job.sequence.generated or (job.may_be_empty and not job.not_first):
-            return context.sample(job.sampler, index)
-        if job.not_first:
-            context.forbid(index, sorted(job.not_first))
-        token = context.sample(job.sampler, index)
-        if context.model.is_end(token) and not job.may_be_empty:
-            # Small models end a turn with nothing at all (seen with Qwen2.5-Coder-1.5B under Claude Code).
-            self.vitals.empty_turns_refused += 1
-            context.forbid(index, sorted(context.model.end_tokens))
-            token = context.sample(job.sampler, index)
-        return token
 
     def _tell(self, job: Job, row: Row, token: int | None) -> None:
         sequence = job.sequence
