@@ -25,13 +25,15 @@ class GgufSettings:
     """
 
     context_tokens: int | None = attrs.field(default=None, validator=optional(ge(1)))
-    """KV cells of the context, shared by all sequences. None: as many as the model was trained for and memory holds."""
+    """Prompt and answer of one request together. None: as many as the model was trained for and memory holds."""
+    cells: int | None = attrs.field(default=None, validator=optional(ge(1)))
+    """KV cells, shared by all sequences. None: `context_tokens`; where that is None, too, as memory allows."""
     threads: int | None = attrs.field(default=None, validator=optional(ge(1)))
     """CPU threads of one decode. None: the cores that this process may use."""
     gpu_layers: int | None = attrs.field(default=None, validator=optional(ge(_ALL_LAYERS)))
     """Layers on the GPU. None or -1: all, where llama.cpp was built for one."""
-    kv_type: KvType = attrs.field(default="f16", validator=in_(get_args(KvType)))
-    """Type of the cached keys and values; `q8_0` halves their memory."""
+    kv_type: KvType | None = attrs.field(default=None, validator=optional(in_(get_args(KvType))))
+    """Type of the cached keys and values; `q8_0` halves their memory. None: f16, if a useful context fits."""
     max_running: int = attrs.field(default=8, validator=ge(1))
     """Sequences that are computed together; further requests wait."""
     max_queued: int = attrs.field(default=64, validator=ge(0))
@@ -40,8 +42,8 @@ class GgufSettings:
     """Sequences, running or idle, that keep their place in the KV cache for reuse."""
     cache_ram_bytes: int = attrs.field(default=2 << 30, validator=ge(0))
     """Prefixes that leave the KV cache are kept in so much RAM at most."""
-    batch_tokens: int = attrs.field(default=512, validator=ge(_SMALLEST_BATCH))
-    """Rows of one decode at most: how much prefill runs between two looks at the mailbox."""
+    batch_tokens: int | None = attrs.field(default=None, validator=optional(ge(_SMALLEST_BATCH)))
+    """Rows of one decode at most: how much prefill runs between two looks at the mailbox. None: as memory allows."""
     latency_goal_s: float = attrs.field(default=0.2, validator=gt(0))
     """While anyone streams, a step may take about so long, whatever prefill waits."""
     spawn_timeout_s: float = attrs.field(default=600.0, validator=gt(0))
@@ -56,7 +58,7 @@ class GgufSettings:
             raise ValueError(msg)
 
     @batch_tokens.validator
-    def _holds_a_row_of_each(self, _: attrs.Attribute[int], value: int) -> None:
-        if value < self.max_running:
+    def _holds_a_row_of_each(self, _: attrs.Attribute[int | None], value: int | None) -> None:
+        if value is not None and value < self.max_running:
             msg = f"'batch_tokens' ({value}) must be >= 'max_running' ({self.max_running})"
             raise ValueError(msg)

@@ -7,7 +7,6 @@ their own: they take milliseconds on long prompts, and neither the event loop no
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import secrets
 from array import array
@@ -16,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
 import attrs
-import psutil
 
 from pensieve_core import (
     Clock,
@@ -32,10 +30,10 @@ from pensieve_core import (
     RequestRefusedError,
     ToolCallId,
 )
-from pensieve_gguf.cores import usable_cores
 from pensieve_gguf.engine.answer import Answer
 from pensieve_gguf.engine.courier import Courier
 from pensieve_gguf.engine.job import Job
+from pensieve_gguf.engine.loading import load
 from pensieve_gguf.engine.loop import EngineLoop, Vitals
 from pensieve_gguf.engine.own_turns import OwnTurns
 from pensieve_gguf.engine.repeats import RepeatGuard, answered_calls
@@ -43,8 +41,7 @@ from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.shelf import Shelf
-from pensieve_gguf.fit import Fit, fit_context
-from pensieve_gguf.llama import Context, ContextShape, Model, Sampler, SamplingDefaults, version
+from pensieve_gguf.llama import Context, Model, Sampler, SamplingDefaults
 from pensieve_gguf.parsers import make_parser
 from pensieve_gguf.settings import GgufSettings
 from pensieve_gguf.templates import ChatTemplate, RenderedPrompt
@@ -94,7 +91,7 @@ class GgufEngine:
             shelf=shelf,
         )
         self._own_turns = OwnTurns()
-        self._loop = EngineLoop(context, scheduler, shelf, clock.monotonic)
+        self._loop = EngineLoop(context, scheduler, shelf, clock.monotonic, longest=description.context_tokens)
         self._keys = itertools.count(1)
         self._running: set[GgufGeneration] = set()
         self._couriers: tuple[asyncio.AbstractEventLoop, Courier[_Item]] | None = None
@@ -115,23 +112,13 @@ class GgufEngine:
         Raises:
             pensieve_gguf.llama.LoadError: llama.cpp refused the file or there is too little memory.
         """
-        available = psutil.virtual_memory().available
-        with contextlib.ExitStack() as undo:
-            model = Model(descriptor.path, gpu_layers=settings.gpu_layers, on_progress=on_progress)
-            undo.callback(model.close)
-            fit = fit_context(
-                wanted=settings.context_tokens,
-                trained=model.trained_context,
-                kv_bytes_per_token=model.kv_bytes_per_token,
-                kv_type=settings.kv_type,
-                weight_bytes=model.weight_bytes,
-                available_bytes=available,
-            )
-            context = Context(model, _shape(fit, settings))
-            undo.callback(context.close)
-            engine = cls(model, context, _description(descriptor, context, fit, settings), settings, clock)
-            undo.pop_all()
-        return engine
+        loaded = load(descriptor, settings, on_progress)
+        try:
+            return cls(loaded.model, loaded.context, loaded.description, settings, clock)
+        except BaseException:
+            loaded.context.close()
+            loaded.model.close()
+            raise
 
     @property
     def ended(self) -> PensieveError | None:
@@ -306,34 +293,6 @@ class GgufGeneration:
     def _finish(self) -> None:
         self._done = True
         self._released(self)
-
-
-def _shape(fit: Fit, settings: GgufSettings) -> ContextShape:
-    return ContextShape(
-        cells=fit.cells,
-        sequences=settings.max_resident,
-        batch_tokens=settings.batch_tokens,
-        threads=settings.threads or usable_cores(),
-        kv_type=settings.kv_type,
-    )
-
-
-def _description(descriptor: ModelDescriptor, context: Context, fit: Fit, settings: GgufSettings) -> EngineDescription:
-    return EngineDescription(
-        model=descriptor,
-        engine=version(),
-        context_tokens=context.cells,
-        max_sequences=settings.max_running,
-        threads=context.shape.threads,
-        gpu_layers=_gpu_layers(context.model, settings),
-        notes=(fit.note,),
-    )
-
-
-def _gpu_layers(model: Model, settings: GgufSettings) -> int:
-    if not model.gpu_layers_supported:
-        return 0
-    return -1 if settings.gpu_layers is None else settings.gpu_layers
 
 
 def _new_call_id() -> ToolCallId:

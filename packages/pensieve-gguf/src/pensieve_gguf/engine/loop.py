@@ -57,6 +57,7 @@ class EngineLoop:
     Args:
         context: Owned by the loop from now on; closed by `close`.
         scheduler: Owned by the loop.
+        longest: Tokens that a sequence may have. None: as many as there are cells.
         shelf: Where prefixes go that leave the cache; owned by the loop.
         clock: Monotonic seconds.
     """
@@ -67,8 +68,11 @@ class EngineLoop:
         scheduler: Scheduler,
         shelf: Shelf | None = None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        longest: int | None = None,
     ) -> None:
         self._context = context
+        self._longest = longest or context.cells
         self._scheduler = scheduler
         self._shelf = Shelf(0) if shelf is None else shelf
         self._clock = clock
@@ -213,7 +217,7 @@ class EngineLoop:
                 job.sink.event(event)
             if job.answer.refused:
                 self._ask_again(job)
-            elif job.answer.finish_reason is None and len(sequence.tokens) >= self._context.cells:
+            elif job.answer.finish_reason is None and len(sequence.tokens) >= self._longest:
                 self._conclude(job, FinishReason.CONTEXT_FULL)
         elif row.samples:
             self._conclude(job, FinishReason.MAX_TOKENS)

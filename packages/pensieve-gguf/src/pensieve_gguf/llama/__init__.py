@@ -16,6 +16,7 @@ from pensieve_gguf.llama.context import (
     Rows,
     State,
 )
+from pensieve_gguf.llama.devices import Gpu, gpus
 from pensieve_gguf.llama.library import last_words, version
 from pensieve_gguf.llama.model import LoadError, Model, TokenIds
 from pensieve_gguf.llama.sampler import Sampler, SamplingDefaults
@@ -26,6 +27,7 @@ __all__ = [
     "ContextShape",
     "DecodeError",
     "DecodeOutcome",
+    "Gpu",
     "LoadError",
     "Model",
     "Rows",
@@ -33,6 +35,7 @@ __all__ = [
     "SamplingDefaults",
     "State",
     "TokenIds",
+    "gpus",
     "last_words",
     "version",
 ]

@@ -34,6 +34,7 @@ class Model:
         path: The file, or the first shard.
         gpu_layers: None means all that fit llama.cpp's own rule.
         on_progress: Called with 0…1 from the loading thread; returning False gives up.
+        vocabulary_only: Load no weights: for the tokenizer and the metadata.
 
     Raises:
         LoadError: llama.cpp could not load it.
@@ -45,9 +46,11 @@ class Model:
         *,
         gpu_layers: int | None = None,
         on_progress: Callable[[float], bool] | None = None,
+        vocabulary_only: bool = False,
     ) -> None:
         start_backend()
         params = lib.llama_model_default_params()
+        params.vocab_only = vocabulary_only
         params.n_gpu_layers = _ALL_LAYERS if gpu_layers is None else gpu_layers
         # Kept as an attribute: ctypes does not keep a callback alive by itself.
         self._progress = lib.llama_progress_callback(lambda done, _: on_progress is None or on_progress(done))
@@ -79,6 +82,11 @@ class Model:
         return int(lib.llama_model_size(self.handle))
 
     @property
+    def layers(self) -> int:
+        """Blocks of the model, the output layer not among them."""
+        return int(self.metadata(f"{self.metadata('general.architecture')}.block_count") or 0)
+
+    @property
     def kv_bytes_per_token(self) -> int:
         """Bytes of cached keys and values for one token at f16."""
         usual = lib.llama_model_n_embd(self.handle) // max(1, lib.llama_model_n_head(self.handle))
@@ -94,11 +102,6 @@ class Model:
     def forgets_partially(self) -> bool:
         """Whether a sequence can be cut back to any length; recurrent and hybrid states cannot."""
         return not (lib.llama_model_is_recurrent(self.handle) or lib.llama_model_is_hybrid(self.handle))
-
-    @property
-    def gpu_layers_supported(self) -> bool:
-        """Whether llama.cpp was built for a GPU that is there."""
-        return bool(lib.llama_supports_gpu_offload())
 
     def metadata(self, key: str) -> str | None:
         """Return the GGUF's value of `key`, as text."""
