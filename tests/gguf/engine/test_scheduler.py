@@ -488,6 +488,61 @@ def test_only_a_running_sequence_can_be_rewound() -> None:
         machine.rewind(one)
 
 
+# -- siblings ------------------------------------------------------------------------------------------------------
+
+
+def sibling(head: int, own: int, *, priority: Priority = Priority.MAIN) -> Sequence:
+    """Return a sequence that shares `head` tokens with its siblings, and ends in 20 of its `own`."""
+    one = sequence(head, priority=priority)
+    one.tokens.extend([own] * 20)
+    one.prompt_tokens = len(one.tokens)
+    return one
+
+
+def test_siblings_wait_for_the_prefix_that_one_of_them_is_computing() -> None:
+    """Design 2: four agents at once on one head: the head is computed once."""
+    machine = scheduler(batch_tokens=64)
+    agents = [sibling(400, 1_000 + number) for number in range(4)]
+    for agent in agents:
+        machine.add(agent)
+    while not all(agent.generated for agent in agents):
+        computed(machine)
+    twice = sum(agent.prefilled for agent in agents) - (400 + 4 * 20)
+    assert 0 <= twice <= 3 * 16
+
+
+def test_for_a_short_prefix_nobody_waits() -> None:
+    machine = scheduler(batch_tokens=512)
+    first, second = sibling(16, 1_000), sibling(16, 2_000)
+    machine.add(first)
+    machine.add(second)
+    assert spans(computed(machine)).keys() == {first.key, second.key}
+
+
+def test_nobody_waits_for_less_urgent_work() -> None:
+    """It may be slow: a main turn would wait for whoever goes before a background call."""
+    machine = scheduler(batch_tokens=16)
+    background = sibling(400, 1_000, priority=Priority.BACKGROUND)
+    machine.add(background)
+    computed(machine)
+    main = sibling(400, 2_000)
+    machine.add(main)
+    assert main.key in spans(computed(machine))
+    assert main.cached == 16
+
+
+def test_the_same_prompt_again_joins_the_one_that_is_being_computed() -> None:
+    """Claude Code retries what takes too long; the first attempt may still be there."""
+    machine = scheduler(batch_tokens=64)
+    first, again = sequence(400), sequence(400)
+    machine.add(first)
+    computed(machine)
+    machine.add(again)
+    while not again.generated:
+        computed(machine)
+    assert again.prefilled <= 16
+
+
 # -- the shelf -----------------------------------------------------------------------------------------------------
 
 

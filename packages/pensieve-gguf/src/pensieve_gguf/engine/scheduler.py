@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import attrs
 
-from pensieve_gguf.engine.residents import Cut, Idle, Residents, Share
+from pensieve_gguf.engine.residents import Cut, Idle, Residents, Share, common_prefix
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.shelf import Shelf, Shelved
 
@@ -25,6 +25,8 @@ _SMALLEST_CHUNK = 16
 # A waiting prompt gains so many tokens a second on a shorter one: short ones go first, and none starves.
 _AGE_CREDIT_TOKENS_PER_S = 50.0
 _COST_MEMORY = 0.7
+# So many tokens are computed twice rather than waited for.
+_WORTH_A_WAIT = 16
 # Even when nobody streams a step ends in time for the next look at the mailbox, and for the watchdog.
 _LONGEST_STEP_S = 10.0
 _SMALLEST_COST_S = 1e-9  # a clock may be too coarse to see a step
@@ -229,6 +231,8 @@ class Scheduler:
             if len(self.running) >= self._max_running:
                 break
             shelved, elsewhere = self._shelf.best(sequence.tokens)
+            if self._is_being_computed(sequence, elsewhere):
+                continue
             placement = self._residents.place(sequence.tokens, now, elsewhere)
             if placement is None:
                 break
@@ -244,6 +248,14 @@ class Scheduler:
                 sequence.placed_at = now
                 sequence.cached = placement.reused
         return tuple(moves)
+
+    def _is_being_computed(self, sequence: Sequence, elsewhere: int) -> bool:
+        """Return whether a sibling is computing a prefix of `sequence`, longer than any that is known: worth a wait."""
+        siblings = [one for one in self.running if not one.answering and one.priority <= sequence.priority]
+        if not siblings:
+            return False
+        coming = max(common_prefix(one.tokens, sequence.tokens) for one in siblings)
+        return coming > max(elsewhere, self._residents.longest_prefix(sequence.tokens)) + _WORTH_A_WAIT
 
     def _budget(self, answering: int) -> int:
         goal_s = self._latency_goal_s if answering else _LONGEST_STEP_S
