@@ -1,0 +1,205 @@
+"""What is saved is found again by exactly its tokens, and by nothing else."""
+
+from __future__ import annotations
+
+import os
+import stat
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import attrs
+import numpy as np
+import pytest
+
+from pensieve_gguf.anchors import AnchorIdentity, AnchorKind, AnchorStore, Limits, Saved, State
+from pensieve_inference.testing import FakeClock
+
+Tokens: TypeAlias = "Callable[[int], array[int]]"
+MakeState: TypeAlias = Callable[..., State]
+OpenStore: TypeAlias = Callable[..., AnchorStore]
+HEAD, TURN = AnchorKind.HEAD, AnchorKind.TURN
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.anchor"))
+
+
+def _loaded(store: AnchorStore, tokens: array[int]) -> State | None:
+    anchor = store.longest(tokens)
+    return None if anchor is None else store.load(anchor, tokens)
+
+
+def test_a_state_comes_back_after_a_restart_for_prompts_that_go_on(
+    open_store: OpenStore, tokens: Tokens, state: MakeState
+) -> None:
+    first = open_store()
+    assert first.save(tokens(1_000), state(1), kind=HEAD) is Saved.SAVED
+    first.close()
+    second = open_store()
+    anchor = second.longest(tokens(1_500))
+    assert anchor is not None
+    assert (anchor.length, anchor.kind) == (1_000, HEAD)
+    loaded = second.load(anchor, tokens(1_500))
+    assert loaded is not None
+    assert np.array_equal(loaded, state(1))
+
+
+def test_the_longest_prefix_wins_and_one_that_differs_in_a_token_is_none(
+    open_store: OpenStore, tokens: Tokens, state: MakeState
+) -> None:
+    store = open_store()
+    for length in (10, 200, 300):
+        assert store.save(tokens(length), state(length), kind=HEAD) is Saved.SAVED
+    prompt = tokens(400)
+    prompt[250] += 1
+    anchor = store.longest(prompt)
+    assert anchor is not None
+    assert anchor.length == 200
+    assert store.longest(prompt, at_least=201) is None
+    assert store.longest(tokens(9)) is None
+    assert store.longest(array("i")) is None
+
+
+def test_an_anchor_is_loaded_only_for_the_tokens_that_it_was_found_for(
+    open_store: OpenStore, tokens: Tokens, state: MakeState, folder: Path
+) -> None:
+    store = open_store()
+    store.save(tokens(100), state(), kind=HEAD)
+    anchor = store.longest(tokens(100))
+    assert anchor is not None
+    other = tokens(100)
+    other[50] += 1
+    assert store.load(anchor, other) is None
+    assert store.load(anchor, tokens(99)) is None
+    assert len(_files(folder)) == 1, "the question was wrong, not the file"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model": "another quantisation"},
+        {"build": "a newer llama.cpp"},
+        {"state_version": 3},
+        {"key_type": "q8_0"},
+        {"value_type": "q8_0"},
+        {"flash_attention": False},
+        {"rope": "yarn"},
+        {"lora": ("an adapter",)},
+        {"layout": "swa_full"},
+    ],
+)
+def test_whatever_changes_what_a_state_means_hides_it(
+    open_store: OpenStore, identity: AnchorIdentity, tokens: Tokens, state: MakeState, other: dict[str, Any]
+) -> None:
+    open_store().save(tokens(100), state(), kind=HEAD)
+    assert open_store().longest(tokens(100)) is not None
+    assert open_store(identity=attrs.evolve(identity, **other)).longest(tokens(100)) is None
+
+
+def test_a_new_label_hides_nothing(
+    open_store: OpenStore, identity: AnchorIdentity, tokens: Tokens, state: MakeState
+) -> None:
+    open_store().save(tokens(100), state(), kind=HEAD)
+    assert open_store(identity=attrs.evolve(identity, label="renamed")).longest(tokens(100)) is not None
+    assert attrs.evolve(identity, label="renamed") == identity
+
+
+def test_a_file_of_another_model_under_the_name_of_ours_is_not_loaded_and_removed(
+    open_store: OpenStore, identity: AnchorIdentity, tokens: Tokens, state: MakeState, folder: Path
+) -> None:
+    ours = open_store()
+    ours.save(tokens(100), state(1), kind=HEAD)
+    (mine,) = _files(folder)
+    theirs = open_store(identity=attrs.evolve(identity, model="theirs"))
+    theirs.save(tokens(100), state(2), kind=HEAD)
+    (other,) = set(_files(folder)) - {mine}
+    other.replace(mine)
+    assert _loaded(ours, tokens(100)) is None
+    assert _files(folder) == []
+
+
+def test_nothing_is_readable_by_others(open_store: OpenStore, tokens: Tokens, state: MakeState, folder: Path) -> None:
+    """Ours: the files hold prompts."""
+    before = os.umask(0)
+    try:
+        open_store().save(tokens(100), state(), kind=HEAD)
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert len(modes) >= 3
+    assert set(modes.values()) == {0o600}
+
+
+def test_a_budget_of_nothing_means_no_store_and_no_folder(
+    folder: Path, identity: AnchorIdentity, clock: FakeClock
+) -> None:
+    assert AnchorStore.open(folder, identity, limits=Limits(budget_bytes=0), clock=clock) is None
+    assert not folder.exists()
+
+
+# -- written once --------------------------------------------------------------------------------------------------
+
+
+def test_a_prefix_is_written_once(open_store: OpenStore, tokens: Tokens, state: MakeState, folder: Path) -> None:
+    store = open_store()
+    assert store.wants(tokens(100), 1_000, kind=TURN)
+    assert store.save(tokens(100), state(), kind=HEAD) is Saved.SAVED
+    written = _files(folder)[0].stat().st_mtime_ns
+    assert not store.wants(tokens(100), 1_000, kind=HEAD)
+    assert not store.wants(tokens(100), 1_000, kind=TURN)
+    assert store.save(tokens(100), state(2), kind=HEAD) is Saved.KNOWN
+    assert store.save(tokens(100), state(2), kind=TURN) is Saved.KNOWN
+    assert [path.stat().st_mtime_ns for path in _files(folder)] == [written]
+    assert store.save(array("i"), state(), kind=HEAD) is Saved.KNOWN
+
+
+@pytest.mark.parametrize(("length", "outcome"), [(83, "saved"), (84, "known"), (116, "known"), (117, "saved")])
+def test_a_prefix_that_differs_by_a_few_tokens_is_not_written_again(
+    open_store: OpenStore, tokens: Tokens, state: MakeState, length: int, outcome: str
+) -> None:
+    store = open_store(near_tokens=16)
+    store.save(tokens(100), state(), kind=HEAD)
+    assert store.save(tokens(length), state(2), kind=HEAD) is Saved(outcome)
+
+
+def test_a_longer_prefix_of_another_prompt_covers_nothing(
+    open_store: OpenStore, tokens: Tokens, state: MakeState
+) -> None:
+    store = open_store(near_tokens=16)
+    other = tokens(100)
+    other[0] += 1
+    store.save(other, state(), kind=HEAD)
+    assert store.save(tokens(95), state(), kind=HEAD) is Saved.SAVED
+
+
+def test_a_turn_does_not_stand_in_for_a_head_for_it_will_be_replaced(
+    open_store: OpenStore, tokens: Tokens, state: MakeState, folder: Path
+) -> None:
+    store = open_store(near_tokens=16)
+    assert store.save(tokens(100), state(1), kind=TURN) is Saved.SAVED
+    assert store.save(tokens(100), state(1), kind=HEAD) is Saved.SAVED
+    assert len(_files(folder)) == 1
+    anchor = store.longest(tokens(100))
+    assert anchor is not None
+    assert anchor.kind is HEAD
+
+
+def test_a_turn_replaces_the_turns_of_its_conversation_that_it_continues(
+    open_store: OpenStore, tokens: Tokens, state: MakeState
+) -> None:
+    store = open_store()
+    store.save(tokens(50), state(1), kind=HEAD)
+    store.save(tokens(100), state(2), kind=TURN, conversation="mine")
+    store.save(tokens(110), state(3), kind=TURN, conversation="theirs")
+    branch = tokens(120)
+    branch[115] += 1
+    store.save(branch, state(4), kind=TURN, conversation="mine")
+    store.save(tokens(200), state(5), kind=TURN, conversation="mine")
+    lengths = [store.longest(tokens(length)) for length in (50, 109, 199, 200)]
+    assert [anchor and anchor.length for anchor in lengths] == [50, 50, 110, 200]
+    found = store.longest(branch)
+    assert found is not None
+    assert found.length == 120
