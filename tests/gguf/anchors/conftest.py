@@ -7,22 +7,21 @@ import subprocess
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
 
-from pensieve_gguf.anchors import AnchorIdentity, AnchorKind, AnchorStore, Limits, Saved, State
-from pensieve_inference.testing import FakeClock
-
-MEGABYTE = 1 << 20
+from pensieve_gguf.anchors import AnchorIdentity, AnchorStore, Limits, State
 
 OpenStore: TypeAlias = Callable[..., AnchorStore]
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+def clock() -> SimpleNamespace:
+    """Unix time: `clock.now`, which a test sets."""
+    return SimpleNamespace(now=1_000_000.0)
 
 
 @pytest.fixture
@@ -44,13 +43,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def open_store(folder: Path, identity: AnchorIdentity, clock: FakeClock) -> Iterator[OpenStore]:
+def open_store(folder: Path, identity: AnchorIdentity, clock: SimpleNamespace) -> Iterator[OpenStore]:
     """Open stores on one folder; they are closed after the test."""
     with contextlib.ExitStack() as stack:
 
         def open_(path: Path = folder, identity: AnchorIdentity = identity, **limits: Any) -> AnchorStore:
             chosen = Limits(**{"budget_bytes": 10**9, "reserve_bytes": 0, "near_tokens": 0, **limits})
-            store = AnchorStore.open(path, identity, limits=chosen, clock=clock)
+            store = AnchorStore.open(path, identity, limits=chosen, clock=lambda: clock.now)
             assert store is not None
             stack.callback(store.close)
             return store
@@ -86,15 +85,3 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
             return place
 
         yield mount
-
-
-@pytest.fixture
-def keep() -> Callable[..., Saved]:
-    """Save a state in a store."""
-
-    def keep(
-        store: AnchorStore, tokens: array[int], state: State, kind: AnchorKind = AnchorKind.HEAD, **more: Any
-    ) -> Saved:
-        return store.save(tokens, state, kind=kind, **more)
-
-    return keep

@@ -7,6 +7,7 @@ import stat
 from array import array
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import attrs
@@ -14,7 +15,6 @@ import numpy as np
 import pytest
 
 from pensieve_gguf.anchors import AnchorIdentity, AnchorKind, AnchorStore, Limits, Saved, State
-from pensieve_inference.testing import FakeClock
 
 Tokens: TypeAlias = "Callable[[int], array[int]]"
 MakeState: TypeAlias = Callable[..., State]
@@ -134,9 +134,9 @@ def test_nothing_is_readable_by_others(open_store: OpenStore, tokens: Tokens, st
 
 
 def test_a_budget_of_nothing_means_no_store_and_no_folder(
-    folder: Path, identity: AnchorIdentity, clock: FakeClock
+    folder: Path, identity: AnchorIdentity, clock: SimpleNamespace
 ) -> None:
-    assert AnchorStore.open(folder, identity, limits=Limits(budget_bytes=0), clock=clock) is None
+    assert AnchorStore.open(folder, identity, limits=Limits(budget_bytes=0), clock=lambda: clock.now) is None
     assert not folder.exists()
 
 

@@ -63,6 +63,7 @@ def write_anchor(
             if cancelled():
                 raise CancelledError
             folder.write(handle, chunk)
+        folder.touch(draft, header.created_at)
         folder.seal(handle)
         folder.publish(draft, header.name)
     folder.settle()

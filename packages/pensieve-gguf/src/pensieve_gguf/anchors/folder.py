@@ -16,6 +16,7 @@ import stat
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
+from typing import Self
 
 __all__ = ["FolderRefusedError", "PrivateFolder"]
 
@@ -41,7 +42,7 @@ class PrivateFolder:
         self._handle = handle
 
     @classmethod
-    def open(cls, path: Path) -> PrivateFolder:
+    def open(cls, path: Path) -> Self:
         """Open the folder at `path` for reading and writing; it is made when it is not there.
 
         Raises:
@@ -52,7 +53,7 @@ class PrivateFolder:
         return cls._opened(path, writing=True)
 
     @classmethod
-    def open_existing(cls, path: Path) -> PrivateFolder:
+    def open_existing(cls, path: Path) -> Self:
         """Open the folder at `path` as it is, to look or to clear.
 
         Raises:
@@ -62,7 +63,7 @@ class PrivateFolder:
         return cls._opened(path, writing=False)
 
     @classmethod
-    def _opened(cls, path: Path, *, writing: bool) -> PrivateFolder:
+    def _opened(cls, path: Path, *, writing: bool) -> Self:
         with contextlib.ExitStack() as undo:
             folder = cls(path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
             undo.callback(folder.close)
@@ -115,17 +116,21 @@ class PrivateFolder:
     def create(self) -> tuple[str, int]:
         """Create a draft, a file with a name that nobody looks for; return name and descriptor.
 
-        It is locked for as long as the descriptor is open: that is how others know that its writer lives.
+        It is locked for as long as the descriptor is open: that is how others know that its writer lives. Who tidies up
+        between the creation and the lock takes it for abandoned and removes it, with the lock in hand; then there is
+        another.
         """
-        name = f".{secrets.token_hex(8)}.part"
-        handle = os.open(name, _NEW, 0o600, dir_fd=self._handle)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        while True:
+            name = f".{secrets.token_hex(8)}.part"
+            handle = os.open(name, _NEW, 0o600, dir_fd=self._handle)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                if os.fstat(handle).st_nlink:
+                    return name, handle
+            except OSError:
+                os.close(handle)
+                raise
             os.close(handle)
-            self.remove(name)
-            raise
-        return name, handle
 
     @contextlib.contextmanager
     def draft(self) -> Iterator[tuple[str, int]]:
@@ -173,22 +178,17 @@ class PrivateFolder:
 
     # -- drafts of the dead --------------------------------------------------------------------------------------
 
-    def remove_abandoned_drafts(self) -> int:
-        """Remove drafts whose writers are gone, and return how many. Those of living writers stay."""
-        abandoned = [name for name in self.names() if _DRAFT.fullmatch(name) and self._abandoned(name)]
-        for name in abandoned:
-            self.remove(name)
-        return len(abandoned)
+    def remove_abandoned_drafts(self) -> None:
+        """Remove drafts whose writers are gone. Those of living writers stay."""
+        for name in self.names():
+            if _DRAFT.fullmatch(name):
+                self._remove_if_abandoned(name)
 
-    def _abandoned(self, name: str) -> bool:
-        try:
-            with self.read(name) as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except FileNotFoundError:  # published meanwhile, or removed
-            return False
-        return True
+    def _remove_if_abandoned(self, name: str) -> None:
+        # Locked: its writer lives. Gone: published meanwhile, or removed.
+        with contextlib.suppress(BlockingIOError, FileNotFoundError), self.read(name) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.remove(name)
 
     # -- whose it is ---------------------------------------------------------------------------------------------
 

@@ -23,7 +23,6 @@ from typing import TypeVar
 
 import structlog
 
-from pensieve_core import Clock
 from pensieve_gguf.anchors.files import (
     CancelledError,
     State,
@@ -70,13 +69,15 @@ class AnchorStore:
         folder: Closed by `close`.
         identity: Only its anchors are found; those of others count against the same budget.
         limits: How much may be kept and written.
-        clock: `time()` is asked, for uses and budgets outlive the process.
+        clock: Unix seconds (`Clock.time`), for uses and budgets outlive the process.
 
     Raises:
         OSError, sqlite3.Error: the folder cannot be used.
     """
 
-    def __init__(self, folder: PrivateFolder, identity: AnchorIdentity, *, limits: Limits, clock: Clock) -> None:
+    def __init__(
+        self, folder: PrivateFolder, identity: AnchorIdentity, *, limits: Limits, clock: Callable[[], float]
+    ) -> None:
         self._folder = folder
         self._identity = identity.digest
         self._label = identity.label
@@ -89,7 +90,9 @@ class AnchorStore:
             undo.pop_all()
 
     @classmethod
-    def open(cls, path: Path, identity: AnchorIdentity, *, limits: Limits, clock: Clock) -> AnchorStore | None:
+    def open(
+        cls, path: Path, identity: AnchorIdentity, *, limits: Limits, clock: Callable[[], float]
+    ) -> AnchorStore | None:
         """Open the folder at `path`, and tidy it up.
 
         Returns:
@@ -138,11 +141,11 @@ class AnchorStore:
             return None
         try:
             state = self._if_sound(anchor.name, lambda: read_state(self._folder, anchor.name, self._identity, prefix))
-            if state is not None:
-                self._note_use(anchor.name)
         except _FAULTS as fault:
             _told("load", fault)
             return None
+        if state is not None:
+            self._note_use(anchor.name)
         return state
 
     # -- saving --------------------------------------------------------------------------------------------------
@@ -217,7 +220,7 @@ class AnchorStore:
             kind=kind,
             length=len(tokens),
             state_bytes=state_bytes,
-            created_at=self._clock.time(),
+            created_at=self._clock(),
             identity=self._identity,
             prefix=prefix_digest(tokens),
             conversation=hashlib.blake2b(conversation.encode(), digest_size=16).digest(),
@@ -277,7 +280,7 @@ class AnchorStore:
             [anchor for anchor in kept if anchor.name != newest],
             bytes_needed=sum(anchor.file_bytes for anchor in kept) - self._limits.budget_bytes,
             places_needed=len(kept) - self._limits.most_anchors,
-            now=self._clock.time(),
+            now=self._clock(),
         )
         self._remove(doomed or ())
 
@@ -312,9 +315,12 @@ class AnchorStore:
         return None
 
     def _note_use(self, name: str) -> None:
-        now = self._clock.time()
-        self._folder.touch(name, now)
-        self._index.touch(name, now)
+        now = self._clock()
+        try:
+            self._folder.touch(name, now)
+            self._index.touch(name, now)
+        except _FAULTS as fault:
+            _told("note", fault)
 
 
 def _told(task: str, fault: Exception) -> None:

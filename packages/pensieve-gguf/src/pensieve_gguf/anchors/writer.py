@@ -101,6 +101,7 @@ class AnchorWriter:
         with self._changed:
             self._changed.wait_for(lambda: self._offers or self._closing)
             if self._given_up.is_set():
+                self.dropped += len(self._offers)
                 self._offers.clear()
             return self._offers.popleft() if self._offers else None
 
