@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pensieve_cli.command_line import ListModels, Serve, ShowSettings, ShowVersion, parse, settings_files
+from pensieve_cli.command_line import (
+    ClearCache,
+    ListCache,
+    ListModels,
+    Serve,
+    ShowSettings,
+    ShowVersion,
+    SizeCache,
+    parse,
+    settings_files,
+)
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.settings import Secret, Settings
@@ -41,6 +51,24 @@ def test_each_command_has_its_word() -> None:
     assert parse(["models", "--json"], files=()) == ListModels(settings=Settings(), json=True)
     assert isinstance(parse(["settings"], files=()), ShowSettings)
     assert parse(["version"], files=()) == ShowVersion()
+
+
+def test_the_cache_has_words_of_its_own_and_is_listed_without_one() -> None:
+    assert parse(["cache"], files=()) == parse(["cache", "list"], files=()) == ListCache(settings=Settings())
+    assert parse(["cache", "list", "--json"], files=()) == ListCache(settings=Settings(), json=True)
+    assert parse(["cache", "size", "--json"], files=()) == SizeCache(settings=Settings(), json=True)
+    cleared = parse(["cache", "clear", "--older-than", "7", "--yes", "--cache-dir", "here"], files=())
+    assert isinstance(cleared, ClearCache)
+    assert (cleared.older_than, cleared.yes, cleared.settings.cache.cache_dir) == (7.0, True, Path("here"))
+
+
+def test_settings_of_every_source_count_for_the_cache_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENSIEVE_CACHE_DIR", "/from/variable")
+    file = _file(tmp_path / "a.toml", "cache-disk-bytes = 5\nport = 1234")
+    command = parse(["cache", "size"], files=(file,))
+    assert isinstance(command, SizeCache)
+    assert command.settings.cache.cache_dir == Path("/from/variable")
+    assert command.settings.cache.cache_disk_bytes == 5
 
 
 @given(sources=st.sets(st.sampled_from(["flag", "variable", "here", "user"])))
@@ -125,6 +153,7 @@ def test_a_wrong_variable_is_told_by_name(monkeypatch: pytest.MonkeyPatch) -> No
         ["--threads", "0"],
         ["--gpu-layers", "-2"],
         ["--drain-seconds", "-1"],
+        ["--cache-disk-bytes", "-1"],
         ["--drain-seconds", "nan"],
         ["--log-format", "xml"],
         ["--ctx", "1", "--ctx", "2"],
@@ -136,6 +165,8 @@ def test_a_wrong_flag_is_told_by_name(arguments: list[str]) -> None:
 
 def test_an_unknown_command_is_told() -> None:
     assert "sevre" in _refusal("sevre")
+    assert "lst" in _refusal("cache", "lst")
+    assert "--older-than" in _refusal("cache", "clear", "--older-than", "-1")
 
 
 def test_keys_come_from_every_source_and_show_themselves_nowhere(

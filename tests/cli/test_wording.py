@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pensieve_cli.wording import counted, megabytes
+from pensieve_cli.wording import counted, lately, megabytes
 
 
 def test_sizes_are_those_on_the_label() -> None:
@@ -10,3 +10,18 @@ def test_sizes_are_those_on_the_label() -> None:
 
 def test_one_thing_is_not_many() -> None:
     assert [counted(number, "key") for number in (0, 1, 2_000)] == ["0 keys", "1 key", "2,000 keys"]
+
+
+def test_times_are_as_coarse_as_they_are_long_ago() -> None:
+    ages = [0, 59, 60, 3_599, 3_600, 2 * 86_400 - 1, 2 * 86_400, 100 * 86_400, -5]
+    assert [lately(age) for age in ages] == [
+        "now",
+        "now",
+        "1 min ago",
+        "59 min ago",
+        "1 h ago",
+        "47 h ago",
+        "2 days ago",
+        "100 days ago",
+        "now",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -17,6 +18,7 @@ import structlog
 
 from pensieve_gguf.anchors import AnchorIdentity, AnchorStore, FolderRefusedError, Limits
 from pensieve_gguf.anchors.folder import PrivateFolder
+from pensieve_gguf.anchors.testing import FaultyFolder
 
 OpenStore: TypeAlias = Callable[..., AnchorStore]
 IS_ROOT = os.geteuid() == 0
@@ -153,6 +155,39 @@ def test_drafts_of_the_dead_are_removed_and_those_of_the_living_are_not(open_sto
         holder.communicate(timeout=60)
     open_store()
     assert not alive.exists()
+
+
+def test_a_draft_that_was_taken_for_abandoned_before_its_lock_is_made_anew(folder: Path) -> None:
+    faulty = FaultyFolder.open(folder)
+    locks = []
+
+    def before(step: str) -> None:
+        locks.append(step)
+        if locks == ["create", "lock"]:
+            faulty.remove_abandoned_drafts()
+
+    faulty.before = before
+    with faulty.draft() as (name, _):
+        assert (folder / name).exists()
+    assert locks.count("lock") == 2
+    assert [path for path in folder.iterdir() if path.suffix == ".part"] == []
+    faulty.close()
+
+
+def test_a_disk_that_knows_no_locks_holds_no_drafts(folder: Path) -> None:
+    """Some network file systems: nobody could tell a living writer from a dead one."""
+    faulty = FaultyFolder.open(folder)
+
+    def before(step: str) -> None:
+        if step == "lock":
+            raise OSError(errno.ENOLCK, "no locks available")
+
+    faulty.before = before
+    with pytest.raises(OSError, match="no locks"):
+        faulty.create()
+    assert [path for path in folder.iterdir() if path.suffix == ".part"] == []
+    faulty.close()
+    faulty.close()
 
 
 def test_a_draft_is_locked_from_its_first_byte(folder: Path) -> None:

@@ -99,6 +99,18 @@ def test_a_torn_file_without_a_row_is_removed_at_the_start(
     assert not saved.exists()
 
 
+def test_a_file_of_a_later_pensieve_is_left_alone_at_the_start(
+    open_store: OpenStore, saved: Path, folder: Path, tokens: Tokens
+) -> None:
+    data = bytearray(saved.read_bytes())
+    data[8:12] = (2).to_bytes(4, "little")
+    saved.write_bytes(data)
+    for index in folder.glob("index-*"):
+        index.unlink()
+    assert open_store().longest(tokens(LENGTH)) is None
+    assert saved.read_bytes() == data
+
+
 def test_a_file_that_is_gone_is_no_error_and_the_next_best_is_found_then(
     open_store: OpenStore, saved: Path, tokens: Tokens, state: MakeState
 ) -> None:

@@ -2,7 +2,7 @@
 
     flags  >  PENSIEVE_* variables  >  ./pensieve.toml  >  the user's pensieve.toml  >  defaults
 
-Parses, checks, and does nothing else: `parse` returns one of four values, and `main` acts on it. cyclopts does
+Parses, checks, and does nothing else: `parse` returns one of these values, and `main` acts on it. cyclopts does
 the work; this module says which sources there are and turns its errors into ours.
 """
 
@@ -16,14 +16,27 @@ import attrs
 import platformdirs
 from cyclopts import App, ArgumentCollection, CycloptsError, Parameter, Token, UnusedCliTokensError
 from cyclopts.config import Env, Toml
+from cyclopts.validators import Number
 
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.settings import Settings
 
-__all__ = ["Command", "ListModels", "Serve", "ShowSettings", "ShowVersion", "parse", "settings_files"]
+__all__ = [
+    "ClearCache",
+    "Command",
+    "ListCache",
+    "ListModels",
+    "Serve",
+    "ShowSettings",
+    "ShowVersion",
+    "SizeCache",
+    "parse",
+    "settings_files",
+]
 
-_Json: TypeAlias = Annotated[bool, Parameter(negative="")]
+_Switch: TypeAlias = Annotated[bool, Parameter(negative="")]
+_Days: TypeAlias = Annotated[float, Parameter(validator=Number(gte=0))]
 
 
 @attrs.frozen(kw_only=True)
@@ -42,6 +55,33 @@ class ListModels:
 
 
 @attrs.frozen(kw_only=True)
+class ListCache:
+    """`pensieve-server cache list`: each prefix that is kept on the disk."""
+
+    settings: Settings
+    json: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class SizeCache:
+    """`pensieve-server cache size`: where they are, how many, how large."""
+
+    settings: Settings
+    json: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class ClearCache:
+    """`pensieve-server cache clear`: remove them."""
+
+    settings: Settings
+    older_than: float | None = None
+    """Only those that were not used for so many days."""
+    yes: bool = False
+    """Do not ask."""
+
+
+@attrs.frozen(kw_only=True)
 class ShowSettings:
     """`pensieve-server settings`: each value, and where it comes from."""
 
@@ -56,7 +96,7 @@ class ShowVersion:
     """`pensieve-server version`."""
 
 
-Command: TypeAlias = Serve | ListModels | ShowSettings | ShowVersion
+Command: TypeAlias = Serve | ListModels | ListCache | SizeCache | ClearCache | ShowSettings | ShowVersion
 
 
 def parse(arguments: Sequence[str], *, files: Sequence[Path] | None = None) -> Command:
@@ -92,10 +132,10 @@ def _app(files: Sequence[Path], origins: _Origins) -> App:
     def serve(*, settings: Settings | None = None) -> Serve:
         return Serve(settings=settings or Settings())
 
-    def models(*, settings: Settings | None = None, json: _Json = False) -> ListModels:
+    def models(*, settings: Settings | None = None, json: _Switch = False) -> ListModels:
         return ListModels(settings=settings or Settings(), json=json)
 
-    def show_settings(*, settings: Settings | None = None, json: _Json = False) -> ShowSettings:
+    def show_settings(*, settings: Settings | None = None, json: _Switch = False) -> ShowSettings:
         return ShowSettings(settings=settings or Settings(), origins=origins.by_name, json=json)
 
     def version(*, settings: Settings | None = None) -> ShowVersion:  # noqa: ARG001 - a settings file may be there
@@ -106,6 +146,26 @@ def _app(files: Sequence[Path], origins: _Origins) -> App:
     app.command(models)
     app.command(show_settings, name="settings")
     app.command(version)
+    app.command(_cache_app())
+    return app
+
+
+def _cache_app() -> App:
+    app = App(name="cache", help_flags=(), version_flags=())
+
+    def list_(*, settings: Settings | None = None, json: _Switch = False) -> ListCache:
+        return ListCache(settings=settings or Settings(), json=json)
+
+    def size(*, settings: Settings | None = None, json: _Switch = False) -> SizeCache:
+        return SizeCache(settings=settings or Settings(), json=json)
+
+    def clear(*, settings: Settings | None = None, older_than: _Days | None = None, yes: _Switch = False) -> ClearCache:
+        return ClearCache(settings=settings or Settings(), older_than=older_than, yes=yes)
+
+    app.default(list_)
+    app.command(list_, name="list")
+    app.command(size)
+    app.command(clear)
     return app
 
 

@@ -12,6 +12,8 @@ Claude Code, and every client of the Anthropic Messages API, on your own model.
 
 Usage: pensieve-server [serve] [OPTIONS]   serve until Ctrl-C
        pensieve-server models [--json]     the models found on this machine
+       pensieve-server cache [list|size] [--json]   prompts kept on the disk
+       pensieve-server cache clear [--older-than DAYS] [--yes]
        pensieve-server settings [--json]   every setting, and who set it
        pensieve-server version
 
@@ -23,6 +25,9 @@ Model
   --threads N            CPU threads                                [fitted]
   --gpu-layers N         layers on the GPU, -1 for all              [fitted]
   --parallel N           requests computed at the same time         [fitted]
+Cache
+  --cache-dir DIR        folder of computed prompts, for the next start
+  --cache-disk-bytes N   how much it may hold, 0 for nothing        [fitted]
 Server
   --host ADDRESS         address to listen on                       [127.0.0.1]
   --port N               port to listen on, 0 for any free one      [8000]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from typing import assert_never
@@ -35,7 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _do(words: Sequence[str]) -> ExitCode:
-    from pensieve_cli.command_line import ListModels, Serve, ShowSettings, ShowVersion, parse  # noqa: PLC0415 - late
+    from pensieve_cli.command_line import (  # noqa: PLC0415 - late
+        ClearCache,
+        ListCache,
+        ListModels,
+        Serve,
+        ShowSettings,
+        ShowVersion,
+        SizeCache,
+        parse,
+    )
 
     command = parse(words)
     match command:
@@ -47,6 +57,10 @@ def _do(words: Sequence[str]) -> ExitCode:
             from pensieve_cli import model_table  # noqa: PLC0415 - late
 
             return model_table.run(command.settings, sys.stdout, as_json=command.json)
+        case ListCache() | SizeCache() | ClearCache():
+            from pensieve_cli import cache_table  # noqa: PLC0415 - late
+
+            return cache_table.run(command, cache_table.Terminal(answers=sys.stdin, output=sys.stdout), time.time())
         case ShowSettings():
             from pensieve_cli import settings_table  # noqa: PLC0415 - late
 

@@ -16,6 +16,7 @@ from cyclopts.validators import Number
 
 __all__ = [
     "AccessSettings",
+    "CacheSettings",
     "EngineSettings",
     "ListenSettings",
     "LogFormat",
@@ -105,6 +106,17 @@ class EngineSettings:
 
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
+class CacheSettings:
+    """Where computed prompts are kept for the next start, and how much of them."""
+
+    cache_dir: Path | None = None
+    """None: `pensieve/anchors` in the platform's cache folder (`XDG_CACHE_HOME`, or `~/.cache`)."""
+    cache_disk_bytes: Annotated[int | None, Parameter(validator=Number(gte=0))] = None
+    """None: 20 GB, or a tenth of what is free, whichever is less. 0: nothing is kept on the disk."""
+
+
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
 class LogSettings:
     """What is logged, and in which form. Bodies, prompts and keys never are."""
 
@@ -122,4 +134,5 @@ class Settings:
     access: AccessSettings = AccessSettings()
     model: ModelSettings = ModelSettings()
     engine: EngineSettings = EngineSettings()
+    cache: CacheSettings = CacheSettings()
     log: LogSettings = LogSettings()

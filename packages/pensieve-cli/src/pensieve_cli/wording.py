@@ -1,8 +1,10 @@
-"""Numbers as people read them; shared by the banner and the table of models."""
+"""Numbers as people read them; shared by the banner and the tables."""
 
 from __future__ import annotations
 
-__all__ = ["counted", "megabytes"]
+__all__ = ["counted", "lately", "megabytes"]
+
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 
 
 def megabytes(size_bytes: int) -> str:
@@ -15,3 +17,14 @@ def megabytes(size_bytes: int) -> str:
 def counted(count: int, noun: str) -> str:
     """Return "1 sequence" or "4 sequences"."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def lately(seconds: float) -> str:
+    """Return how long ago something was: "now", "5 min ago", "3 h ago" or "12 days ago"."""
+    if seconds < _MINUTE_S:
+        return "now"
+    if seconds < _HOUR_S:
+        return f"{seconds // _MINUTE_S:.0f} min ago"
+    if seconds < 2 * _DAY_S:
+        return f"{seconds // _HOUR_S:.0f} h ago"
+    return f"{seconds // _DAY_S:.0f} days ago"

@@ -12,6 +12,7 @@ from pensieve_gguf.anchors.identity import AnchorIdentity, fingerprint
 from pensieve_gguf.anchors.index import Anchor
 from pensieve_gguf.anchors.policy import Limits, default_budget
 from pensieve_gguf.anchors.store import AnchorStore, Saved
+from pensieve_gguf.anchors.survey import Cleared, ListedAnchor, Survey, clear_folder, survey_folder
 from pensieve_gguf.anchors.writer import AnchorWriter
 
 __all__ = [
@@ -20,10 +21,15 @@ __all__ = [
     "AnchorKind",
     "AnchorStore",
     "AnchorWriter",
+    "Cleared",
     "FolderRefusedError",
     "Limits",
+    "ListedAnchor",
     "Saved",
     "State",
+    "Survey",
+    "clear_folder",
     "default_budget",
     "fingerprint",
+    "survey_folder",
 ]

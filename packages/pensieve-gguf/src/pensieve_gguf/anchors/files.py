@@ -106,14 +106,14 @@ def found_anchors(folder: PrivateFolder, names: set[str]) -> Iterator[Anchor]:
     """Yield what the files `names` say of themselves; torn ones are removed, those of a later Pensieve left alone."""
     for name in sorted(names):
         try:
-            header, used_at = read_head(folder, name).header, folder.used_at(name)
+            header, facts = read_head(folder, name).header, folder.facts(name)
         except NotAnAnchorError as error:
             if not error.newer:
                 folder.remove(name)
         except OSError:  # gone, a link, or not to be read today
             continue
         else:
-            yield Anchor.of(header, header.created_at if used_at is None else used_at)
+            yield Anchor.of(header, header.created_at if facts is None else facts.st_mtime)
 
 
 def _head(file: FileIO, name: str) -> Head:

@@ -87,10 +87,10 @@ class PrivateFolder:
         """Return the names of all files."""
         return set(os.listdir(self._handle))  # noqa: PTH208 - pathlib knows paths only, not descriptors
 
-    def used_at(self, name: str) -> float | None:
-        """Return when the file was written or last `touched`, in Unix seconds; None: there is none."""
+    def facts(self, name: str) -> os.stat_result | None:
+        """Return the size of a file, and as `st_mtime` when it was written or last `touched`; None: there is none."""
         try:
-            return os.stat(name, dir_fd=self._handle, follow_symlinks=False).st_mtime
+            return os.stat(name, dir_fd=self._handle, follow_symlinks=False)
         except FileNotFoundError:
             return None
 
@@ -124,13 +124,18 @@ class PrivateFolder:
             name = f".{secrets.token_hex(8)}.part"
             handle = os.open(name, _NEW, 0o600, dir_fd=self._handle)
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
-                if os.fstat(handle).st_nlink:
-                    return name, handle
+                self.lock(handle)
             except OSError:
                 os.close(handle)
+                self.remove(name)
                 raise
+            if os.fstat(handle).st_nlink:
+                return name, handle
             os.close(handle)
+
+    def lock(self, handle: int) -> None:
+        """Show that the writer of a draft lives, until the descriptor is closed."""
+        fcntl.flock(handle, fcntl.LOCK_EX)
 
     @contextlib.contextmanager
     def draft(self) -> Iterator[tuple[str, int]]:

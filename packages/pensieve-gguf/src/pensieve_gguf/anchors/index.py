@@ -190,7 +190,7 @@ class Index:
 
     def _follow(self) -> None:
         """Go where another process went when it found this one damaged."""
-        while self._folder.used_at(_file(self._number + 1)) is not None:
+        while self._folder.facts(_file(self._number + 1)) is not None:
             self._disconnect()
             self._number += 1
 

@@ -292,7 +292,7 @@ class AnchorStore:
         known = {anchor.name for anchor in self._index.all()}
         present = anchor_names(self._folder)
         self._index.restore(found_anchors(self._folder, present - known))
-        gone = [name for name in known - present if self._folder.used_at(name) is None]  # or published meanwhile
+        gone = [name for name in known - present if self._folder.facts(name) is None]  # or published meanwhile
         self._index.remove(gone)
 
     def _remove(self, anchors: Sequence[Anchor]) -> None:

@@ -31,6 +31,11 @@ class FaultyFolder(PrivateFolder):
         self.before("create")
         return super().create()
 
+    def lock(self, handle: int) -> None:
+        """As the real one."""
+        self.before("lock")
+        super().lock(handle)
+
     def write(self, handle: int, data: memoryview) -> None:
         """As the real one, in two halves."""
         half = len(data) // 2
