@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import attrs
@@ -30,6 +30,8 @@ class Server:
     command: tuple[str, ...]
     port: int
     ready_path: str
+    variables: Mapping[str, str] = attrs.field(factory=dict)
+    """Environment variables, beside those of this process."""
 
     @property
     def url(self) -> str:
@@ -44,18 +46,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def pensieve(model: Path, *, threads: int, context: int) -> Server:
-    """Return this checkout's server."""
+def pensieve(model: Path, *more: str, threads: int, context: int, cache: Path) -> Server:
+    """Return this checkout's server, with a cache folder of its own."""
     port = free_port()
     program = str(Path(sys.executable).with_name("pensieve-server"))
-    options = ("--model", str(model), "--port", str(port), "--threads", str(threads), "--ctx", str(context))
-    return Server(name="pensieve", command=(program, *options), port=port, ready_path="/readyz")
+    options = ("--model", str(model), "--port", str(port), "--threads", str(threads), "--ctx", str(context), *more)
+    variables = {"XDG_CACHE_HOME": str(cache), "XDG_DATA_HOME": str(cache), "XDG_STATE_HOME": str(cache)}
+    return Server(name="pensieve", command=(program, *options), port=port, ready_path="/readyz", variables=variables)
 
 
-def llama_server(program: Path, model: Path, *, threads: int, context: int) -> Server:
+def llama_server(program: Path, model: Path, *more: str, threads: int, context: int) -> Server:
     """Return llama-server with its defaults, save for what makes the comparison equal."""
     port = free_port()
-    options = ("-m", str(model), "--port", str(port), "-t", str(threads), "-c", str(context), "--jinja")
+    options = ("-m", str(model), "--port", str(port), "-t", str(threads), "-c", str(context), "--jinja", *more)
     return Server(name="llama-server", command=(str(program), *options), port=port, ready_path="/health")
 
 
@@ -65,7 +68,10 @@ def running(server: Server, *, cores: str | None, log: Path) -> Iterator[Server]
     pinned = ("taskset", "-c", cores) if cores else ()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            (*pinned, *server.command), stdout=output, stderr=subprocess.STDOUT, env={**os.environ}
+            (*pinned, *server.command),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **server.variables},
         )
         try:
             _wait_until_ready(server, process, log)

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import bench
+import pytest
+from scenarios import SCENARIOS
+
+STARTER, CODER = Path("SmolLM2.gguf"), Path("qwen2.5-coder.gguf")
+
+
+def test_without_a_name_the_single_stream_is_measured() -> None:
+    assert [scenario.name for scenario in bench.chosen([])] == ["single"]
+
+
+def test_all_means_all_and_names_mean_themselves_in_their_order() -> None:
+    assert [scenario.name for scenario in bench.chosen(["all"])] == list(SCENARIOS)
+    assert [scenario.name for scenario in bench.chosen(["tight", "agents"])] == ["tight", "agents"]
+
+
+def test_an_unknown_name_is_answered_with_those_there_are() -> None:
+    with pytest.raises(SystemExit, match=r"unknown scenario: nonsense; there are .*conversation"):
+        bench.chosen(["conversation", "nonsense"])
+
+
+def test_a_scenario_that_shows_nothing_with_a_small_model_runs_with_the_coder_alone() -> None:
+    installed = [STARTER, CODER]
+    assert bench.models_for(SCENARIOS["agents"], [], installed) == [CODER]
+    assert bench.models_for(SCENARIOS["conversation"], [], installed) == installed
+    assert bench.models_for(SCENARIOS["agents"], [STARTER], installed) == [STARTER]
+
+
+def test_each_scenario_says_what_it_shows() -> None:
+    assert all(len(scenario.shows) > 20 for scenario in SCENARIOS.values())

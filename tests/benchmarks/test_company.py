@@ -1,0 +1,122 @@
+"""What the scenarios with several clients, and those on equal answers, conclude: interference, tight, reuse, single."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from answers import Agreement, agreement
+from client import Timeline
+from hypothesis import given
+from hypothesis import strategies as st
+from prompts import first_difference
+from scenarios import interference, reuse, single, tight
+
+MakeTimeline = Callable[..., Timeline]
+
+
+def test_gaps_that_a_prefill_touches_are_told_from_those_before(timeline: MakeTimeline) -> None:
+    # the stream's pieces at 1, 2, 3, 7, 8 and 9 s; the other prompt is sent at 3.5 and answered at 7.5
+    stream = timeline(sent_at=10.0, stamps=(1.0, 2.0, 3.0, 7.0, 8.0, 9.0))
+    intruder = timeline(sent_at=13.5, stamps=(4.0, 5.0))
+    found = interference.gaps("pensieve", stream, intruder)
+    assert found.alone == (1.0, 1.0)
+    assert found.during == (4.0, 1.0)
+    assert found.lone_median == 1.0
+    assert found.p99 == 4.0
+
+
+def test_what_one_packet_brought_is_one_arrival() -> None:
+    # Pensieve sends what 15 ms brought together; a reader sees one jump
+    assert interference.arrivals([1.0, 1.0002, 1.0004, 1.015, 1.0155, 2.0]) == [1.0, 1.015, 2.0]
+    assert interference.arrivals([]) == []
+
+
+def test_a_stream_is_judged_by_its_long_gaps(timeline: MakeTimeline) -> None:
+    def found(longest: float) -> interference.Gaps:
+        return interference.Gaps(server="pensieve", alone=(1.0,), during=(1.0, longest), intruder=timeline())
+
+    assert [claim.holds for claim in interference.judge(found(4.0))] == [True]
+    assert [claim.holds for claim in interference.judge(found(4.1))] == [False]
+    assert interference.table([found(4.0)]).rows[0][1] == "1000.0 ms"
+
+
+@given(st.lists(st.floats(0, 1e3), min_size=1), st.floats(0, 1))
+def test_a_percentile_is_one_of_the_values_and_no_larger_than_the_largest(values: list[float], part: float) -> None:
+    assert interference.percentile(values, part) in values
+    assert interference.percentile(values, 1.0) == max(values)
+
+
+def crowd(timeline: MakeTimeline, **changes: Any) -> tight.Crowd:
+    usual = tight.Crowd(
+        server="pensieve",
+        asked=tuple(timeline(stamps=(2.0 * number + 1,)) for number in range(8)),
+        alone=tuple(timeline(stamps=(1.0, 2.0)) for _ in range(8)),
+        agreements=(Agreement(parts_at=None, length=9),) * 7 + (Agreement(parts_at=3, length=9),),
+        afterwards=timeline(computed=2_000),
+    )
+    return attrs.evolve(usual, **changes)
+
+
+def test_a_crowd_that_is_served_well_fulfils_all_claims(timeline: MakeTimeline) -> None:
+    assert [claim.holds for claim in tight.judge(crowd(timeline))] == [True] * 4
+    last = tight.table([crowd(timeline)]).rows[-1]
+    assert last == ("8", "15.0", "end_turn", "differs at token 3 of 9")
+
+
+def test_each_way_of_failing_a_crowd_is_noticed(timeline: MakeTimeline) -> None:
+    served = crowd(timeline).asked
+
+    def holds(**changes: Any) -> list[bool]:
+        return [claim.holds for claim in tight.judge(crowd(timeline, **changes))]
+
+    assert holds(asked=(*served[:7], "529: busy")) == [False, True, True, True]
+    assert holds(agreements=(Agreement(parts_at=0, length=9),) * 2) == [True, False, True, True]
+    assert holds(asked=(*served[:7], timeline(stamps=(24.1,)))) == [True, True, False, True]
+    assert holds(afterwards="no room") == [True, True, True, False]
+    assert holds(asked=("gone",) * 8) == [False, True, False, True]
+    assert tight.table([crowd(timeline, asked=("gone",) * 8)]).rows[0] == ("1", "", "gone", "")
+
+
+TOKENS = st.lists(st.integers(0, 3), max_size=6)
+
+
+@given(TOKENS, TOKENS)
+def test_two_lists_part_where_they_first_differ(left: list[int], right: list[int]) -> None:
+    position = first_difference(left, right)
+    if position is None:
+        assert left == right
+    else:
+        assert left[:position] == right[:position]
+        assert left[position : position + 1] != right[position : position + 1]
+
+
+def test_an_agreement_says_where_answers_part() -> None:
+    assert agreement([1, 2, 3], [1, 2, 3]).words == "same"
+    assert agreement([1, 2, 3], [1, 9, 3]).words == "differs at token 1 of 3"
+
+
+def test_reuse_is_judged_way_by_way() -> None:
+    fresh = [[number] for number in range(10)]
+    found = reuse.compared(fresh, {"prefix reused": [*fresh[:9], [77]], "after a restart": [*fresh[:8], [77], [78]]})
+    assert [claim.holds for claim in reuse.judge(found)] == [True, False]
+    cached = {way: [5] * 10 for way in found}
+    assert reuse.table(found, cached).rows[9] == ("10", "5", "differs at token 0 of 1", "5", "differs at token 0 of 1")
+
+
+def test_prompts_of_a_pair_begin_alike_and_pairs_do_not() -> None:
+    pairs = reuse.prompts()
+    assert len({first[:12] for first, _ in pairs}) == 10
+    for first, second in pairs:
+        assert first != second
+        assert (first_difference(first.encode(), second.encode()) or 0) > 1_000
+
+
+def test_the_ratio_says_how_much_better_the_first_server_is() -> None:
+    ours, theirs = single.Figures("ours"), single.Figures("theirs")
+    for name in ("prefill tok/s", "decode tok/s", "decode tok/s, 3k prefix kept idle", "cold TTFT s", "warm TTFT s"):
+        ours.readings[name] = [2.0, 2.0, 100.0]
+        theirs.readings[name] = [4.0]
+    ratios = [row[-1] for row in single.table([ours, theirs]).rows]
+    assert ratios == ["0.50", "0.50", "0.50", "2.00", "2.00"]
