@@ -45,7 +45,7 @@ types: | .venv ## Check types, strictly, in the packages and their tests
 layers: | .venv ## Check that no package imports what it must not know
 	$(RUN) lint-imports
 
-bench: | .venv ## Compare with llama-server of the same llama.cpp (built once): make bench ARGS="--cores 0,1"
+bench: | .venv ## Compare with llama-server of the same llama.cpp (built once): make bench ARGS="--scenario list"
 	$(RUN) python tests/benchmarks/bench.py $(ARGS)
 
 build: | $(UV) ## Build the wheels and source archives of all seven packages into dist/

@@ -28,7 +28,7 @@ from report import merged, rendered
 from scenario import Bench, Scenario
 from scenarios import SCENARIOS
 
-__all__ = ["chosen", "main", "models_for"]
+__all__ = ["chosen", "keep", "main", "models_for"]
 
 _ROOT = Path(__file__).parents[2]
 _BUILD = _ROOT / ".build" / "llama-server"
@@ -107,10 +107,11 @@ def _run(scenarios: Iterable[Scenario], options: argparse.Namespace) -> None:
                 )
                 part = rendered(scenario.run(bench), heading=f"{scenario.name}, {model.stem}", provenance=provenance)
             print(part, flush=True)
-            _keep(part, options.report)
+            keep(part, options.report)
 
 
-def _keep(part: str, report: str) -> None:
+def keep(part: str, report: str) -> None:
+    """Put `part` into the file `report`, which is made when it is not there; "-": nowhere."""
     if report == _NOWHERE:
         return
     path = Path(report)

@@ -29,6 +29,8 @@ from typing import Any
 import attrs
 from recordings import Recording, blanked, save
 
+__all__ = ["harmless", "main_requests", "record_conversation", "record_heads", "recording"]
+
 _TURN_S = 600
 _FILES = {
     "inventory.py": (
@@ -103,7 +105,7 @@ class _Proxy(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def _recording(upstream: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def recording(upstream: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Run the proxy; yields its URL, and the bodies as they come."""
     server = _Recorder(upstream)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -151,7 +153,7 @@ def _folder(root: Path, name: str, files: Mapping[str, str], *, git: bool = Fals
     return folder
 
 
-def _main_requests(bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def main_requests(bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the requests of the conversation itself: title calls and their kin bring no tools."""
     return [body for body in bodies if body.get("tools") and body.get("stream")]
 
@@ -159,15 +161,15 @@ def _main_requests(bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def record_conversation(claude: Path, upstream: str, root: Path) -> Recording:
     """Let Claude Code work in a folder of small files until it has asked ten times."""
     work = _folder(root, "project", _FILES)
-    with _recording(upstream) as (url, bodies):
+    with recording(upstream) as (url, bodies):
         program = _Claude(program=claude, home=_folder(root, "home", {}), url=url)
         for number, prompt in enumerate(_PROMPTS):
             resumed = ("--continue",) if number else ()
             program.run(work, prompt, *resumed, "--bare", "--allowedTools", "Bash,Read", "--max-turns", "4")
-            print(f"  {len(_main_requests(bodies))} requests", flush=True)
-            if len(_main_requests(bodies)) >= _WANTED_TURNS:
+            print(f"  {len(main_requests(bodies))} requests", flush=True)
+            if len(main_requests(bodies)) >= _WANTED_TURNS:
                 break
-    return blanked({"conversation": _main_requests(bodies)}, paths=_harmless(root))
+    return blanked({"conversation": main_requests(bodies)}, paths=harmless(root))
 
 
 def record_heads(claude: Path, upstream: str, root: Path) -> Recording:
@@ -176,20 +178,20 @@ def record_heads(claude: Path, upstream: str, root: Path) -> Recording:
         "shop": _folder(root, "shop", _FILES, git=True),
         "library": _folder(root, "library", {"main.py": "print('books')\n", "AUTHORS": "Ann\n"}),
     }
-    recording: dict[str, list[dict[str, Any]]] = {}
+    first: dict[str, list[dict[str, Any]]] = {}
     for kind, flags, variables in (
         ("plain", (), {}),
         ("flags", ("--exclude-dynamic-system-prompt-sections",), _QUIET_START),
     ):
         for name, folder in folders.items():
-            with _recording(upstream) as (url, bodies):
+            with recording(upstream) as (url, bodies):
                 home = _folder(root, f"{kind}-{name}/home", {})
                 _Claude(program=claude, home=home, url=url).run(folder, "What is in this folder?", *flags, **variables)
-            recording[f"{kind}-{name}"] = _main_requests(bodies)[:1]
-    return blanked(recording, paths=_harmless(root))
+            first[f"{kind}-{name}"] = main_requests(bodies)[:1]
+    return blanked(first, paths=harmless(root))
 
 
-def _harmless(root: Path) -> dict[str, str]:
+def harmless(root: Path) -> dict[str, str]:
     """Return what stands for this machine's folders: Claude Code also writes them with dashes."""
     return {str(root): "/home/user", str(root).replace("/", "-").replace("_", "-"): "-home-user"}
 
@@ -203,8 +205,7 @@ def main() -> None:
     options = parser.parse_args()
     kinds = {"conversation": record_conversation, "heads": record_heads}
     with tempfile.TemporaryDirectory() as root:
-        recording = kinds[options.kind](options.claude, options.url, Path(root))
-    save(options.kind, recording)
+        save(options.kind, kinds[options.kind](options.claude, options.url, Path(root)))
 
 
 if __name__ == "__main__":

@@ -30,5 +30,14 @@ def test_a_scenario_that_shows_nothing_with_a_small_model_runs_with_the_coder_al
     assert bench.models_for(SCENARIOS["agents"], [STARTER], installed) == [STARTER]
 
 
+def test_a_part_is_put_into_the_report_and_minus_means_none(tmp_path: Path) -> None:
+    report = tmp_path / "new" / "report.md"
+    bench.keep("## a, m\n\none\n", str(report))
+    bench.keep("## b, m\n\ntwo\n", str(report))
+    bench.keep("## c, m\n\nthree\n", "-")
+    assert [line for line in report.read_text().splitlines() if line.startswith("## ")] == ["## a, m", "## b, m"]
+    assert report.read_text().startswith("# Benchmark, 20")
+
+
 def test_each_scenario_says_what_it_shows() -> None:
     assert all(len(scenario.shows) > 20 for scenario in SCENARIOS.values())

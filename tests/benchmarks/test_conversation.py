@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
+import recordings
 from client import Timeline
 from scenarios.conversation import TurnCost, costs, judge, replayed
+
+from pensieve_protocol import parse_messages_request
 
 MakeTimeline = Callable[..., Timeline]
 
@@ -61,6 +65,16 @@ def test_every_call_gets_a_result_and_no_result_comes_without_a_call() -> None:
     assert [block.get("tool_use_id") for block in two_calls] == ["toolu_own", "toolu_own2", None]
     two_results = replayed(recorded(result("a.txt"), result("b.txt")), [[CALL]])["messages"][3]["content"]
     assert [block.get("content") for block in two_results] == ["a.txt", None]
+
+
+def test_every_recorded_turn_becomes_a_request_that_the_server_understands() -> None:
+    requests = recordings.load("conversation")["conversation"]
+    answers: list[list[dict[str, Any]]] = []
+    for request in requests:
+        body = replayed(request, answers)
+        parsed = parse_messages_request(json.dumps(body).encode())
+        assert len(parsed.messages) == len(request["messages"])
+        answers.append([CALL | {"id": f"toolu_{len(answers)}"}])
 
 
 def test_an_empty_answer_is_no_empty_message() -> None:

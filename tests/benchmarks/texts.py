@@ -8,7 +8,7 @@ _COLOURS = ("red", "blue", "green")
 
 
 def listing(salt: str, items: int, task: str = "Which items are blue?") -> str:
-    """Return a list of `items` things, some 9 tokens each, and a task.
+    """Return a list of `items` things, some 8 tokens each, and a task.
 
     It begins with `salt`: prompts with two salts share no prefix but that of the template.
     """
