@@ -14,6 +14,7 @@ Prints each scenario's part, and puts it into the report of the day below docs/b
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
 import importlib.metadata
 import os
@@ -21,7 +22,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from report import merged, rendered
@@ -96,11 +97,11 @@ def _run(scenarios: Iterable[Scenario], options: argparse.Namespace) -> None:
     for scenario in scenarios:
         for model in models_for(scenario, options.model, _installed_models()):
             print(f"{scenario.name}, {model.stem} …", file=sys.stderr, flush=True)
-            with tempfile.TemporaryDirectory() as folder:
+            with _folder(options.logs, f"{scenario.name}-{model.stem}") as folder:
                 bench = Bench(
                     model=model,
                     llama_server=program,
-                    folder=Path(folder),
+                    folder=folder,
                     threads=options.threads,
                     cores=options.cores,
                     rounds=options.rounds,
@@ -108,6 +109,16 @@ def _run(scenarios: Iterable[Scenario], options: argparse.Namespace) -> None:
                 part = rendered(scenario.run(bench), heading=f"{scenario.name}, {model.stem}", provenance=provenance)
             print(part, flush=True)
             keep(part, options.report)
+
+
+@contextlib.contextmanager
+def _folder(logs: Path | None, name: str) -> Iterator[Path]:
+    if logs is None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+    else:
+        folder = tempfile.mkdtemp(prefix=f"{name}-", dir=logs)
+        yield Path(folder)
 
 
 def keep(part: str, report: str) -> None:
@@ -132,6 +143,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cores", help="pin the servers, as taskset writes it")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=2, help="of `single`")
+    parser.add_argument("--logs", type=Path, help="keep what servers wrote in this folder, which is there")
     parser.add_argument("--report", default=str(_ROOT / "docs" / "benchmarks" / f"{_today()}.md"))
     return parser.parse_args()
 

@@ -100,12 +100,12 @@ class Reading:
         Raises:
             Refused: it is an error.
         """
+        if "error" in event or event.get("type", "error").endswith("error"):  # llama-server's have a form of their own
+            raise Refused(json.dumps(event))
         self._last_s = now - self._sent_at
         self._first_byte_s = self._last_s if self._first_byte_s is None else self._first_byte_s
         self._note_usage(event.get("usage") or event.get("message", {}).get("usage") or {})
         match event["type"]:
-            case "error":
-                raise Refused(json.dumps(event["error"]))
             case "content_block_start":
                 self._start(event["content_block"])
             case "content_block_delta":

@@ -32,6 +32,7 @@ from recordings import Recording, blanked, save
 __all__ = ["harmless", "main_requests", "record_conversation", "record_heads", "recording"]
 
 _TURN_S = 600
+_POLL_S = 0.02
 _FILES = {
     "inventory.py": (
         '"""What is on the shelf."""\n\nSTOCK = {"apples": 7, "pears": 3, "plums": 12}\n\n\n'
@@ -108,7 +109,7 @@ class _Proxy(BaseHTTPRequestHandler):
 def recording(upstream: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Run the proxy; yields its URL, and the bodies as they come."""
     server = _Recorder(upstream)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(_POLL_S,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}", server.bodies

@@ -73,9 +73,17 @@ def test_an_unknown_delta_is_no_piece(stream: Stream) -> None:
     assert read(stream(({"type": "text", "text": ""}, [{"type": "citations_delta"}]))).pieces == 0
 
 
-def test_an_error_event_is_a_refusal() -> None:
-    with pytest.raises(Refused, match="overloaded"):
-        Reading(0.0).feed({"type": "error", "error": {"type": "overloaded_error"}}, 1.0)
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "error", "error": {"type": "overloaded_error", "message": "no room"}},
+        {"code": 500, "message": "no room", "type": "server_error"},  # llama-server
+        {"error": {"code": 500, "message": "no room"}},
+    ],
+)
+def test_an_error_event_is_a_refusal(event: dict[str, Any]) -> None:
+    with pytest.raises(Refused, match="no room"):
+        Reading(0.0).feed(event, 1.0)
 
 
 def test_a_question_is_greedy() -> None:
