@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from pensieve_core import ModelId, Origin, RequestId
-from pensieve_gguf.llama import Model
+from pensieve_gguf.llama import Context, ContextShape, Model, Rows
 from pensieve_gguf.templates import ChatTemplate
 from pensieve_protocol import parse_messages_request, to_generation_request
 
-__all__ = ["Tokenizer", "first_difference", "prompt_tokens", "text_tokens"]
+__all__ = ["Logits", "Tokenizer", "first_difference", "prompt_tokens", "text_tokens"]
+
+_BATCH = 512
 
 Tokenizer: TypeAlias = Callable[[Mapping[str, Any]], Sequence[int]]
 """From a request's body to its prompt."""
@@ -29,15 +31,43 @@ def prompt_tokens(model: Path) -> Tokenizer:
     def tokens(body: Mapping[str, Any]) -> Sequence[int]:
         wire = parse_messages_request(json.dumps(body).encode(), version="2023-06-01")
         request = to_generation_request(wire, request_id=RequestId("req"), model=ModelId("any"), origin=Origin())
-        return list(loaded.tokenize(template.render(request).text))
+        return loaded.tokenize(template.render(request).text).tolist()
 
     return tokens
 
 
 def text_tokens(model: Path) -> Callable[[str], Sequence[int]]:
-    """Return what tokenises plain text for `model`."""
+    """Return what tokenises plain text for `model`, without a token for the beginning."""
     loaded = Model(model, gpu_layers=0)
-    return lambda text: list(loaded.tokenize(text))
+    return lambda text: loaded.tokenize(text)[loaded.adds_bos :].tolist()
+
+
+class Logits:
+    """A model that is asked how likely two tokens are, one prompt at a time, in batches of its own."""
+
+    def __init__(self, model: Path, *, cells: int, threads: int) -> None:
+        self._model = Model(model, gpu_layers=0)
+        shape = ContextShape(cells=cells, sequences=1, batch_tokens=_BATCH, threads=threads)
+        self._context = Context(self._model, shape)
+
+    def close(self) -> None:
+        """Free the model."""
+        self._context.close()
+        self._model.close()
+
+    def margin(self, prompt: Sequence[int], one: int | None, other: int | None) -> float:
+        """Return how many logits `one` is ahead of `other` after `prompt`. None: any token that ends the answer."""
+        self._context.cut(0, 0)
+        last = 0
+        for start in range(0, len(prompt), _BATCH):
+            tokens = [int(token) for token in prompt[start : start + _BATCH]]
+            final = start + len(tokens) == len(prompt)
+            _, (last,) = self._context.decode([Rows(slot=0, start=start, tokens=tokens, wants_logits=final)])
+        logits = self._context._logits(last)  # the engine itself only samples
+        return float(max(logits[self._ids(one)]) - max(logits[self._ids(other)]))
+
+    def _ids(self, token: int | None) -> list[int]:
+        return sorted(self._model.end_tokens) if token is None else [int(token)]
 
 
 def first_difference(left: Sequence[int], right: Sequence[int]) -> int | None:
