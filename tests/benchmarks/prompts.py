@@ -6,6 +6,7 @@ Counters say how much a server reused. This says how much there was to reuse.
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -60,7 +61,7 @@ class Logits:
         self._context.cut(0, 0)
         last = 0
         for start in range(0, len(prompt), _BATCH):
-            tokens = [int(token) for token in prompt[start : start + _BATCH]]
+            tokens = array("i", prompt[start : start + _BATCH])
             final = start + len(tokens) == len(prompt)
             _, (last,) = self._context.decode([Rows(slot=0, start=start, tokens=tokens, wants_logits=final)])
         logits = self._context._logits(last)  # the engine itself only samples
