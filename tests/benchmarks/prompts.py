@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -44,7 +44,7 @@ def text_tokens(model: Path) -> Callable[[str], Sequence[int]]:
 
 
 class Logits:
-    """A model that is asked how likely two tokens are, one prompt at a time, in batches of its own."""
+    """A model that reads answers, one at a time, in a context of its own."""
 
     def __init__(self, model: Path, *, cells: int, threads: int) -> None:
         self._model = Model(model, gpu_layers=0)
@@ -56,19 +56,25 @@ class Logits:
         self._context.close()
         self._model.close()
 
-    def margin(self, prompt: Sequence[int], one: int | None, other: int | None) -> float:
-        """Return how many logits `one` is ahead of `other` after `prompt`. None: any token that ends the answer."""
+    def shortfall(self, prompt: Sequence[int], answer: Sequence[int]) -> float:
+        """Return how many logits the unlikeliest token of `answer` is below the likeliest in its place."""
         self._context.cut(0, 0)
-        last = 0
-        for start in range(0, len(prompt), _BATCH):
-            tokens = array("i", prompt[start : start + _BATCH])
-            final = start + len(tokens) == len(prompt)
-            _, (last,) = self._context.decode([Rows(slot=0, start=start, tokens=tokens, wants_logits=final)])
-        logits = self._context._logits(last)  # the engine itself only samples
-        return float(max(logits[self._ids(one)]) - max(logits[self._ids(other)]))
+        tokens = array("i", [*prompt, *answer])
+        worst = 0.0
+        for start, stop in self._batches(len(prompt), len(tokens)):
+            wanted = len(prompt) <= stop < len(tokens)
+            rows = Rows(slot=0, start=start, tokens=tokens[start:stop], wants_logits=wanted)
+            _, (last,) = self._context.decode([rows])
+            if wanted:
+                logits = self._context._logits(last)  # the engine itself only samples
+                worst = max(worst, float(logits.max() - logits[tokens[stop]]))
+        return worst
 
-    def _ids(self, token: int | None) -> list[int]:
-        return sorted(self._model.end_tokens) if token is None else [int(token)]
+    @staticmethod
+    def _batches(prompt: int, end: int) -> Iterator[tuple[int, int]]:
+        """Yield from where to where: the prompt in large batches, then token by token."""
+        stops = [*range(_BATCH, prompt, _BATCH), *range(prompt, end + 1)]
+        yield from zip([0, *stops], stops, strict=False)
 
 
 def first_difference(left: Sequence[int], right: Sequence[int]) -> int | None:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
-import pytest
 from answers import NEAR_TIE, Agreement, agreements, summary
 from client import Timeline
 from hypothesis import given
@@ -54,7 +53,7 @@ def crowd(timeline: MakeTimeline, **changes: Any) -> tight.Crowd:
         server="pensieve",
         asked=tuple(timeline(stamps=(2.0 * number + 1,)) for number in range(8)),
         alone=tuple(timeline(stamps=(1.0, 2.0)) for _ in range(8)),
-        agreements=(Agreement(length=9),) * 7 + (Agreement(length=9, parts_at=3, margin=0.5),),
+        agreements=(Agreement(length=9),) * 7 + (Agreement(length=9, parts_at=3, shortfall=0.5),),
         afterwards=timeline(computed=2_000),
     )
     return attrs.evolve(usual, **changes)
@@ -63,7 +62,7 @@ def crowd(timeline: MakeTimeline, **changes: Any) -> tight.Crowd:
 def test_a_crowd_that_is_served_well_fulfils_all_claims(timeline: MakeTimeline) -> None:
     assert [claim.holds for claim in tight.judge(crowd(timeline))] == [True] * 4
     last = tight.table([crowd(timeline)]).rows[-1]
-    assert last == ("8", "15.0", "end_turn", "parts at token 3 of 9, margin 0.50")
+    assert last == ("8", "15.0", "end_turn", "parts at token 3 of 9, short by 0.50")
 
 
 def test_each_way_of_failing_a_crowd_is_noticed(timeline: MakeTimeline) -> None:
@@ -73,7 +72,7 @@ def test_each_way_of_failing_a_crowd_is_noticed(timeline: MakeTimeline) -> None:
         return [claim.holds for claim in tight.judge(crowd(timeline, **changes))]
 
     assert holds(asked=(*served[:7], "529: busy")) == [False, True, True, True]
-    assert holds(agreements=(Agreement(length=9, parts_at=0, margin=2.0),)) == [True, False, True, True]
+    assert holds(agreements=(Agreement(length=9, parts_at=0, shortfall=2.0),)) == [True, False, True, True]
     assert holds(asked=(*served[:7], timeline(stamps=(24.1,)))) == [True, True, False, True]
     assert holds(afterwards="no room") == [True, True, True, False]
     assert holds(asked=("gone",) * 8) == [False, True, False, True]
@@ -93,31 +92,30 @@ def test_two_lists_part_where_they_first_differ(left: list[int], right: list[int
         assert left[position : position + 1] != right[position : position + 1]
 
 
-def test_an_agreement_says_where_answers_part_and_by_how_much() -> None:
-    asked: list[tuple[list[int], int | None, int | None]] = []
+def test_an_answer_that_parts_is_read_once_more_and_others_are_not() -> None:
+    read: list[tuple[list[int], list[int]]] = []
 
-    def margin(begun: Sequence[int], one: int | None, other: int | None) -> float:
-        asked.append((list(begun), one, other))
+    def judge(prompt: Sequence[int], answer: Sequence[int]) -> float:
+        read.append((list(prompt), list(answer)))
         return 0.25
 
-    same, parted, ended = agreements([[1, 2, 3]] * 3, [[1, 2, 3], [1, 9, 3], [1, 2]], [[7]] * 3, margin)
+    same, parted, ended = agreements([[7]] * 3, [[1, 2, 3]] * 3, [[1, 2, 3], [1, 9, 3], [1, 2]], judge)
     assert (same.words, same.identical) == ("same", True)
-    assert parted.words == "parts at token 1 of 3, margin 0.25"
+    assert parted.words == "parts at token 1 of 3, short by 0.25"
     assert ended.parts_at == 2
-    assert asked == [([7, 1], 2, 9), ([7, 1, 2], 3, None)]  # the prompt, what both began with, and the next tokens
+    assert read == [([7], [1, 9, 3]), ([7], [1, 2])]
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-def test_only_near_ties_excuse(sign: int) -> None:
-    near, far = (Agreement(length=9, parts_at=2, margin=sign * margin) for margin in (NEAR_TIE, NEAR_TIE + 0.01))
+def test_only_near_ties_excuse() -> None:
+    near, far = (Agreement(length=9, parts_at=2, shortfall=short) for short in (NEAR_TIE, NEAR_TIE + 0.01))
     assert [near.excused, far.excused, Agreement(length=9).excused] == [True, False, True]
     assert summary([near, far, Agreement(length=9)]) == (
-        "1 of 3 the same, 1 part at a near tie; largest margin 1.01 logits"
+        "1 of 3 the same, 1 took near ties only; largest shortfall 1.01 logits"
     )
 
 
 def test_reuse_is_judged_way_by_way() -> None:
-    near, far = Agreement(length=9, parts_at=2, margin=0.1), Agreement(length=9, parts_at=2, margin=3.0)
+    near, far = Agreement(length=9, parts_at=2, shortfall=0.1), Agreement(length=9, parts_at=2, shortfall=3.0)
     good = reuse.Way(name="good", cached=(5,) * 10, agreements=(near,) * 10)
     bad = reuse.Way(name="bad", cached=(6,) * 10, agreements=(*good.agreements[:9], far))
     assert [claim.holds for claim in reuse.judge([good, bad])] == [True, False]

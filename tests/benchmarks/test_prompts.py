@@ -33,20 +33,19 @@ def test_listings_are_as_long_as_they_say_and_share_nothing(starter_model: Path)
     assert first_difference(one, two) == 0
 
 
-def test_the_likelier_token_is_ahead_by_as_much_as_the_other_is_behind(starter_model: Path) -> None:
+def test_the_likeliest_answer_falls_short_by_nothing_and_nonsense_by_much(starter_model: Path) -> None:
     tokens, words = prompt_tokens(starter_model), text_tokens(starter_model)
-    prompt = [*tokens(question("Repeat after me: one two three", max_tokens=4)), *words("one two")]
-    likely, unlikely = words(" three")[0], words("zebra")[0]
+    prompt = [*tokens(question("Repeat after me: one two three four", max_tokens=4)), *words("one two")]
     with closing(Logits(starter_model, cells=256, threads=2)) as logits:
-        ahead = logits.margin(prompt, likely, unlikely)
-        assert ahead > 5
-        assert logits.margin(prompt, unlikely, likely) == pytest.approx(-ahead)
-        assert logits.margin(prompt, likely, None) > 0
+        assert logits.shortfall(prompt, words(" three four")) == 0
+        assert logits.shortfall(prompt, words(" three zebra")) > 5
+        assert logits.shortfall(prompt, []) == 0
 
 
-def test_a_prompt_of_several_batches_is_asked_at_its_end(starter_model: Path) -> None:
+def test_an_answer_is_read_after_all_of_a_long_prompt(starter_model: Path) -> None:
     words = text_tokens(starter_model)
-    prompt = words(" ".join(["yes"] * 600) + " no no no no no")
-    with closing(Logits(starter_model, cells=1024, threads=2)) as logits:
-        assert len(prompt) > 512
-        assert logits.margin(prompt, words(" no")[0], words(" yes")[0]) > 0
+    counted = words(" ".join(f"{number}," for number in range(100, 400)))
+    with closing(Logits(starter_model, cells=2048, threads=2)) as logits:
+        assert len(counted) > 512
+        assert logits.shortfall(counted, words(" 400, 401,")) == 0
+        assert logits.shortfall(counted, words(" 300, 301,")) > 0

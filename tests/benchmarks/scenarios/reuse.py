@@ -53,7 +53,7 @@ def judge(ways: Sequence[Way]) -> tuple[Claim, ...]:
     """Hold Pensieve's answers against those of fresh servers."""
     return tuple(
         Claim(
-            text=f"{way.name}: answers are those of a fresh server, or part at a near tie ({NEAR_TIE:.1f} logits)",
+            text=f"{way.name}: answers are those of a fresh server, or took near ties only ({NEAR_TIE:.1f} logits)",
             measured=summary(way.agreements),
             holds=all(one.excused for one in way.agreements),
         )
@@ -94,7 +94,7 @@ def _ways(bench: Bench, server: Callable[[str], Server], judges: Logits) -> tupl
     def way(name: str, timelines: Sequence[Timeline]) -> Way:
         expected, found = ([tokens(one.text) for one in several] for several in (fresh, timelines))
         cached = tuple(one.cached_tokens for one in timelines)
-        return Way(name=name, cached=cached, agreements=agreements(expected, found, asked, judges.margin))
+        return Way(name=name, cached=cached, agreements=agreements(asked, expected, found, judges.shortfall))
 
     names: Mapping[str, Sequence[Timeline]] = {"prefix reused": reused, "after a restart": restarted}
     return tuple(way(f"{kept.name}, {name}", timelines) for name, timelines in names.items())

@@ -62,7 +62,7 @@ def judge(ours: Crowd) -> tuple[Claim, ...]:
             holds=len(ours.answered) == len(ours.asked),
         ),
         Claim(
-            text=f"answers are what they are alone, or part at a near tie ({NEAR_TIE:.1f} logits)",
+            text=f"answers are what they are alone, or took near ties only ({NEAR_TIE:.1f} logits)",
             measured=summary(ours.agreements),
             holds=all(one.excused for one in ours.agreements),
         ),
@@ -134,10 +134,10 @@ def _agreements(
     answers = [one.text if isinstance(one, Timeline) else "" for one in asked]
     with contextlib.closing(Logits(bench.model, cells=_ROOMY, threads=bench.threads)) as judges:
         return agreements(
+            [rendered(question(prompt, max_tokens=_ANSWER_TOKENS)) for prompt in prompts],
             [tokens(one.text) for one in alone],
             [tokens(text) for text in answers],
-            [rendered(question(prompt, max_tokens=_ANSWER_TOKENS)) for prompt in prompts],
-            judges.margin,
+            judges.shortfall,
         )
 
 
