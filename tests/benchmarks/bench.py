@@ -38,12 +38,13 @@ _NOWHERE = "-"
 
 
 def chosen(names: Sequence[str]) -> list[Scenario]:
-    """Return the scenarios of these names; `all` stands for all of them.
+    """Return the scenarios of these names; `all` stands for all that run everywhere.
 
     Raises:
         SystemExit: nobody knows a name.
     """
-    wanted = list(SCENARIOS) if "all" in names else list(names or _DEFAULT)
+    everything = [name for name, scenario in SCENARIOS.items() if not scenario.by_name_only]
+    wanted = everything if "all" in names else list(names or _DEFAULT)
     unknown = [name for name in wanted if name not in SCENARIOS]
     if unknown:
         msg = f"unknown scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}"

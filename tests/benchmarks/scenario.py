@@ -87,3 +87,5 @@ class Scenario:
     run: Callable[[Bench], Part]
     coder_only: bool = False
     """Whether the small starter model would show nothing."""
+    by_name_only: bool = False
+    """Whether `all` leaves it out: it takes a machine that is not everyone's."""

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
+import pytest
 from answers import NEAR_TIE, Agreement, agreements, summary
 from client import Timeline
 from hypothesis import given
 from hypothesis import strategies as st
 from prompts import first_difference
-from scenarios import interference, reuse, single, tight
+from scenarios import fleet, interference, reuse, single, tight
 
 MakeTimeline = Callable[..., Timeline]
 
@@ -137,3 +138,20 @@ def test_the_ratio_says_how_much_better_the_first_server_is() -> None:
         theirs.readings[name] = [4.0]
     ratios = [row[-1] for row in single.table([ours, theirs]).rows]
     assert ratios == ["0.50", "0.50", "0.50", "2.00", "2.00"]
+
+
+def asked(timeline: MakeTimeline, *, first_byte_s: float = 0.01, step_s: float = 0.01) -> fleet.Asked:
+    """Return what a server answered that takes `step_s` for a token."""
+    stamps = tuple(0.5 + step_s * number for number in range(11))
+    one = attrs.evolve(timeline(stamps=stamps, output=11), first_byte_s=first_byte_s)
+    return fleet.Asked(cold=[one], warm=[one] * 3, fleets=[[one] * 8])
+
+
+def test_a_fleet_is_judged_by_its_speed_and_by_its_first_byte(timeline: MakeTimeline) -> None:
+    fair = asked(timeline)
+    assert fair.alone == pytest.approx(100.0)
+    assert fair.together == pytest.approx(880.0)
+    assert [claim.holds for claim in fleet.judge(fair, fair)] == [True] * 4
+    assert [claim.holds for claim in fleet.judge(asked(timeline, step_s=0.011), fair)] == [False, False, True, True]
+    assert [claim.holds for claim in fleet.judge(asked(timeline, first_byte_s=0.2), fair)] == [True, True, False, True]
+    assert len(fleet.table(fair, fair).rows) == 9
