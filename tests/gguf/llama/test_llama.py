@@ -327,3 +327,10 @@ def test_a_sampler_is_closed_once() -> None:
     sampler = Sampler(GREEDY, DEFAULTS)
     sampler.close()
     sampler.close()
+
+
+def test_the_size_of_a_model_is_known_before_its_weights_are_loaded(model: Model) -> None:
+    """Asked before it is decided how many layers go onto a GPU; llama.cpp aborts when it is asked itself."""
+    header = Model(model.path, vocabulary_only=True)
+    assert (header.layers, header.kv_bytes_per_token) == (model.layers, model.kv_bytes_per_token) == (30, 23_040)
+    header.close()

@@ -84,19 +84,22 @@ class Model:
     @property
     def layers(self) -> int:
         """Blocks of the model, the output layer not among them."""
-        return int(self.metadata(f"{self.metadata('general.architecture')}.block_count") or 0)
+        return self._number("block_count") or 0
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """Bytes of cached keys and values for one token at f16."""
-        usual = lib.llama_model_n_embd(self.handle) // max(1, lib.llama_model_n_head(self.handle))
-        widths = self._head_width("key", usual) + self._head_width("value", usual)
-        return int(2 * widths * lib.llama_model_n_head_kv(self.handle) * lib.llama_model_n_layer(self.handle))
+        """Bytes of cached keys and values for one token at f16; an upper bound where layers differ."""
+        # From the metadata: with the vocabulary alone, llama.cpp aborts when it is asked.
+        heads = self._number("attention.head_count") or 1
+        usual = (self._number("embedding_length") or 0) // heads
+        # The width of one head of Qwen3 and Gemma 3 is not embedding / heads.
+        widths = [self._number(f"attention.{kind}_length") or usual for kind in ("key", "value")]
+        return 2 * sum(widths) * (self._number("attention.head_count_kv") or heads) * self.layers
 
-    def _head_width(self, kind: str, usual: int) -> int:
-        """Return the width of one head; that of Qwen3 and Gemma 3 is not embedding / heads."""
-        given = self.metadata(f"{self.metadata('general.architecture')}.attention.{kind}_length") or ""
-        return int(given) if given.isdecimal() else usual
+    def _number(self, name: str) -> int | None:
+        """Return a number of the architecture; None: it has none, or one for each layer."""
+        given = self.metadata(f"{self.metadata('general.architecture')}.{name}") or ""
+        return int(given) if given.isdecimal() else None
 
     @property
     def forgets_partially(self) -> bool:
