@@ -66,7 +66,7 @@ class Logits:
             rows = Rows(slot=0, start=start, tokens=tokens[start:stop], wants_logits=wanted)
             _, (last,) = self._context.decode([rows])
             if wanted:
-                logits = self._context._logits(last)  # the engine itself only samples
+                logits = self._context.logits(last)  # the engine itself only samples
                 worst = max(worst, float(logits.max() - logits[tokens[stop]]))
         return worst
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from hypothesis import given
 from hypothesis import strategies as st
+from llguidance import LLTokenizer
 
 from pensieve_core import (
     FinishReason,
@@ -25,6 +26,7 @@ from pensieve_core import (
     ToolChoice,
     Turn,
 )
+from pensieve_gguf.constraints import Constraint, Guide, Plan, Vocabulary
 from pensieve_gguf.engine.answer import Answer
 from pensieve_gguf.engine.repeats import Repeat, RepeatGuard
 from pensieve_gguf.parsers import make_parser
@@ -51,6 +53,7 @@ def answer(
     parallel: bool = True,
     turn_ends: tuple[str, ...] = (),
     guard: RepeatGuard | None = None,
+    plan: Plan | None = None,
 ) -> Answer:
     request = GenerationRequest(
         id=RequestId("req_1"),
@@ -62,7 +65,13 @@ def answer(
     )
     parser = make_parser("", request, opens_thinking=opens_thinking, new_call_id=lambda: ToolCallId("toolu_1"))
     return Answer(
-        ByteVocabulary(), parser, stop_sequences=stops, max_tokens=max_tokens, turn_ends=turn_ends, guard=guard
+        ByteVocabulary(),
+        parser,
+        stop_sequences=stops,
+        max_tokens=max_tokens,
+        turn_ends=turn_ends,
+        guard=guard,
+        guide=None if plan is None else Guide(plan),
     )
 
 
@@ -252,3 +261,70 @@ def test_no_stop_sequence_is_ever_let_out_and_no_text_before_it_is_lost(text: st
     expected, _, _ = text.partition(stop)
     assert text_of(events).strip() == expected.strip()
     assert one.stop_sequence == (stop if stop in text else None)
+
+
+# -- constraints -----------------------------------------------------------------------------------------------------
+
+
+def constraint(grammar: str) -> Constraint:
+    return Vocabulary(LLTokenizer("byte"), {261}).compile(grammar)
+
+
+def admitted(one: Answer, said: str) -> str:
+    assert one.guide is not None
+    return "".join(char for char in said if one.guide.admits(ord(char)))
+
+
+def test_an_answer_that_is_all_that_was_demanded_ends_without_being_told() -> None:
+    """That saves a decode."""
+    one = answer(plan=Plan(whole=constraint('start: "{}"')))
+    assert text_of(say(one, "{}")) == "{}"
+    assert one.finish_reason is FinishReason.END_OF_TURN
+    assert one.unkept == ""
+
+
+def test_an_answer_that_may_go_on_is_ended_by_the_model() -> None:
+    one = answer(plan=Plan(whole=constraint("start: /[0-9]+/")))
+    say(one, "12")
+    assert one.unkept == ""
+    say(one, "", end=True)
+    assert (one.finish_reason, one.unkept) == (FinishReason.END_OF_TURN, "")
+
+
+def test_an_answer_that_ends_too_early_is_told_unless_it_was_cut_off() -> None:
+    plan = Plan(whole=constraint('start: "{}"'))
+    ended, cut, torn = answer(plan=plan), answer(plan=plan, max_tokens=1), answer(plan=plan, max_tokens=2)
+    say(ended, "{", end=True)
+    assert "before the answer was complete" in ended.unkept
+    say(cut, "{")
+    assert (cut.finish_reason, cut.unkept) == (FinishReason.MAX_TOKENS, "")
+    say(torn, "zz")
+    assert torn.unkept != "", "what failed has failed, cut off or not"
+    assert answer().unkept == ""
+
+
+def test_one_call_is_enough_where_one_is_allowed() -> None:
+    """The parser has heard all that counts before the closing tag."""
+    one = answer(parallel=False, plan=Plan(whole=constraint(f"start: {json.dumps(CALL)}")))
+    say(one, CALL[: CALL.index("</")].removesuffix("}"))
+    assert (one.finish_reason, one.unkept) == (FinishReason.TOOL_CALLS, "")
+
+
+def test_arguments_are_constrained_from_where_the_parser_knows_the_call() -> None:
+    rest = 'start: /[{] *"path": *"[a-z]*"[}]/ /(?s:.*)/'
+    one = answer(plan=Plan(calls={"ls": constraint(rest)}), stops=("STOP",))
+    say(one, '<tool_call>{"name": "ls", "arguments": ')
+    assert admitted(one, "{z1") == "{z1"
+    say(one, '{"path": "')
+    assert admitted(one, 'z1"') == 'z"'
+    say(one, 'z"}')
+    assert admitted(one, "z1}") == "z1}"
+
+
+def test_what_is_held_back_is_not_taken_for_said() -> None:
+    """`{` may begin the stop sequence: the parser has not seen it when the call has begun."""
+    one = answer(plan=Plan(calls={"ls": constraint('start: "{1" /(?s:.*)/')}), stops=("1}",))
+    say(one, '<tool_call>{"name": "ls", "arguments": {1')
+    assert admitted(one, "2z") == "2z"
+    say(one, "2")
+    assert one.finish_reason is None

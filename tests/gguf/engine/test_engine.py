@@ -291,8 +291,8 @@ async def test_cancelling_answers_in_the_middle_of_a_decode_does_not_harm_the_ot
 class MuteModel(Model):
     """Makes no token of any text."""
 
-    def tokenize(self, text: str) -> TokenIds:
-        return super().tokenize(text)[:0]
+    def tokenize(self, text: str, *, add_bos: bool = True) -> TokenIds:
+        return super().tokenize(text, add_bos=add_bos)[:0]
 
 
 async def test_a_prompt_without_tokens_is_refused(smollm2: ModelDescriptor, client: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 from array import array
@@ -12,6 +13,8 @@ from typing import Any, cast
 import attrs
 import numpy as np
 import pytest
+from llguidance import LLTokenizer
+from structlog.testing import capture_logs
 
 from pensieve_core import (
     EngineFailedError,
@@ -29,6 +32,7 @@ from pensieve_core import (
     ToolCallArguments,
     ToolCallId,
 )
+from pensieve_gguf.constraints import Constraint, Guide, Plan, Vocabulary
 from pensieve_gguf.engine.answer import Answer
 from pensieve_gguf.engine.job import Job
 from pensieve_gguf.engine.loop import EngineLoop
@@ -130,6 +134,10 @@ class ActingContext:
     def forbid(self, index: int, tokens: Tokens[int]) -> None:
         self._forbidden |= set(tokens)
 
+    def logits(self, index: int) -> Any:
+        """Who plays a part is not to be constrained: what is done to these has no effect."""
+        return np.zeros(257, np.float32)
+
     def cut(self, slot: int, length: int) -> bool:
         if not self._cuts_partially and length:
             return False
@@ -204,6 +212,11 @@ class Client:
         return heard
 
 
+def constraint(text: str) -> Constraint:
+    """Return what admits `text` alone."""
+    return Vocabulary(LLTokenizer("byte"), {END}).compile(f"start: {json.dumps(text)}")
+
+
 def text_of(heard: list[Any]) -> str:
     return "".join(event.text for event in heard if isinstance(event, TextProduced))
 
@@ -258,6 +271,7 @@ class Engine:
         remember: OwnTurns | None = None,
         parser: OutputParser | None = None,
         answers: int = 2,
+        demanded: str = "",
     ) -> tuple[int, Client]:
         """Submit a prompt `…=text;`; return its key, and who hears of it. More than `answers` cannot be started."""
         client = Client()
@@ -274,7 +288,8 @@ class Engine:
 
         def make_answer() -> Answer:
             usual = make_parser("", request, opens_thinking=False, new_call_id=lambda: ToolCallId("toolu_1"))
-            return Answer(self.context.model, parser or usual, max_tokens=max_tokens, guard=next(guards))
+            guide = Guide(Plan(whole=constraint(demanded))) if demanded else None
+            return Answer(self.context.model, parser or usual, max_tokens=max_tokens, guard=next(guards), guide=guide)
 
         job = Job(
             sequence=Sequence(key=key, tokens=tokens, prompt_tokens=len(tokens), max_tokens=max_tokens),
@@ -382,6 +397,28 @@ def test_a_call_that_was_not_answered_goes_through_and_is_remembered(engines: li
     assert heard[-1].reason is FinishReason.TOOL_CALLS
     assert "".join(event.fragment for event in heard if isinstance(event, ToolCallArguments)) == "{}"
     assert own.spelling(ToolCallId("toolu_1"), ToolCallId("toolu_1")) == "{}"
+
+
+# -- demands -------------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_that_is_what_was_demanded_ends_without_another_decode(engines: list[Engine]) -> None:
+    engine = Engine(engines, ActingContext())
+    heard = engine.hear("say=hello", demanded="hello")
+    assert text_of(heard) == "hello"
+    assert heard[-1].reason is FinishReason.END_OF_TURN
+    assert heard[-1].usage.generated_tokens == engine.loop.vitals.tokens_sampled == 5
+    assert engine.loop.vitals.constraints_failed == 0
+
+
+def test_an_answer_that_is_not_what_was_demanded_is_delivered_and_told(engines: list[Engine]) -> None:
+    """A mask that failed must not be silent."""
+    engine = Engine(engines, ActingContext())
+    with capture_logs() as logs:
+        assert text_of(engine.hear("say=hello", demanded="help")) == "hello"
+    assert (engine.loop.vitals.tokens_refused, engine.loop.vitals.constraints_failed) == (1, 1)
+    (log,) = logs
+    assert log["event"] == "constraint_failed"
 
 
 # -- no room, and aborts -------------------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ def test_bytes_decode_alike_one_by_one_and_at_once(data: bytes) -> None:
 
 def test_half_a_character_waits_for_its_other_half() -> None:
     decoder = Utf8Decoder()
-    assert decoder.feed(b"a\xc3") == "a"
-    assert decoder.feed(b"\xa4b") == "äb"
+    told = [(decoder.feed(data), decoder.empty) for data in (b"a\xc3", b"\xa4b")]
+    assert told == [("a", False), ("äb", True)]
     assert decoder.finish() == ""
 
 
@@ -79,3 +79,10 @@ def test_after_a_hit_nothing_more_comes_out() -> None:
 def test_without_stop_sequences_everything_passes(stops: tuple[str, ...]) -> None:
     pieces = ["a", "", "b"]
     assert filter_stops(stops, pieces) == ("ab", None)
+
+
+def test_it_is_told_whether_anything_is_held_back() -> None:
+    machine = StopSequences(("STOP",))
+    for text, empty in (("a", True), ("ST", False), ("a", True), ("STOP", True)):
+        machine.feed(text)
+        assert machine.empty == empty

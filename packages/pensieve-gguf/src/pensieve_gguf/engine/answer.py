@@ -14,10 +14,13 @@ from pensieve_core import (
     ThinkingProduced,
     ToolCallStarted,
 )
+from pensieve_gguf.constraints import Guide
 from pensieve_gguf.engine.repeats import RepeatGuard
 from pensieve_gguf.parsers import OutputParser, ParsedEvent, StopSequences, Utf8Decoder
 
 __all__ = ["Answer", "Pieces"]
+
+_OWN_ENDS = frozenset({FinishReason.END_OF_TURN, FinishReason.TOOL_CALLS})
 
 
 class Pieces(Protocol):
@@ -42,6 +45,7 @@ class Answer:
         max_tokens: The client's limit.
         turn_ends: Texts that mean to this model that its turn is over.
         guard: Takes the answer back when it only repeats a call.
+        guide: Says what may be sampled; told here of what was.
     """
 
     def __init__(
@@ -53,7 +57,10 @@ class Answer:
         max_tokens: int,
         turn_ends: tuple[str, ...] = (),
         guard: RepeatGuard | None = None,
+        guide: Guide | None = None,
     ) -> None:
+        self.guide = guide
+        """Asked before a token is sampled; None when anything may be."""
         self._pieces = pieces
         self._parser = parser
         self._decoder = Utf8Decoder()
@@ -77,6 +84,14 @@ class Answer:
         """Whether the answer only repeats a call: it is to be sampled anew, and nobody has seen anything of it."""
         return self._guard.refused
 
+    @property
+    def unkept(self) -> str:
+        """Why the answer is not what was demanded of it; empty when it is, or was cut off before it could be."""
+        if self.guide is None:
+            return ""
+        cut_off = self.finish_reason not in _OWN_ENDS
+        return self.guide.failure if cut_off else self.guide.finish(enough=self._parser.done)
+
     def push(self, token: int) -> tuple[GenerationEvent, ...]:
         """Take the next sampled token; return what it completes. May set `finish_reason`, or `refused`."""
         if self._pieces.is_end(token):
@@ -84,11 +99,13 @@ class Answer:
         self.generated_tokens += 1
         text, stop = self._stops.feed(self._decoder.feed(self._pieces.piece(token)))
         events = self._told(text)
+        if self.guide is not None:
+            self.guide.follow(token, self._parser, settled=self._decoder.empty and self._stops.empty)
         if self.refused:
             return ()
         if stop is not None:
             return (*events, *self._stopped(stop))
-        if self._parser.done or self._guard.ended:
+        if self._parser.done or self._guard.ended or (self.guide is not None and self.guide.complete):
             return (*events, *self._end())
         if self.generated_tokens >= self._max_tokens:
             return (*events, *self.finish(FinishReason.MAX_TOKENS))

@@ -5,6 +5,7 @@ Above: the loop, which has computed the logits. Below: the context, which holds 
 
 from __future__ import annotations
 
+from pensieve_gguf.constraints import Guide
 from pensieve_gguf.engine.job import Job
 from pensieve_gguf.engine.vitals import Vitals
 from pensieve_gguf.llama import Context
@@ -25,10 +26,29 @@ class Chooser:
         self._vitals = vitals
 
     def choose(self, job: Job, index: int) -> int:
-        """Return the token of `job` that follows batch row `index`; call it once a row."""
-        if job.sequence.generated:
-            return self._context.sample(job.sampler, index)
-        return self._first(job, index)
+        """Return the token of `job` that follows batch row `index`; call it once a row.
+
+        What the sampler draws is taken when its guide admits it. Else the sampler draws once more, from what is
+        admitted: the same distribution as if it had drawn from that alone. But where the answer may end, it does: the
+        model wants neither to end nor to say more of what was asked of it.
+        """
+        token = self._context.sample(job.sampler, index) if job.sequence.generated else self._first(job, index)
+        guide = job.answer.guide
+        if guide is None or guide.admits(token):
+            return token
+        admitted = self._admitted(job, guide, index)
+        return token if admitted is None else admitted
+
+    def _admitted(self, job: Job, guide: Guide, index: int) -> int | None:
+        self._vitals.tokens_refused += 1
+        if guide.satisfied:
+            return min(self._context.model.end_tokens, default=None)
+        guide.mask(self._context.logits(index))
+        token = self._context.sample(job.sampler, index)
+        if guide.admits(token):
+            return token
+        guide.give_up("nothing that may be sampled is admitted")
+        return None
 
     def _first(self, job: Job, index: int) -> int:
         context = self._context

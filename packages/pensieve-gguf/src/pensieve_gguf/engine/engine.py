@@ -7,6 +7,7 @@ their own: they take milliseconds on long prompts, and neither the event loop no
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import secrets
 from array import array
@@ -30,13 +31,14 @@ from pensieve_core import (
     RequestRefusedError,
     ToolCallId,
 )
+from pensieve_gguf.constraints import Grammarian, Guide, Plan, Vocabulary
 from pensieve_gguf.engine.answer import Answer
 from pensieve_gguf.engine.courier import Courier
 from pensieve_gguf.engine.job import Job
 from pensieve_gguf.engine.loading import load
 from pensieve_gguf.engine.loop import EngineLoop, Vitals
 from pensieve_gguf.engine.own_turns import OwnTurns
-from pensieve_gguf.engine.repeats import RepeatGuard, answered_calls
+from pensieve_gguf.engine.repeats import Repeat, RepeatGuard, answered_calls
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
@@ -59,6 +61,8 @@ class _Prompt:
     rendered: RenderedPrompt
     tokens: array[int]
     marked_tokens: int
+    plan: Plan | None = None
+    """What the answer is held to."""
 
 
 class GgufEngine:
@@ -79,6 +83,11 @@ class GgufEngine:
             bos_token=model.bos_text,
             eos_token=model.eos_text,
             architecture=description.model.architecture,
+        )
+        self._grammarian = Grammarian(
+            functools.partial(Vocabulary.of, model),
+            self._template.source,
+            renders_tools=self._template.renders_tools,
         )
         self._defaults = SamplingDefaults.of(model)
         residents = Residents(context.shape.sequences, forgets_partially=model.forgets_partially)
@@ -133,7 +142,7 @@ class GgufEngine:
     async def generate(self, request: GenerationRequest) -> GgufGeneration:
         """Admit `request`; see `InferenceEngine.generate`."""
         self._check_room()
-        prompt = await self._prepare(request)
+        prompt = await self._prepare(request, self._render_and_plan)
         self._check_length(len(prompt.tokens))
         self._check_room()
         generation = GgufGeneration(
@@ -149,7 +158,7 @@ class GgufEngine:
 
     async def count_tokens(self, request: GenerationRequest) -> int:
         """Count the prompt by the path that `generate` takes."""
-        return len((await self._prepare(request)).tokens)
+        return len((await self._prepare(request, self._render)).tokens)
 
     async def aclose(self) -> None:
         """End running generations, and free the model."""
@@ -183,10 +192,15 @@ class GgufEngine:
         if prompt_tokens >= limit:
             raise PromptTooLongError(prompt_tokens, limit - 1)
 
-    async def _prepare(self, request: GenerationRequest) -> _Prompt:
+    async def _prepare(self, request: GenerationRequest, make: Callable[[GenerationRequest], _Prompt]) -> _Prompt:
         if self._closed:
             self._check_room()
-        return await asyncio.get_running_loop().run_in_executor(self._texts, self._render, request)
+        return await asyncio.get_running_loop().run_in_executor(self._texts, make, request)
+
+    def _render_and_plan(self, request: GenerationRequest) -> _Prompt:
+        prompt = self._render(request)
+        plan = self._grammarian.plan(request, opens_thinking=prompt.rendered.opens_thinking)
+        return attrs.evolve(prompt, plan=plan)
 
     def _render(self, request: GenerationRequest) -> _Prompt:
         own = attrs.evolve(request, turns=self._own_turns.restore(request.turns))
@@ -206,7 +220,7 @@ class GgufEngine:
         )
         return Job(
             sequence=sequence,
-            make_answer=self._answers(request, prompt.rendered),
+            make_answer=self._answers(request, prompt),
             sampler=Sampler(request.sampling, self._defaults),
             sink=generation,
             marked_tokens=prompt.marked_tokens,
@@ -214,9 +228,14 @@ class GgufEngine:
             remember=None if prompt.rendered.opens_thinking else self._own_turns,
         )
 
-    def _answers(self, request: GenerationRequest, rendered: RenderedPrompt) -> Callable[[], Answer]:
-        """Return what starts an answer. Each one after a refusal lets more repeats through: at last, all."""
-        answered = answered_calls(request, self._own_turns.spelling)
+    def _answers(self, request: GenerationRequest, prompt: _Prompt) -> Callable[[], Answer]:
+        """Return what starts an answer. Each one after a refusal lets more repeats through: at last, all.
+
+        Where the whole answer is constrained, no repeat is refused: it may be all that is left to say.
+        """
+        plan, rendered = prompt.plan, prompt.rendered
+        demanded = plan is not None and plan.whole is not None
+        answered = frozenset[Repeat]() if demanded else answered_calls(request, self._own_turns.spelling)
         patience = iter([answered] * _REFUSALS)
 
         def start() -> Answer:
@@ -230,6 +249,7 @@ class GgufEngine:
                 max_tokens=request.max_tokens,
                 turn_ends=rendered.stops,
                 guard=RepeatGuard(next(patience, frozenset())),
+                guide=None if plan is None else Guide(plan),
             )
 
         return start

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TypeAlias, assert_never
 
 import attrs
+import structlog
 
 from pensieve_core import (
     EngineFailedError,
@@ -31,6 +32,8 @@ from pensieve_gguf.engine.vitals import Vitals
 from pensieve_gguf.llama import Context, DecodeError, DecodeOutcome, Rows
 
 __all__ = ["EngineLoop", "Vitals"]
+
+_log = structlog.get_logger(__name__)
 
 
 @attrs.frozen
@@ -250,6 +253,9 @@ class EngineLoop:
         )
         if job.remember is not None:
             job.remember.note(job.answer.words, job.answer.told)
+        if job.answer.unkept:
+            self.vitals.constraints_failed += 1
+            _log.warning("constraint_failed", reason=job.answer.unkept)
         self._forget(job)
         job.sink.event(finished)
 

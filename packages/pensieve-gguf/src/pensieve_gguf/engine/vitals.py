@@ -22,5 +22,9 @@ class Vitals:
     """Prefixes that came back from there."""
     empty_turns_refused: int = 0
     repeated_calls_refused: int = 0
+    tokens_refused: int = 0
+    """Sampled, and not admitted by a constraint: drawn once more."""
+    constraints_failed: int = 0
+    """Answers that are not what was demanded of them, though the model ended them itself."""
     decoding_since: float | None = None
     """When the running decode began, on the loop's clock; None between decodes."""

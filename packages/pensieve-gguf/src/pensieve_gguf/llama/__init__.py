@@ -13,10 +13,12 @@ from pensieve_gguf.llama.context import (
     ContextShape,
     DecodeError,
     DecodeOutcome,
+    Logits,
     Rows,
     State,
 )
 from pensieve_gguf.llama.devices import Gpu, gpus
+from pensieve_gguf.llama.guidance import make_lltokenizer
 from pensieve_gguf.llama.library import last_words, version
 from pensieve_gguf.llama.model import LoadError, Model, TokenIds
 from pensieve_gguf.llama.sampler import Sampler, SamplingDefaults
@@ -29,6 +31,7 @@ __all__ = [
     "DecodeOutcome",
     "Gpu",
     "LoadError",
+    "Logits",
     "Model",
     "Rows",
     "Sampler",
@@ -37,5 +40,6 @@ __all__ = [
     "TokenIds",
     "gpus",
     "last_words",
+    "make_lltokenizer",
     "version",
 ]

@@ -9,6 +9,7 @@ import ctypes
 import enum
 from array import array
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import attrs
 import numpy as np
@@ -18,10 +19,13 @@ from pensieve_gguf.llama.library import last_words
 from pensieve_gguf.llama.model import LoadError, Model
 from pensieve_gguf.llama.sampler import Sampler
 
-__all__ = ["Abort", "Context", "ContextShape", "DecodeError", "DecodeOutcome", "Rows", "State"]
+__all__ = ["Abort", "Context", "ContextShape", "DecodeError", "DecodeOutcome", "Logits", "Rows", "State"]
 
 State = np.ndarray[tuple[int], np.dtype[np.uint8]]
 """What a slot holds, as llama.cpp serialises it, shape (bytes,). Good for the same model, build and settings only."""
+
+Logits: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float32]]
+"""One value per token of the vocabulary; what is -inf is not sampled."""
 
 _KV_TYPES = {"f16": lib.GGML_TYPE_F16, "q8_0": lib.GGML_TYPE_Q8_0}
 _TO_THE_END = -1
@@ -157,15 +161,15 @@ class Context:
         """Draw the token after batch row `index`."""
         if sampler.greedy:
             # A chain would copy the vocabulary into candidates first: 20 times the cost.
-            return int(self._logits(index).argmax())
+            return int(self.logits(index).argmax())
         return int(lib.llama_sampler_sample(sampler.handle, self._handle, index))
 
     def forbid(self, index: int, tokens: Sequence[int]) -> None:
         """Make `tokens` impossible in the logits of batch row `index`; in place."""
-        self._logits(index)[np.asarray(tokens)] = -np.inf
+        self.logits(index)[np.asarray(tokens)] = -np.inf
 
-    def _logits(self, index: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-        """Return a view on the logits after batch row `index`, shape (vocabulary,); good until the next decode."""
+    def logits(self, index: int) -> Logits:
+        """Return a view on the logits after batch row `index`, good until the next decode. To write is to constrain."""
         row = lib.llama_get_logits_ith(self._handle, index)
         address = ctypes.addressof(row.contents)
         view = self._views.get(address)

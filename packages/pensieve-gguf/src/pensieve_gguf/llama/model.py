@@ -60,8 +60,9 @@ class Model:
             raise LoadError(last_words() or f"llama.cpp could not load {path}")
         self.handle = handle
         self.path = path
-        self._vocab = lib.llama_model_get_vocab(handle)
-        self.vocabulary_size: int = lib.llama_vocab_n_tokens(self._vocab)
+        self.vocab = lib.llama_model_get_vocab(handle)
+        """llama.cpp's pointer; good until `close`."""
+        self.vocabulary_size: int = lib.llama_vocab_n_tokens(self.vocab)
 
     def close(self) -> None:
         """Free the weights. Contexts must be closed before."""
@@ -123,26 +124,31 @@ class Model:
     @property
     def bos_text(self) -> str:
         """The begin-of-sequence token's text; empty when there is none."""
-        return self._token_text(lib.llama_vocab_bos(self._vocab))
+        return self._token_text(lib.llama_vocab_bos(self.vocab))
 
     @property
     def eos_text(self) -> str:
         """The end-of-sequence token's text."""
-        return self._token_text(lib.llama_vocab_eos(self._vocab))
+        return self._token_text(lib.llama_vocab_eos(self.vocab))
 
     @property
     def adds_bos(self) -> bool:
         """Whether prompts of this model start with the begin-of-sequence token."""
-        return bool(lib.llama_vocab_get_add_bos(self._vocab))
+        return bool(lib.llama_vocab_get_add_bos(self.vocab))
 
-    def tokenize(self, text: str) -> TokenIds:
-        """Return the token ids of `text`, shape (n_tokens,); special tokens in the text are parsed as such."""
+    def tokenize(self, text: str, *, add_bos: bool = True) -> TokenIds:
+        """Return the token ids of `text`, shape (n_tokens,); special tokens in the text are parsed as such.
+
+        Args:
+            text: A prompt, or a part of one.
+            add_bos: Whether a token that begins prompts is wanted, if the model wants one and the text has none.
+        """
         starts_with_bos = bool(self.bos_text) and text.startswith(self.bos_text)
-        add_bos = self.adds_bos and not starts_with_bos
+        add_bos = add_bos and self.adds_bos and not starts_with_bos
         data = text.encode("utf-8", "replace")
         ids = np.empty(len(data) + 2, dtype=np.int32)
         count = lib.llama_tokenize(
-            self._vocab, data, len(data), ids.ctypes.data_as(lib.llama_token_p), len(ids), add_bos, _PARSE_SPECIAL
+            self.vocab, data, len(data), ids.ctypes.data_as(lib.llama_token_p), len(ids), add_bos, _PARSE_SPECIAL
         )
         if count < 0:
             msg = f"the tokenizer wants {-count} tokens for {len(data)} bytes"
@@ -156,7 +162,7 @@ class Model:
     @functools.cached_property
     def end_tokens(self) -> frozenset[int]:
         """All end-of-generation tokens."""
-        return frozenset(t for t in range(self.vocabulary_size) if lib.llama_vocab_is_eog(self._vocab, t))
+        return frozenset(t for t in range(self.vocabulary_size) if lib.llama_vocab_is_eog(self.vocab, t))
 
     def piece(self, token: int) -> bytes:
         """Return the bytes that `token` stands for in the answer; often no whole UTF-8 character."""
@@ -170,14 +176,14 @@ class Model:
         return {}
 
     def _visible_piece(self, token: int) -> bytes:
-        if not lib.llama_vocab_is_control(self._vocab, token):
+        if not lib.llama_vocab_is_control(self.vocab, token):
             return self._raw_piece(token)
         text = self._raw_piece(token)
         return text if any(word in text.decode("utf-8", "replace") for word in _DIALECT_WORDS) else b""
 
     def _raw_piece(self, token: int) -> bytes:
         buffer = ctypes.create_string_buffer(512)
-        size = lib.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, _RENDER_SPECIAL)
+        size = lib.llama_token_to_piece(self.vocab, token, buffer, len(buffer), 0, _RENDER_SPECIAL)
         return buffer.raw[:size] if size > 0 else b""
 
     def _token_text(self, token: int) -> str:

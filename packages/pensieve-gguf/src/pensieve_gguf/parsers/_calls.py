@@ -12,6 +12,7 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Final, Protocol, cast
 
+import attrs
 import orjson
 
 from pensieve_core import JsonObject
@@ -20,7 +21,7 @@ from pensieve_gguf.parsers._json_stream import JsonStream
 from pensieve_gguf.parsers._members import MemberFilter
 from pensieve_gguf.parsers._tags import DEEPSEEK_SEPARATORS, FENCE_END
 
-__all__ = ["CallReader", "DeepSeekCall", "JsonCall", "Verdict"]
+__all__ = ["CallReader", "DeepSeekCall", "JsonCall", "OpenCall", "Verdict"]
 
 _NAME_KEYS: Final = frozenset({"name", "function", "tool", "tool_name"})
 _ARGUMENT_KEYS: Final = frozenset({"arguments", "parameters", "input", "args", "tool_input"})
@@ -30,6 +31,22 @@ say, which small models like to repeat)."""
 
 _MAX_HEADER: Final = 256
 """Characters before DeepSeek's arguments; no tool's name is longer (64 in the Messages API)."""
+
+
+_REMEMBERED: Final = 256
+"""Characters of arguments that are kept as they were written: who wants them asks within a few tokens."""
+
+
+@attrs.frozen(kw_only=True)
+class OpenCall:
+    """A call that has begun: one whose arguments are not whole, or what stands in braces after the mark of a call."""
+
+    number: int
+    """1 is the answer's first call."""
+    name: str
+    """Empty before the arguments."""
+    text: str
+    """The arguments so far as the model wrote them; before them, all from the first brace on."""
 
 
 class Verdict(enum.Enum):
@@ -49,6 +66,11 @@ class CallReader(Protocol):
     started: bool
     whole: bool
     unread: str
+
+    @property
+    def opened(self) -> OpenCall | None:
+        """The call, soon after its arguments have begun."""
+        ...
 
     def feed(self, text: str) -> None:
         """Take more text: one character at a time until `started`."""
@@ -71,14 +93,26 @@ class _Reader:
         self._events = events
         self._value = JsonStream()
         self._members = MemberFilter({})
+        self._called = ""
+        self._written = ""
+
+    @property
+    def opened(self) -> OpenCall | None:
+        """The call, soon after its arguments have begun."""
+        if not self.started or self.whole or len(self._written) > _REMEMBERED:
+            return None
+        return OpenCall(number=self._events.calls, name=self._called, text=self._written)
 
     def _start(self, name: str) -> None:
         self.started = True
+        self._called = name
         self._members = MemberFilter(self._tools[name])
         self._events.start_call(name)
 
     def _stream(self, text: str) -> None:
         """Pass more of the arguments on."""
+        if len(self._written) <= _REMEMBERED:
+            self._written += text
         self._value.feed(text)
         self._emit(self._value.take())
         self.whole = self._value.finished

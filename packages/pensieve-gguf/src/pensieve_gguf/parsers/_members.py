@@ -13,8 +13,9 @@ Two kinds of members go, at the top level only:
 In doubt a member stays: the client knows better. All else passes as it is, white space around top-level names aside.
 
 Between a call reader, whose `JsonStream` makes the text sound, and the events. A member is held back only until it is
-known to stay: at its name, or at the first character of its value where null would have to go. What models say
-under a grammar needs none of this: constrained decoding will make it unnecessary for them.
+known to stay: at its name, or at the first character of its value where null would have to go. A call that is held to
+its tool's schema (`pensieve_gguf.constraints`) has nothing to leave out; one that the parser recognised too late, or
+whose schema had to be loosened, may.
 """
 
 from __future__ import annotations

@@ -28,11 +28,12 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final, Protocol
 
 from pensieve_core import GenerationRequest, JsonObject, Role, ToolCallId, ToolChoiceMode
-from pensieve_gguf.parsers._calls import CallReader, DeepSeekCall, JsonCall, Verdict
+from pensieve_gguf.parsers._calls import CallReader, DeepSeekCall, JsonCall, OpenCall, Verdict
 from pensieve_gguf.parsers._events import EventBuffer, ParsedEvent
 from pensieve_gguf.parsers._json_stream import JsonStream
 from pensieve_gguf.parsers._tags import (
     CALL_CLOSERS,
+    CALL_MARK,
     DEEPSEEK_CALL,
     FENCE_END,
     FENCES,
@@ -56,6 +57,19 @@ class OutputParser(Protocol):
     @property
     def done(self) -> bool:
         """Nothing further can count (one call was allowed and is whole): generation may stop."""
+        ...
+
+    @property
+    def thinking(self) -> bool:
+        """The text stands within a block of reasoning."""
+        ...
+
+    @property
+    def opened(self) -> OpenCall | None:
+        """The call that the text stands in: after its mark and a brace, and again when its arguments have just begun.
+
+        None elsewhere, and some hundred characters later.
+        """
         ...
 
     def feed(self, text: str) -> tuple[ParsedEvent, ...]:
@@ -128,6 +142,8 @@ class _Parser:
         self._opened: set[str] = set()
         """Marks before the current call; they say which closers to expect."""
         self._call: CallReader = JsonCall(tools, events, bare_name=False)
+        self._marked_at: int | None = None
+        """Where in `_held` the braces after the mark of a call begin."""
         self._object = JsonStream()
         """Runs beside `_call`: where the JSON ends if it is no call."""
 
@@ -140,6 +156,20 @@ class _Parser:
     def done(self) -> bool:
         """Nothing further can count."""
         return self._phase is _Phase.DONE
+
+    @property
+    def thinking(self) -> bool:
+        """The text stands within a block of reasoning."""
+        return self._phase is _Phase.THINKING
+
+    @property
+    def opened(self) -> OpenCall | None:
+        """The call that the text stands in."""
+        if self._phase is not _Phase.CALL:
+            return None
+        if self._call.started or self._marked_at is None:
+            return self._call.opened
+        return OpenCall(number=self._events.calls + 1, name="", text=self._held[self._marked_at :])
 
     def feed(self, text: str) -> tuple[ParsedEvent, ...]:
         """Take what the model produced next."""
@@ -259,6 +289,7 @@ class _Parser:
         self._line_start = not line.strip() and (len(line) < len(text) or self._line_start)
 
     def _begin_call(self, mark: str) -> None:
+        self._marked_at = len(self._held) if mark == "{" and CALL_MARK in self._opened else None
         self._held += mark
         self._phase = _Phase.CALL
         self._object = JsonStream()

@@ -20,6 +20,11 @@ class Utf8Decoder:
         """Return the characters that `data` completes; the start of a further one is kept."""
         return self._decoder.decode(data)
 
+    @property
+    def empty(self) -> bool:
+        """No start of a character is kept."""
+        return not self._decoder.getstate()[0]
+
     def finish(self) -> str:
         """Return U+FFFD for a character that never became whole."""
         return self._decoder.decode(b"", final=True)
@@ -50,6 +55,11 @@ class StopSequences:
         keep = max((_overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep], None
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is held back."""
+        return not self._held
 
     def finish(self) -> str:
         """Return what was held back: no more text will come."""

@@ -10,6 +10,7 @@ from typing import Final
 
 __all__ = [
     "CALL_CLOSERS",
+    "CALL_MARK",
     "DEEPSEEK_CALL",
     "DEEPSEEK_SEPARATORS",
     "FENCES",
@@ -28,6 +29,9 @@ THINK_TAGS: Final = {
 }
 """Opener → closer. The first is recognised always (R1's children emit it untold), the others when the template
 knows them."""
+
+CALL_MARK: Final = "<tool_call>"
+"""What most models are told to write before a call: what follows it in braces is meant to be one."""
 
 _TAG_NAMES: Final = ("tool_call", "tool_calls", "tools", "function_call", "function_calls", "functioncall", "TOOLCALL")
 

@@ -1,0 +1,251 @@
+r"""Grammars in llguidance's dialect of Lark: for an answer that is JSON, for whole calls, and for parts of one.
+
+Two styles of JSON. What is constrained from its first character is written on one line, `{"a": 1, "b": [true]}`, as
+templates print it: it costs the fewest tokens, and a small model cannot lose itself in white space. A call that the
+model has begun unasked goes on in its own layout, with white space that is bounded.
+
+llguidance wants the members of an object in the schema's order. Whole calls get that. Arguments begun unasked do not
+(`loose_arguments`): a model that wrote `-i` before `path`, and a comma after it, could no longer say `path`, and would
+have to make a member up that stands further down.
+
+Pure. Above: `_grammarian`, which has them compiled. Below: `_dialects`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+import attrs
+
+from pensieve_core import JsonObject, JsonValue
+from pensieve_gguf.constraints._dialects import Dialect
+
+__all__ = [
+    "CallableTool",
+    "SpecialToken",
+    "answers",
+    "closed",
+    "document",
+    "headers",
+    "loose_arguments",
+    "strict_arguments",
+]
+
+SpecialToken: TypeAlias = Callable[[str], int | None]
+"""A text → the token that is this text and no ordinary text; None when there is none."""
+
+_ONE_LINE: Final = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "coerce_one_of": True}
+
+_SPACE: Final = r"[ \t]{1,4}(\r?\n[ \t]{0,40})?|\r?\n[ \t]{0,40}"
+"""White space between two tokens of JSON as people write it: at most one line break, and its indentation."""
+_SPACE_RULES: Final = f"space: SPACE?\nSPACE: /{_SPACE}/"
+_OWN_LAYOUT: Final = {
+    "whitespace_flexible": True,
+    "whitespace_pattern": _SPACE,
+    "coerce_one_of": True,
+    "json_allow_general_unicode_escapes": True,
+}
+
+_ANYTHING: Final = "/(?s:.*)/"
+_LEADING: Final = "/\\n{0,2}/"
+"""Before an answer: after their reasoning models leave a line blank."""
+
+_TRACKED: Final = 5
+"""So many required members are counted off, in as many states as they have subsets; more are not insisted on."""
+
+
+@attrs.frozen(kw_only=True)
+class CallableTool:
+    """A tool as a grammar knows it."""
+
+    name: str
+    schema: JsonValue
+    """Of its arguments, sound."""
+
+
+def document(schema: JsonValue) -> str:
+    """Return the grammar of one JSON value: what a schema is tried with."""
+    return f"start: {_json(schema, _ONE_LINE)}"
+
+
+def answers(
+    *,
+    schema: JsonValue | None,
+    tools: Sequence[CallableTool],
+    dialect: Dialect,
+    parallel: bool,
+    special: SpecialToken,
+) -> str:
+    """Return the grammar of a whole answer: JSON by `schema`, if there is one, or calls of `tools`, if there are any.
+
+    Args:
+        schema: Sound. None: only calls will do.
+        tools: Those that may be called; empty: only JSON will do.
+        dialect: How the model writes calls.
+        parallel: Several calls may follow each other.
+        special: The vocabulary's special tokens.
+    """
+    spell = _Speller(special)
+    lines = []
+    if schema is not None:
+        lines.append(f"answer: {_json(schema, _ONE_LINE)}")
+    if tools:
+        more = f" ({spell(dialect.between)} call)*" if parallel else ""
+        # The line break may turn out not to lead to a further call.
+        trail = ' "\\n"?' if parallel else ""
+        lines.append(f"calls: {spell(dialect.begin)} call{more} {spell(dialect.end)}{trail}")
+        lines.append("call: " + " | ".join(f"call_{number}" for number in range(len(tools))))
+        lines += [f"call_{number}: {_call(tool, dialect, spell)}" for number, tool in enumerate(tools)]
+    choice = [name for name, given in (("answer", schema is not None), ("calls", bool(tools))) if given]
+    return "\n".join([f"start: lead ({' | '.join(choice)})", f"lead: {_LEADING}", *lines])
+
+
+def headers(names: Iterable[str]) -> str:
+    """Return the grammar of a call in braces up to its arguments, and of any text after their first brace.
+
+    So no call breaks before it has begun, and none is made of a tool that there is not.
+    """
+    choice = " | ".join(_quoted(name) for name in names)
+    header = f'"{{" space {_quoted("name")} space ":" space ({choice}) space "," space {_quoted("arguments")}'
+    return f'start: {header} space ":" space "{{" {_ANYTHING}\n{_SPACE_RULES}'
+
+
+def strict_arguments(schema: JsonValue) -> str:
+    """Return the grammar of arguments by all that `schema` says, and of any text after them."""
+    return f"start: arguments {_ANYTHING}\narguments: {_json(schema, _OWN_LAYOUT)}"
+
+
+def loose_arguments(schema: JsonValue) -> str:
+    """Return the grammar of arguments whose members come in any order, and of any text after them.
+
+    Each member is what its own schema says. Required ones must all come, if they are few. Names that the schema does
+    not know are admitted unless it refuses them.
+    """
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    if not isinstance(schema, Mapping) or not isinstance(properties, Mapping) or not properties:
+        return strict_arguments({"type": "object"})
+    return "\n".join([f"start: arguments {_ANYTHING}", *_Members(schema, properties).rules()])
+
+
+def closed(schema: JsonValue) -> JsonValue:
+    """Return an object schema that refuses names that it does not know, unless it says what to do with them.
+
+    Small models borrow arguments of other tools; in a call that was asked of them they get no chance to.
+    """
+    if not isinstance(schema, Mapping) or not isinstance(schema.get("properties"), Mapping):
+        return schema
+    said = {"additionalProperties", "patternProperties", "allOf", "anyOf", "oneOf", "$ref"} & schema.keys()
+    return schema if said else {**schema, "additionalProperties": False}
+
+
+class _Speller:
+    """Writes a text as Lark: its special tokens by number, all else as literals."""
+
+    _MARK: Final = re.compile(r"(<[^<>\s]+>)")
+
+    def __init__(self, special: SpecialToken) -> None:
+        self._special = special
+
+    def __call__(self, text: str) -> str:
+        pieces = (self._piece(piece) for piece in self._MARK.split(text) if piece)
+        return " ".join(pieces) or '""'
+
+    def _piece(self, piece: str) -> str:
+        token = self._special(piece) if self._MARK.fullmatch(piece) else None
+        return _literal(piece) if token is None else f"<[{token}]>"
+
+
+def _call(tool: CallableTool, dialect: Dialect, spell: _Speller) -> str:
+    # JSON's spelling in all dialects: no legal name has anything to escape.
+    name = _literal(_in_json(tool.name))
+    arguments = _json(tool.schema, _ONE_LINE)
+    return f"{spell(dialect.before)} {name} {spell(dialect.middle)} {arguments} {spell(dialect.after)}"
+
+
+class _Members:
+    """Rules for one object whose members come in any order.
+
+    In state S, a set of required members that have come, `o_S` is what follows an opening brace or a comma, and `n_S`
+    what follows a member.
+    """
+
+    def __init__(self, schema: JsonObject, properties: JsonObject) -> None:
+        self._names = list(properties)
+        self._schemas = [_with_definitions(properties[name], schema) for name in self._names]
+        required = schema.get("required")
+        wanted = [name for name in self._names if isinstance(required, list | tuple) and name in required]
+        self._required = wanted if len(wanted) <= _TRACKED else []
+        additional = schema.get("additionalProperties", True)
+        self._open = additional is not False or "patternProperties" in schema
+        self._other = _with_definitions(additional if isinstance(additional, Mapping) else {}, schema)
+
+    def rules(self) -> list[str]:
+        empty = "" if self._required else ' | "{" space "}"'
+        members = [rule for number in range(len(self._names)) for rule in self._member(number)]
+        return [
+            f'arguments: "{{" space o_0{empty}',
+            *(rule for state in range(1 << len(self._required)) for rule in self._state(state)),
+            *members,
+            *self._unknown(),
+            _SPACE_RULES,
+        ]
+
+    def _state(self, state: int) -> Iterable[str]:
+        choices = [
+            f"m_{self._names.index(name)} space n_{state | 1 << bit}"
+            for bit, name in enumerate(self._required)
+            if not state >> bit & 1
+        ]
+        free = [f"m_{number}" for number, name in enumerate(self._names) if name not in self._required]
+        if self._open:
+            free.append("unknown")
+        if free:
+            choices.append(f"({' | '.join(free)}) space n_{state}")
+        if choices:
+            yield f"o_{state}: {' | '.join(choices)}"
+        yield f"n_{state}: {' | '.join(self._after_member(state, more=bool(choices)))}"
+
+    def _after_member(self, state: int, *, more: bool) -> Iterable[str]:
+        if more:
+            yield f'"," space o_{state}'
+        if state == (1 << len(self._required)) - 1:
+            yield '"}"'
+
+    def _member(self, number: int) -> Iterable[str]:
+        name = _quoted(self._names[number])
+        yield f'm_{number}: {name} space ":" space {_json(self._schemas[number], _OWN_LAYOUT)}'
+
+    def _unknown(self) -> Iterable[str]:
+        if self._open:
+            known = "|".join(re.escape(_in_json(name)).replace("/", r"\/") for name in self._names)
+            yield f'unknown: UNKNOWN space ":" space {_json(self._other, _OWN_LAYOUT)}'
+            yield rf'UNKNOWN: /"[^"\\\x00-\x1f]+"/ & ~/"({known})"/'
+
+
+def _with_definitions(schema: JsonValue, root: JsonObject) -> JsonValue:
+    """Return `schema`, a part of `root`, such that it can stand alone."""
+    definitions = {keyword: root[keyword] for keyword in ("$defs", "definitions") if keyword in root}
+    return {**definitions, **schema} if isinstance(schema, Mapping) else schema
+
+
+def _json(schema: JsonValue, style: JsonObject) -> str:
+    # `true`, and anything that is no schema at all, admits any value.
+    given = schema if isinstance(schema, Mapping) else {}
+    return f"%json {json.dumps({**given, 'x-guidance': style}, ensure_ascii=False)}"
+
+
+def _literal(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _quoted(text: str) -> str:
+    """Return the literal of a JSON string."""
+    return _literal(f'"{_in_json(text)}"')
+
+
+def _in_json(text: str) -> str:
+    """Return `text` as it stands within the quotes of a JSON string."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]
