@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, get_args
 
 import attrs
@@ -42,6 +43,10 @@ class GgufSettings:
     """Sequences, running or idle, that keep their place in the KV cache for reuse."""
     cache_ram_bytes: int = attrs.field(default=2 << 30, validator=ge(0))
     """Prefixes that leave the KV cache are kept in so much RAM at most."""
+    cache_folder: Path | None = None
+    """Where prefixes are kept on the disk for the next start. None: they are not."""
+    cache_disk_bytes: int | None = attrs.field(default=None, validator=optional(ge(0)))
+    """So much of the disk at most. None: 20 GB or a tenth of what is free, whichever is less."""
     batch_tokens: int | None = attrs.field(default=None, validator=optional(ge(_SMALLEST_BATCH)))
     """Rows of one decode at most: how much prefill runs between two looks at the mailbox. None: as memory allows."""
     latency_goal_s: float = attrs.field(default=0.2, validator=gt(0))

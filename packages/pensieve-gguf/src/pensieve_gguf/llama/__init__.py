@@ -19,7 +19,7 @@ from pensieve_gguf.llama.context import (
 )
 from pensieve_gguf.llama.devices import Gpu, gpus
 from pensieve_gguf.llama.guidance import make_lltokenizer
-from pensieve_gguf.llama.library import last_words, version
+from pensieve_gguf.llama.library import last_words, state_version, version
 from pensieve_gguf.llama.model import LoadError, Model, TokenIds
 from pensieve_gguf.llama.sampler import Sampler, SamplingDefaults
 
@@ -41,5 +41,6 @@ __all__ = [
     "gpus",
     "last_words",
     "make_lltokenizer",
+    "state_version",
     "version",
 ]

@@ -13,7 +13,7 @@ import functools
 import llama_cpp
 from llama_cpp import llama_cpp as lib
 
-__all__ = ["last_words", "start_backend", "version"]
+__all__ = ["last_words", "start_backend", "state_version", "version"]
 
 _WARN = 3  # GGML_LOG_LEVEL_WARN; 4 is ERROR, 5 continues the line before
 _last_words: collections.deque[str] = collections.deque(maxlen=20)
@@ -43,3 +43,8 @@ def last_words() -> str:
 def version() -> str:
     """Return the engine's name and version."""
     return f"llama.cpp ({llama_cpp.__version__})"
+
+
+def state_version() -> int:
+    """Return the version of the form in which states are serialised."""
+    return int(lib.LLAMA_STATE_SEQ_VERSION)

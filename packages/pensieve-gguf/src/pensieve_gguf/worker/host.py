@@ -15,8 +15,10 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, assert_never
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from typing import Any, Never, assert_never
+
+import structlog
 
 from pensieve_core import EngineFailedError, PensieveError
 from pensieve_gguf.engine import GgufEngine
@@ -35,6 +37,7 @@ from pensieve_gguf.worker.messages import (
     Loaded,
     LoadFailed,
     Loading,
+    Logged,
     ToWorker,
     decode_to_worker,
     encode,
@@ -75,6 +78,11 @@ class Host:
         while data := await self._reader.read(_READ_BYTES):
             for payload in decoder.feed(data):
                 self._take(decode_to_worker(payload))
+
+    def log(self, level: str, event: dict[str, Any]) -> None:
+        """Send a log event to the supervisor, which has a log; from the event loop."""
+        fields = {name: str(value) for name, value in event.items() if name != "event"}
+        self._send(Logged(level=level, event=str(event.get("event", "")), fields=fields))
 
     def _take(self, message: ToWorker) -> None:
         match message:
@@ -199,9 +207,21 @@ def main(arguments: list[str]) -> None:
 
 async def _serve(connection: socket.socket) -> None:
     reader, writer = await asyncio.open_connection(sock=connection)
-    await Host(reader, writer).run()
+    host = Host(reader, writer)
+    _send_logs(host, asyncio.get_running_loop())
+    await host.run()
     sys.stderr.flush()
     os._exit(0)
+
+
+def _send_logs(host: Host, loop: asyncio.AbstractEventLoop) -> None:
+    """Let whatever this process logs, in any thread, go to the supervisor."""
+
+    def send(_: object, level: str, event: MutableMapping[str, Any]) -> Never:
+        loop.call_soon_threadsafe(host.log, level, dict(event))
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[send])
 
 
 def _isolate() -> None:

@@ -41,6 +41,7 @@ __all__ = [
     "LoadFailed",
     "Loaded",
     "Loading",
+    "Logged",
     "MessageError",
     "ToWorker",
     "decode_from_worker",
@@ -174,8 +175,18 @@ class Alive:
     """How long the running decode has taken so far; 0 between decodes."""
 
 
+@attrs.frozen(kw_only=True)
+class Logged:
+    """What the worker would write to its log, had it one."""
+
+    kind: Literal["logged"] = "logged"
+    level: str
+    event: str
+    fields: dict[str, str] = attrs.field(factory=dict)
+
+
 ToWorker: TypeAlias = Load | Generate | Count | Cancel
-FromWorker: TypeAlias = Loading | Loaded | LoadFailed | Admitted | Event | Counted | Failed | Alive
+FromWorker: TypeAlias = Loading | Loaded | LoadFailed | Admitted | Event | Counted | Failed | Alive | Logged
 
 
 def failure(key: int, error: PensieveError) -> Failed:

@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+
+import structlog
 
 from pensieve_core import Clock, EngineDescription, ModelDescriptor
 from pensieve_gguf.cores import SPIN_DEFAULT
@@ -26,6 +29,7 @@ from pensieve_gguf.worker.messages import (
     Loaded,
     LoadFailed,
     Loading,
+    Logged,
     MessageError,
     ToWorker,
     decode_from_worker,
@@ -34,8 +38,10 @@ from pensieve_gguf.worker.messages import (
 
 __all__ = ["Channel", "LoadRefused", "WorkerDied", "WorkerProcess"]
 
+_log = structlog.get_logger(__name__)
 _READ_BYTES = 1 << 18
 _LAST_WORDS_BYTES = 4096
+_LEVELS = logging.getLevelNamesMapping()
 _EXIT_S = 2.0  # for a worker to end by itself, once its socket has
 # What a worker may see of our environment. Keys and tokens of other programs are not among it.
 _ENVIRONMENT = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"})
@@ -252,6 +258,8 @@ class WorkerProcess:
                 raise MessageError(msg)
             case Alive(decoding_for_s=seconds):
                 self._decoding_for_s = seconds
+            case Logged(level=level, event=event, fields=fields):
+                _log.log(_LEVELS.get(level.upper(), logging.WARNING), event, worker_pid=self.pid, **fields)
             case _:
                 channel = self._channels.get(message.key)
                 if channel is not None:
