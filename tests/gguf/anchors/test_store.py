@@ -153,7 +153,14 @@ def test_a_prefix_is_written_once(open_store: OpenStore, tokens: Tokens, state: 
     assert store.save(tokens(100), state(2), kind=HEAD) is Saved.KNOWN
     assert store.save(tokens(100), state(2), kind=TURN) is Saved.KNOWN
     assert [path.stat().st_mtime_ns for path in _files(folder)] == [written]
+
+
+def test_nothing_is_known_always(open_store: OpenStore, tokens: Tokens, state: MakeState) -> None:
+    store = open_store()
     assert store.save(array("i"), state(), kind=HEAD) is Saved.KNOWN
+    assert store.save(tokens(10), state(0, 0), kind=HEAD) is Saved.KNOWN
+    assert not store.wants(array("i"), 1, kind=HEAD)
+    assert not store.wants(tokens(10), 0, kind=HEAD)
 
 
 @pytest.mark.parametrize(("length", "outcome"), [(83, "saved"), (84, "known"), (116, "known"), (117, "saved")])

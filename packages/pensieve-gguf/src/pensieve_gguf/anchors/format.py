@@ -125,6 +125,7 @@ class Header:
         if version != _VERSION:
             raise NotAnAnchorError(f"its format is {version}, not {_VERSION}", newer=version > _VERSION)
         expect(kind in set(AnchorKind), "its kind is unknown")
+        expect(length and state_bytes, "it is empty")
         identity, prefix, conversation, checksum = digests
         return cls(
             kind=AnchorKind(kind),

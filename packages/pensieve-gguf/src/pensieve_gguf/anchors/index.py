@@ -37,6 +37,7 @@ _TABLES = """
         file_bytes INTEGER, created_at REAL, used_at REAL
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS by_length ON anchors (identity, length);
+    CREATE INDEX IF NOT EXISTS by_prefix ON anchors (identity, prefix);
     CREATE TABLE IF NOT EXISTS writes (at REAL, bytes INTEGER);
 """
 # What is no sign of damage: others hold it, the disk is full or read-only, there is no memory or no descriptor.
@@ -121,10 +122,27 @@ class Index:
         """Return all rows, of whatever identity."""
         return self._do(lambda connection: _anchors(connection.execute(_SELECT)))
 
+    def totals(self) -> tuple[int, int]:
+        """Return how many rows there are, of whatever identity, and how many bytes their files have."""
+        query = "SELECT count(*), total(file_bytes) FROM anchors"
+        count, size = self._do(lambda connection: connection.execute(query).fetchone())
+        return count, int(size)
+
+    def lengths(self, identity: bytes, shortest: int, longest: int) -> list[int]:
+        """Return the lengths from `shortest` to `longest` tokens that rows of one identity have, in ascending order."""
+        query = "SELECT DISTINCT length FROM anchors WHERE identity = ? AND length BETWEEN ? AND ? ORDER BY length"
+        return self._do(lambda connection: _lengths(connection.execute(query, (identity, shortest, longest))))
+
     def of_lengths(self, identity: bytes, shortest: int, longest: int) -> list[Anchor]:
-        """Return the rows of one identity with `shortest` to `longest` tokens, in ascending order."""
-        where = f"{_SELECT} WHERE identity = ? AND length BETWEEN ? AND ? ORDER BY length"
-        return self._do(lambda connection: _anchors(connection.execute(where, (identity, shortest, longest))))
+        """Return the rows of one identity with `shortest` to `longest` tokens."""
+        query = f"{_SELECT} WHERE identity = ? AND length BETWEEN ? AND ?"
+        return self._do(lambda connection: _anchors(connection.execute(query, (identity, shortest, longest))))
+
+    def of_prefixes(self, identity: bytes, prefixes: Sequence[bytes], most: int = -1) -> list[Anchor]:
+        """Return the rows of one identity with one of `prefixes`, the longest first; `most`: of them, -1 for all."""
+        marks = ", ".join("?" * len(prefixes))
+        query = f"{_SELECT} WHERE identity = ? AND prefix IN ({marks}) ORDER BY length DESC LIMIT ?"
+        return self._do(lambda connection: _anchors(connection.execute(query, (identity, *prefixes, most))))
 
     def add(self, anchor: Anchor) -> None:
         """Add a row, or replace it."""
@@ -256,6 +274,10 @@ def _fill(connection: sqlite3.Connection, anchors: Sequence[Anchor]) -> None:
 def _written(connection: sqlite3.Connection, now: float) -> int:
     query = "SELECT total(bytes) FROM writes WHERE at BETWEEN ? AND ?"
     return int(connection.execute(query, (now - _HOUR_S, now)).fetchone()[0])
+
+
+def _lengths(rows: Iterable[tuple[object]]) -> list[int]:
+    return [length for (length,) in rows if isinstance(length, int)]  # others are damage, and found nowhere
 
 
 def _anchors(rows: Iterable[tuple[object, ...]]) -> list[Anchor]:

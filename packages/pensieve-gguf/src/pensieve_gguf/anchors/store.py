@@ -17,7 +17,7 @@ import errno
 import hashlib
 import sqlite3
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -52,7 +52,7 @@ class Saved(enum.Enum):
 
     SAVED = "saved"
     KNOWN = "known"
-    """It, or one that differs by a few tokens, is there already."""
+    """It, or one that differs by a few tokens, is there already; as nothing always is."""
     WRITTEN_ENOUGH = "written_enough"
     """The hour's budget is spent."""
     NO_ROOM = "no_room"
@@ -122,10 +122,11 @@ class AnchorStore:
     def longest(self, tokens: array[int], *, at_least: int = 1) -> Anchor | None:
         """Return the longest anchor of at least so many tokens that `tokens` begin with, as far as the index knows.
 
-        A caller that must compute one token itself passes all but the last. Costs some 100 µs for 24,000 tokens.
+        A caller that must compute one token itself passes all but the last.
+        Half a millisecond for 24,000 tokens and 300 anchors.
         """
         try:
-            return max(self._prefixes(tokens, at_least), key=lambda anchor: anchor.length, default=None)
+            return next(iter(self._prefixes(tokens, at_least, most=1)), None)
         except _FAULTS as fault:
             _told("search", fault)
             return None
@@ -152,6 +153,8 @@ class AnchorStore:
 
     def wants(self, tokens: array[int], state_bytes: int, *, kind: AnchorKind, conversation: str = "") -> bool:
         """Whether `save` would keep such a state now: asked before the state is copied out of llama.cpp."""
+        if not tokens or not state_bytes:
+            return False
         header = self._header(tokens, state_bytes, kind, conversation)
         try:
             return (
@@ -200,7 +203,7 @@ class AnchorStore:
         cancelled: Callable[[], bool],
     ) -> Saved:
         header = self._header(tokens, len(state), kind, conversation)
-        if self._known(tokens, kind):
+        if not tokens or not state or self._known(tokens, kind):
             return Saved.KNOWN
         replaced = self._replaced_by(header, tokens)
         doomed = self._plan(header, replaced)
@@ -228,16 +231,15 @@ class AnchorStore:
             label=self._label,
         )
 
-    def _prefixes(self, tokens: array[int], shortest: int) -> list[Anchor]:
-        """Return all anchors that `tokens` begin with, in ascending order."""
-        kept = self._index.of_lengths(self._identity, max(1, shortest), len(tokens))
-        digests = dict(prefix_digests(tokens, sorted({anchor.length for anchor in kept})))
-        return [anchor for anchor in kept if anchor.prefix == digests[anchor.length]]
+    def _prefixes(self, tokens: array[int], shortest: int, most: int = -1) -> list[Anchor]:
+        """Return the anchors that `tokens` begin with, the longest first."""
+        lengths = self._index.lengths(self._identity, max(1, shortest), len(tokens))
+        digests = dict(prefix_digests(tokens, lengths))
+        found = self._index.of_prefixes(self._identity, list(digests.values()), most)
+        return [anchor for anchor in found if digests.get(anchor.length) == anchor.prefix]
 
     def _known(self, tokens: array[int], kind: AnchorKind) -> bool:
         """Whether one that lasts as long as `kind` is kept for these tokens, give or take a few."""
-        if not tokens:
-            return True
         length, near = len(tokens), self._limits.near_tokens
         longer = self._index.of_lengths(self._identity, length + 1, length + near)
         lasting = [a for a in (*self._prefixes(tokens, length - near), *longer) if a.kind <= kind]
@@ -261,28 +263,31 @@ class AnchorStore:
 
     def _plan(self, header: Header, replaced: Sequence[Anchor]) -> Sequence[Anchor] | None:
         """Return what has to go before `header` comes; `replaced` go after. None: it cannot come."""
-        kept = [anchor for anchor in self._index.all() if anchor.name != header.name]
-        going = {anchor.name for anchor in replaced}
-        staying = [anchor for anchor in kept if anchor.name not in going]
-        over_budget = sum(anchor.file_bytes for anchor in staying) + header.file_bytes - self._limits.budget_bytes
+        count, held = self._index.totals()
+        over_budget = held - sum(anchor.file_bytes for anchor in replaced) + header.file_bytes
         over_disk = header.file_bytes + self._limits.reserve_bytes - self._folder.free_bytes()
-        return victims(
-            staying,
-            bytes_needed=max(over_budget, over_disk),
-            places_needed=len(staying) + 1 - self._limits.most_anchors,
-            now=header.created_at,
+        return self._doomed(
+            {anchor.name for anchor in replaced},
+            bytes_needed=max(over_budget - self._limits.budget_bytes, over_disk),
+            places_needed=count - len(replaced) + 1 - self._limits.most_anchors,
         )
 
     def _trim(self, newest: str) -> None:
         """Hold the budget where another process saved at the same time."""
-        kept = self._index.all()
-        doomed = victims(
-            [anchor for anchor in kept if anchor.name != newest],
-            bytes_needed=sum(anchor.file_bytes for anchor in kept) - self._limits.budget_bytes,
-            places_needed=len(kept) - self._limits.most_anchors,
-            now=self._clock(),
+        count, held = self._index.totals()
+        doomed = self._doomed(
+            {newest},
+            bytes_needed=held - self._limits.budget_bytes,
+            places_needed=count - self._limits.most_anchors,
         )
         self._remove(doomed or ())
+
+    def _doomed(self, spared: Container[str], *, bytes_needed: int, places_needed: int) -> Sequence[Anchor] | None:
+        """Return what has to go; mostly nothing, and then the rows need not be read."""
+        if bytes_needed <= 0 and places_needed <= 0:
+            return ()
+        others = [anchor for anchor in self._index.all() if anchor.name not in spared]
+        return victims(others, bytes_needed=bytes_needed, places_needed=places_needed, now=self._clock())
 
     # -- tidiness ------------------------------------------------------------------------------------------------
 
