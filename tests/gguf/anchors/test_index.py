@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+import attrs
 import numpy as np
 import pytest
 import structlog
 
-from pensieve_gguf.anchors import AnchorKind, AnchorStore, Saved, State
+from pensieve_gguf.anchors import AnchorIdentity, AnchorKind, AnchorStore, Saved, State
 
 Tokens: TypeAlias = "Callable[[int], array[int]]"
 MakeState: TypeAlias = Callable[..., State]
@@ -164,6 +165,27 @@ def test_rows_of_two_files_that_were_swapped_lead_to_no_wrong_state(
         anchor = filled.longest(tokens(100))
         assert anchor is None or filled.load(anchor, tokens(100)) is None
     assert filled.longest(tokens(100)) is None
+
+
+def test_rows_that_lie_about_their_lengths_find_nothing(filled: AnchorStore, folder: Path, tokens: Tokens) -> None:
+    with sqlite3.connect(_newest(folder)) as connection:
+        connection.execute("UPDATE anchors SET length = 300 - length")
+    connection.close()
+    assert filled.longest(tokens(300)) is None
+
+
+def test_a_row_that_gives_us_another_models_file_leads_to_no_state(
+    filled: AnchorStore, open_store: OpenStore, folder: Path, tokens: Tokens, identity: AnchorIdentity
+) -> None:
+    theirs = open_store(identity=attrs.evolve(identity, model="theirs"))
+    assert theirs.save(tokens(300), np.zeros(100, np.uint8), kind=HEAD) is Saved.SAVED
+    with sqlite3.connect(_newest(folder)) as connection:
+        connection.execute("UPDATE anchors SET identity = ?", (identity.digest,))
+    connection.close()
+    anchor = filled.longest(tokens(300))
+    assert anchor is not None
+    assert anchor.length == 300
+    assert filled.load(anchor, tokens(300)) is None
 
 
 def test_an_index_that_another_process_holds_is_no_damage_and_no_exception(

@@ -8,12 +8,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pensieve_gguf.anchors import Anchor, AnchorKind, AnchorStore, Limits, Saved, State, default_budget
+from pensieve_gguf.anchors import Anchor, AnchorIdentity, AnchorKind, AnchorStore, Limits, Saved, State, default_budget
 from pensieve_gguf.anchors.policy import victims
+from pensieve_gguf.anchors.testing import FaultyFolder
 
 Tokens: TypeAlias = "Callable[[int], array[int]]"
 MakeState: TypeAlias = Callable[..., State]
@@ -155,6 +157,26 @@ def test_a_turn_that_replaces_another_counts_as_its_growth_alone(
     assert store.wants(tokens(30), 10_000, kind=TURN)
     assert store.save(tokens(30), state(3, 10_000), kind=TURN) is Saved.SAVED
     assert _lengths(store, tokens, 10, 20, 30) == [10, 30]
+
+
+def test_the_budget_holds_though_another_store_saves_at_the_same_time(
+    open_store: OpenStore, identity: AnchorIdentity, tokens: Tokens, clock: SimpleNamespace, folder: Path
+) -> None:
+    other = open_store(budget_bytes=25_000)
+    faulty = FaultyFolder.open(folder)
+    limits = Limits(budget_bytes=25_000, reserve_bytes=0, near_tokens=0)
+    store = AnchorStore(faulty, identity, limits=limits, clock=lambda: clock.now)
+    assert store.save(tokens(10), np.zeros(10_000, np.uint8), kind=HEAD) is Saved.SAVED
+
+    def before(step: str) -> None:
+        if step == "seal":
+            clock.now += 1
+            assert other.save(tokens(20), np.zeros(10_000, np.uint8), kind=HEAD) is Saved.SAVED
+
+    faulty.before = before
+    assert store.save(tokens(30), np.zeros(10_000, np.uint8), kind=HEAD) is Saved.SAVED
+    assert _lengths(store, tokens, 10, 20, 30) == [20, 30]
+    store.close()
 
 
 def test_there_are_never_more_files_than_a_search_can_bear(
