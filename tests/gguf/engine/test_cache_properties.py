@@ -1,7 +1,8 @@
 """Ours: whatever comes, goes and finds no room, what the scheduler takes for computed is in the cache.
 
 The machine below plays the engine loop over a simulated context: it admits, steps, aborts and cancels at random, and
-compares the bookkeeping of `Residents` and `Scheduler` with the cells that are really there.
+compares the bookkeeping of `PrefixTree`, `Residents` and `Scheduler` with the cells that are really there: no slot and
+no cell is lost, what is evicted was told, and every sequence ends exactly once.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from collections.abc import Sequence as Tokens
 
 import attrs
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pensieve_core import Priority
-from pensieve_gguf.engine.residents import Cut, Idle, Residents, Share
+from pensieve_gguf.engine.moves import Cut, Evict, Idle, Share
+from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Move, Preempted, Restore, Row, Scheduler
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.shelf import Shelf, Shelved
@@ -49,6 +52,10 @@ class FakeCache:
     def make(self, move: Move) -> None:
         match move:
             case Cut(slot=slot, length=length):
+                assert self.cut(slot, length), "a recurrent state was to be cut"
+            case Evict(slot=slot, length=length, tokens=tokens):
+                assert list(tokens) == self.holds(slot), "what goes is not what was told"
+                assert length < len(tokens), "nothing was evicted"
                 assert self.cut(slot, length), "a recurrent state was to be cut"
             case Share(source=source, target=target, length=length):
                 assert not self.slots[target], "shared onto cells that are there"
@@ -85,10 +92,12 @@ class FakeCache:
 class EngineMachine(RuleBasedStateMachine):
     """Plays `EngineLoop`, without threads and without a model."""
 
-    @initialize(forgets_partially=st.booleans())
-    def start(self, forgets_partially: bool) -> None:  # noqa: FBT001 - hypothesis passes it by name
+    @initialize(forgets_partially=st.booleans(), counts=st.booleans())
+    def start(self, forgets_partially: bool, counts: bool) -> None:  # noqa: FBT001 - hypothesis passes them by name
+        self.counts = counts and forgets_partially
         self.cache = FakeCache(forgets_partially=forgets_partially)
-        self.residents = Residents(_SLOTS, forgets_partially=forgets_partially)
+        cells = _CELLS if counts else None
+        self.residents = Residents(_SLOTS, cells=cells, forgets_partially=forgets_partially)
         self.shelf = Shelf(_SHELF_BYTES, forgets_partially=forgets_partially)
         self.scheduler = Scheduler(
             self.residents, batch_tokens=_BATCH, max_running=_MAX_RUNNING, latency_goal_s=0.2, shelf=self.shelf
@@ -97,6 +106,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.live: list[Sequence] = []
         self.spoken: list[array[int]] = []
+        self.ended: list[int] = []
 
     # -- what clients do -------------------------------------------------------------------------------------------
 
@@ -118,6 +128,8 @@ class EngineMachine(RuleBasedStateMachine):
             prompt_tokens=len(prompt),
             max_tokens=max_tokens,
             priority=priority,
+            conversation=prompt[-1] or None,
+            marks=(len(prompt) // 2,),
             arrived=self.now,
         )
         self.live.append(sequence)
@@ -149,7 +161,7 @@ class EngineMachine(RuleBasedStateMachine):
             assert self.scheduler.idle
             return
         for move in step.moves:
-            self.cache.make(move)
+            self.make(move)
         assert 0 < step.tokens <= _BATCH
         self.check_rows(step.rows)
         if not self.cache.has_room_for(step.tokens):
@@ -170,10 +182,10 @@ class EngineMachine(RuleBasedStateMachine):
         if step is None or not self.cache.has_room_for(step.tokens):
             if step is not None:
                 for move in step.moves:
-                    self.cache.make(move)
+                    self.make(move)
             return
         for move in step.moves:
-            self.cache.make(move)
+            self.make(move)
         for row in step.rows:
             tokens = row.sequence.tokens[row.start : row.stop][:computed]
             self.cache.compute(slot_of(row), tokens)
@@ -193,14 +205,21 @@ class EngineMachine(RuleBasedStateMachine):
             self.cache.make(self.scheduler.rewind(sequence))
 
     def make_room(self) -> None:
+        if self.counts:
+            assert self.residents.idle == 0, "a decode found no room where some could have been made before"
         relief = self.scheduler.relieve()
         match relief:
-            case Evicted(idle=idle) | Preempted(held=idle):
-                self.shelve(idle)
-                self.cache.make(Cut(idle.slot, 0))
+            case Evicted(cut=cut) | Preempted(cut=cut):
+                self.make(cut)
             case Exhausted(sequence=sequence):
                 msg = f"{sequence} fits into an empty cache: its end is seen before"
                 raise AssertionError(msg)
+
+    def make(self, move: Move) -> None:
+        """As the loop: what is evicted goes to the shelf, if it is not there."""
+        if isinstance(move, Evict) and not self.shelf.covers(move.tokens):
+            self.shelve(Idle(move.slot, move.tokens))
+        self.cache.make(move)
 
     def shelve(self, idle: Idle) -> bool:
         assert self.cache.holds(idle.slot) == list(idle.tokens)
@@ -230,7 +249,10 @@ class EngineMachine(RuleBasedStateMachine):
         self.cache.make(self.scheduler.lose(sequence.slot))
 
     def leave(self, sequence: Sequence) -> None:
+        slot, computed = sequence.slot, sequence.computed
         self.scheduler.remove(sequence, self.now)
+        self.ended.append(sequence.key)
+        assert slot is None or self.residents.held(slot) == sequence.tokens[:computed], "its cells stay as a prefix"
         self.live.remove(sequence)
         self.spoken.append(sequence.tokens)
 
@@ -249,11 +271,17 @@ class EngineMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_slot_holds_what_is_said_of_it(self) -> None:
-        known = self.residents._residents
+        self.residents.check()
         for slot in range(_SLOTS):
-            resident = known.get(slot)
-            expected = list(resident.tokens[: resident.computed]) if resident else []
-            assert self.cache.holds(slot) == expected
+            assert self.cache.holds(slot) == list(self.residents.held(slot))
+
+    @invariant()
+    def cells_are_counted_as_they_are(self) -> None:
+        assert self.residents.cells_in_use == self.cache.used
+        for slot in range(_SLOTS):
+            others = {id(cell) for other in range(_SLOTS) if other != slot for cell in self.cache.slots[other]}
+            exclusive = sum(id(cell) not in others for cell in self.cache.slots[slot])
+            assert not self.residents.held(slot) or self.residents.exclusive_cells(slot) == exclusive
 
     @invariant()
     def slots_are_neither_lost_nor_held_twice(self) -> None:
@@ -261,7 +289,6 @@ class EngineMachine(RuleBasedStateMachine):
         assert len(running) <= _MAX_RUNNING
         assert len({sequence.slot for sequence in running} - {None}) == len(running)
         assert self.residents.slots_in_use - self.residents.idle == len(running)
-        assert self.residents.slots_in_use + len(self.residents._free) == _SLOTS
         assert all(sequence.slot is None for sequence in self.scheduler.waiting)
 
     @invariant()
@@ -284,9 +311,10 @@ class EngineMachine(RuleBasedStateMachine):
                 break
             self.step()
         assert self.live == []
-        while (idle := self.residents.evict()) is not None:
-            self.cache.make(Cut(idle.slot, 0))
-        assert (self.cache.used, self.residents.slots_in_use) == (0, 0)
+        assert sorted(self.ended) == list(range(1, next(self.keys))), "every sequence ends once"
+        while (cut := self.residents.evict()) is not None:
+            self.cache.make(cut)
+        assert (self.cache.used, self.residents.cells_in_use, self.residents.slots_in_use) == (0, 0, 0)
 
 
 def slot_of(row: Row) -> int:
@@ -298,5 +326,5 @@ def is_over(sequence: Sequence) -> bool:
     return sequence.generated >= sequence.max_tokens or len(sequence.tokens) >= _CELLS
 
 
-TestEngine = EngineMachine.TestCase
-TestEngine.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestEngine = pytest.mark.timeout(600)(EngineMachine.TestCase)  # ten seconds on a machine that does nothing else
+TestEngine.settings = settings(max_examples=1_000, stateful_step_count=25, deadline=None)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from array import array
 
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
-from pensieve_gguf.engine.residents import Cut, Placement, Residents, Share, common_prefix
+from pensieve_core import Priority
+from pensieve_gguf.engine.moves import Cut, Evict, Idle, Placement, Share
+from pensieve_gguf.engine.residents import Residents
 
 
 def tokens(*ids: int) -> array[int]:
@@ -116,7 +117,9 @@ def test_the_slot_idle_longest_goes_when_a_new_prompt_needs_one() -> None:
     residents = Residents(2)
     old = settled(residents, tokens(1, 2, 3), now=1.0)
     young = settled(residents, tokens(4, 5, 6), now=2.0)
-    assert residents.place(tokens(7, 8, 9), 3.0) == Placement(slot=old, reused=0, moves=(Cut(old, 0),))
+    assert residents.place(tokens(7, 8, 9), 3.0) == Placement(
+        slot=old, reused=0, moves=(Evict(old, 0, tokens(1, 2, 3)),)
+    )
     assert residents.longest_prefix(tokens(4, 5, 6, 7)) == 3
     assert young != old
 
@@ -126,13 +129,17 @@ def test_the_prefix_that_a_prompt_shares_is_not_evicted_for_it() -> None:
     source = settled(residents, upto(10), now=1.0)
     other = settled(residents, tokens(55, 56), now=2.0)
     placement = residents.place(tokens(0, 1, 2, 99), 3.0)
-    assert placement == Placement(slot=other, reused=3, moves=(Cut(other, 0), Share(source, other, 3)))
+    assert placement == Placement(
+        slot=other, reused=3, moves=(Evict(other, 0, tokens(55, 56)), Share(source, other, 3))
+    )
 
 
 def test_without_another_slot_a_fork_cuts_its_own_source_back() -> None:
     residents = Residents(1)
     slot = settled(residents, upto(10))
-    assert residents.place(tokens(0, 1, 2, 99), 1.0) == Placement(slot=slot, reused=3, moves=(Cut(slot, 3),))
+    assert residents.place(tokens(0, 1, 2, 99), 1.0) == Placement(
+        slot=slot, reused=3, moves=(Evict(slot, 3, upto(10)),)
+    )
 
 
 def test_without_a_slot_a_prompt_waits() -> None:
@@ -140,16 +147,6 @@ def test_without_a_slot_a_prompt_waits() -> None:
     running(residents, upto(10))
     assert residents.place(upto(12), 1.0) is None
     assert residents.place(tokens(99), 1.0) is None
-
-
-def test_sharing_from_an_idle_prefix_keeps_it_from_being_the_oldest() -> None:
-    residents = Residents(3)
-    head = settled(residents, upto(10), now=1.0)
-    settled(residents, tokens(55, 56), now=2.0)
-    settled(residents, tokens(0, 1, 2, 99), now=3.0)  # shares from `head`
-    cut = residents.evict()
-    assert cut is not None
-    assert cut.slot != head
 
 
 def test_a_slot_in_which_nothing_was_computed_is_free_again() -> None:
@@ -165,7 +162,8 @@ def test_eviction_takes_the_longest_idle_slot_and_never_a_busy_one() -> None:
     young = settled(residents, tokens(3, 4), now=2.0)
     running(residents, tokens(5, 6), now=0.5)
     assert residents.idle == 2
-    assert [victim.slot for victim in (residents.evict(), residents.evict()) if victim] == [old, young]
+    assert residents.evict() == Evict(old, 0, tokens(1, 2))
+    assert residents.evict() == Evict(young, 0, tokens(3, 4))
     assert residents.evict() is None
     assert residents.slots_in_use == 1
 
@@ -211,26 +209,272 @@ def test_a_busy_sequence_that_grew_is_known_as_far_as_it_is_computed() -> None:
     assert residents.longest_prefix(tokens(*range(5), 50, 51, 52)) == 6
 
 
-def test_common_prefix_of_nothing_is_nothing() -> None:
-    assert common_prefix(tokens(), upto(5)) == 0
-    assert common_prefix(tokens(), tokens()) == 0
+# -- cells ---------------------------------------------------------------------------------------------------------
 
 
-@given(
-    st.lists(st.integers(0, 2), max_size=40).map(lambda ids: array("i", ids)),
-    st.lists(st.integers(0, 2), max_size=40).map(lambda ids: array("i", ids)),
-)
-def test_common_prefix_is_equal_and_longest(left: array[int], right: array[int]) -> None:
-    length = common_prefix(left, right)
-    assert left[:length] == right[:length]
-    assert length in (len(left), len(right)) or left[length] != right[length]
+def test_cells_are_counted_and_shared_ones_once() -> None:
+    residents = Residents(4, cells=100)
+    parent = settled(residents, upto(10))
+    child = running(residents, tokens(0, 1, 2, 3, 77, 78))
+    assert residents.cells_in_use == 12
+    assert (residents.exclusive_cells(parent), residents.exclusive_cells(child)) == (6, 2)
 
 
-@given(st.lists(st.integers(0, 2), min_size=1, max_size=20))
-def test_arrays_may_grow_after_they_were_compared(ids: list[int]) -> None:
-    """A numpy view that outlives the comparison would make `append` raise BufferError."""
-    left, right = array("i", ids), array("i", ids)
-    assert common_prefix(left, right) == len(ids)
-    left.append(7)
-    right.append(7)
-    assert len(left) == len(right) == len(ids) + 1
+def test_what_was_evicted_says_what_it_held() -> None:
+    """The last chance to save it elsewhere."""
+    residents = Residents(4)
+    slot = settled(residents, upto(10), computed=6)
+    assert residents.evict() == Evict(slot, 0, upto(6))
+
+
+def test_no_room_is_made_while_there_is_some() -> None:
+    residents = Residents(4, cells=20)
+    settled(residents, upto(10))
+    assert residents.make_room(10) == ()
+
+
+def test_room_is_made_from_the_end_of_what_is_worth_least() -> None:
+    residents = Residents(4, cells=20)
+    old = settled(residents, tokens(*range(100, 110)), now=1.0)
+    settled(residents, upto(10), now=500.0)
+    assert residents.make_room(3) == (Evict(old, 7, tokens(*range(100, 110))),)
+    assert residents.longest_prefix(tokens(*range(100, 120))) == 7
+    assert residents.cells_in_use == 17
+
+
+def test_where_cells_abound_more_than_is_needed_goes_at_once() -> None:
+    """Cell by cell it would cost a look at all slots with every token."""
+    residents = Residents(4, cells=1280)
+    slot = settled(residents, upto(1280))
+    assert [(move.slot, move.length) for move in residents.make_room(1)] == [(slot, 1270)]
+
+
+def test_room_is_made_from_several_when_one_is_not_enough() -> None:
+    residents = Residents(4, cells=20)
+    old = settled(residents, tokens(*range(100, 110)), now=1.0)
+    young = settled(residents, upto(10), now=500.0)
+    assert [(move.slot, move.length) for move in residents.make_room(15)] == [(old, 0), (young, 5)]
+
+
+def test_what_a_busy_sequence_holds_makes_no_room() -> None:
+    residents = Residents(4, cells=20)
+    head = settled(residents, upto(10))
+    running(residents, tokens(*range(8), 77, 78, 79))
+    assert [(move.slot, move.length) for move in residents.make_room(50)] == [(head, 0)]
+    assert residents.cells_in_use == 11
+    assert residents.longest_prefix(upto(10)) == 8
+
+
+def test_an_idle_slot_of_which_a_busy_one_holds_all_is_the_first_to_go() -> None:
+    """It frees no cell, and costs nothing to lose."""
+    residents = Residents(4, cells=100)
+    settled(residents, tokens(50, 51), now=0.0)
+    parent = running(residents, upto(10), now=1.0)
+    running(residents, upto(12), now=1.0)
+    residents.release(parent, 9.0)
+    assert residents.evict() == Cut(parent, 0)
+    assert residents.cells_in_use == 14
+
+
+def test_a_head_that_others_share_outlives_the_end() -> None:
+    """The tools and the system text that a session's agents begin with."""
+    residents = Residents(4, cells=30)
+    one = settled(residents, tokens(*range(8), 50, 51), now=1.0)
+    settled(residents, tokens(*range(8), 60, 61), now=2.0)
+    moves = residents.make_room(20)
+    assert [(move.slot, move.length) for move in moves] == [(one, 0)]
+    assert residents.longest_prefix(upto(20)) == 8
+
+
+def test_a_head_up_to_a_cache_mark_outlives_what_follows_it() -> None:
+    residents = Residents(4, cells=30)
+    place = residents.place(upto(10), 1.0, marks=(4, 40))
+    assert place is not None
+    residents.advance(place.slot, 3)
+    residents.advance(place.slot, 10)
+    residents.release(place.slot, 1.0)
+    other = settled(residents, tokens(*range(100, 110)), now=40.0)
+    assert [(move.slot, move.length) for move in residents.make_room(17)] == [(place.slot, 4), (other, 9)]
+
+
+def test_a_mark_within_what_is_reused_counts_too() -> None:
+    residents = Residents(4, cells=30)
+    slot = settled(residents, upto(10), now=1.0)
+    place = residents.place(upto(12), 1.0, marks=(4,))
+    assert place == Placement(slot=slot, reused=10, moves=())
+    residents.release(slot, 1.0)
+    assert residents.make_room(26) == (Evict(slot, 4, upto(10)),)
+
+
+def test_what_a_conversation_has_left_behind_goes_before_older_prefixes() -> None:
+    """After a compaction the old messages do not come again."""
+    residents = Residents(4, cells=30)
+    settled(residents, tokens(*range(100, 110)), now=1.0)
+    before = residents.place(upto(10), 50.0, conversation="ours")
+    assert before is not None
+    residents.advance(before.slot, 10)
+    residents.release(before.slot, 50.0)
+    after = residents.place(tokens(0, 1, 2, 77, 78), 60.0, conversation="ours")
+    assert after is not None
+    residents.advance(after.slot, 5)
+    assert [(move.slot, move.length) for move in residents.make_room(15)] == [(before.slot, 0)]
+
+
+def test_background_prefixes_are_the_first_to_go() -> None:
+    """Design 2: a title never evicts a main conversation."""
+    residents = Residents(4, cells=20)
+    settled(residents, upto(10), now=1.0)
+    title = residents.place(tokens(50, 51, 52), 90_000.0, priority=Priority.BACKGROUND)
+    assert title is not None
+    residents.advance(title.slot, 3)
+    residents.release(title.slot, 90_000.0)
+    assert [move.slot for move in residents.make_room(8)] == [title.slot]
+
+
+def test_for_want_of_a_slot_a_background_prefix_goes_first() -> None:
+    residents = Residents(2)
+    settled(residents, upto(2), now=1.0)
+    title = residents.place(tokens(*range(50, 90)), 90_000.0, priority=Priority.BACKGROUND)
+    assert title is not None
+    residents.advance(title.slot, 40)
+    residents.release(title.slot, 90_000.0)
+    placed = residents.place(tokens(7, 8), 90_000.0)
+    assert placed is not None
+    assert placed.slot == title.slot
+
+
+def test_for_want_of_a_slot_the_one_cheapest_to_compute_again_goes() -> None:
+    residents = Residents(2)
+    short = settled(residents, tokens(1, 2), now=5.0)
+    settled(residents, upto(10), now=5.0)
+    placed = residents.place(tokens(7, 8), 6.0)
+    assert placed == Placement(slot=short, reused=0, moves=(Evict(short, 0, tokens(1, 2)),))
+
+
+def test_recurrent_states_take_no_cells_that_could_be_counted() -> None:
+    residents = Residents(3, cells=5, forgets_partially=False)
+    slot = settled(residents, upto(10))
+    assert residents.make_room(100) == ()
+    assert residents.evict() == Evict(slot, 0, upto(10))
+
+
+def test_a_prompt_that_does_not_fit_beside_those_that_run_waits() -> None:
+    residents = Residents(4, cells=30)
+    settled(residents, tokens(*range(100, 105)))
+    running(residents, upto(10))
+    assert residents.place(tokens(*range(50, 70)), 1.0, claimed=1) is None
+    assert residents.cells_in_use == 15
+    assert residents.place(tokens(*range(50, 70)), 1.0, claimed=0) is not None
+
+
+def test_what_a_prompt_is_placed_upon_makes_no_room_for_it() -> None:
+    residents = Residents(4, cells=30)
+    settled(residents, upto(20))
+    assert residents.place(tokens(*range(15), *range(50, 60)), 1.0, claimed=6) is None
+    assert residents.place(tokens(*range(15), *range(50, 60)), 1.0, claimed=5) is not None
+
+
+def test_a_preempted_sequence_gives_up_no_more_than_is_needed() -> None:
+    residents = Residents(4, cells=1280)
+    slot = running(residents, upto(1000))
+    assert residents.preempt(slot) == Evict(slot, 990, upto(1000))
+    assert residents.place(upto(1000), 1.0) == Placement(slot=slot, reused=990, moves=())
+
+
+def test_a_preempted_sequence_that_computed_nothing_leaves_its_slot() -> None:
+    residents = Residents(4, cells=1280)
+    slot = running(residents, upto(10), computed=0)
+    assert residents.preempt(slot) == Cut(slot, 0)
+    assert residents.slots_in_use == 0
+
+
+# -- prefixes that are kept elsewhere ------------------------------------------------------------------------------
+
+
+def test_a_prompt_is_placed_with_a_prefix_that_the_caller_will_load() -> None:
+    residents = Residents(3, cells=100)
+    assert residents.place(upto(10), 0.0, elsewhere=8) == Placement(slot=0, reused=8, moves=(), restores=True)
+    assert residents.cells_in_use == 8
+    residents.advance(0, 10)
+    residents.check()
+
+
+def test_nothing_is_loaded_that_is_here_already() -> None:
+    residents = Residents(3, cells=100)
+    slot = settled(residents, upto(10))
+    assert residents.place(upto(14), 1.0, elsewhere=10) == Placement(slot=slot, reused=10, moves=())
+
+
+def test_what_is_loaded_leaves_one_token_to_compute() -> None:
+    residents = Residents(3, cells=100)
+    assert residents.place(upto(10), 0.0, elsewhere=10) == Placement(slot=0, reused=9, moves=(), restores=True)
+
+
+def test_what_is_loaded_takes_the_place_of_the_head_that_was_left_of_it() -> None:
+    residents = Residents(3, cells=100)
+    slot = settled(residents, upto(4))
+    placed = residents.place(upto(14), 1.0, elsewhere=12)
+    assert placed == Placement(slot=slot, reused=12, moves=(Cut(slot, 0),), restores=True)
+    assert residents.cells_in_use == 12
+
+
+def test_room_is_made_for_what_is_loaded() -> None:
+    residents = Residents(3, cells=20)
+    idle = settled(residents, tokens(*range(100, 110)))
+    placed = residents.place(upto(16), 1.0, elsewhere=15)
+    assert placed is not None
+    assert (placed.moves, placed.restores) == ((Evict(idle, 5, tokens(*range(100, 110))),), True)
+
+
+def test_without_room_for_it_nothing_is_loaded_or_evicted() -> None:
+    residents = Residents(3, cells=20)
+    running(residents, tokens(*range(100, 110)))
+    settled(residents, tokens(50, 51))
+    assert residents.place(upto(16), 1.0, elsewhere=15) == Placement(slot=2, reused=0, moves=())
+    assert residents.longest_prefix(tokens(50, 51, 52)) == 2
+
+
+def test_without_a_slot_nothing_is_loaded() -> None:
+    residents = Residents(1, cells=100)
+    running(residents, upto(4))
+    assert residents.place(tokens(*range(50, 60)), 1.0, elsewhere=5) is None
+
+
+def test_what_is_idle_longest_goes_stale_first() -> None:
+    residents = Residents(4)
+    old = settled(residents, tokens(1, 2, 3), computed=2)
+    residents.note_step()
+    settled(residents, tokens(4, 5, 6))
+    running(residents, tokens(7, 8))
+    assert residents.stale(2) is None
+    residents.note_step()
+    assert residents.stale(2) == Idle(old, tokens(1, 2))
+    residents.touch(old, 5.0)
+    assert residents.stale(2) is None
+    assert Residents(2).stale(0) is None
+
+
+def test_what_is_shared_from_counts_as_used() -> None:
+    residents = Residents(4)
+    settled(residents, upto(10))
+    residents.note_step()
+    running(residents, tokens(0, 1, 2, 99))
+    assert residents.stale(1) is None
+
+
+# -- integrity -----------------------------------------------------------------------------------------------------
+
+
+def test_a_slot_that_was_lost_is_told() -> None:
+    residents = Residents(3)
+    residents.check()
+    residents._free.pop()
+    with pytest.raises(AssertionError, match="slots held"):
+        residents.check()
+
+
+def test_a_busy_slot_that_holds_nothing_is_told() -> None:
+    residents = Residents(3)
+    residents._busy.add(1)
+    with pytest.raises(AssertionError, match="busy slots"):
+        residents.check()

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from pensieve_core import Priority
-from pensieve_gguf.engine.residents import Cut, Idle, Residents, Share
+from pensieve_gguf.engine.moves import Cut, Evict, Share
+from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Preempted, Restore, Scheduler, Step
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.shelf import Shelf, Shelved
@@ -352,6 +353,43 @@ def test_what_a_cancelled_sequence_computed_stays_for_the_next() -> None:
     assert spans(must(machine.schedule(2.0))) == {again.key: (64, 100, True)}
 
 
+def test_a_prompt_that_would_find_no_room_waits_for_one_that_runs() -> None:
+    """Placed, it would be preempted, and computed again: sessions that push each other out in turn."""
+    machine = Scheduler(Residents(8, cells=1_000), batch_tokens=64, max_running=8, latency_goal_s=0.2)
+    machine.add(first := sequence(300))
+    computed(machine)
+    machine.add(second := sequence(300, begins=5_000))
+    assert [row.sequence for row in computed(machine).rows] == [first]
+    machine.remove(first, 1.0)
+    assert [row.sequence for row in computed(machine).rows] == [second]
+
+
+def test_room_is_made_before_the_decode_and_not_after_it_failed() -> None:
+    machine = Scheduler(Residents(8, cells=100), batch_tokens=64, max_running=8, latency_goal_s=0.2)
+    machine.add(first := sequence(60))
+    computed(machine)
+    slot = first.slot
+    machine.remove(first, 0.0)
+    machine.add(sequence(64, begins=5_000))
+    step = must(machine.schedule(1.0))
+    assert step.moves == (Evict(slot or 0, 36, array("i", range(60))),)
+    assert must(machine.schedule(1.0)).moves == ()
+
+
+def test_a_conversation_is_known_to_have_gone_on_and_its_marks_to_stand() -> None:
+    machine = Scheduler(Residents(8, cells=100), batch_tokens=64, max_running=8, latency_goal_s=0.2)
+    for number, tail in enumerate((500, 900)):
+        one = sequence(30)
+        one.tokens.extend(range(tail, tail + 10))
+        one.prompt_tokens, one.conversation, one.marks = 40, "ours", (30,)
+        machine.add(one)
+        computed(machine, now=number)
+        machine.remove(one, number)
+    machine.add(sequence(64, begins=5_000))
+    evicted = [(move.slot, move.length) for move in must(machine.schedule(2.0)).moves if isinstance(move, Evict)]
+    assert evicted == [(0, 0), (1, 36)], "what was left behind went first, and then the tail"
+
+
 # -- no room -------------------------------------------------------------------------------------------------------
 
 
@@ -365,7 +403,7 @@ def test_idle_prefixes_make_room_first() -> None:
     machine.remove(old, 0.0)
     machine.add(sequence(10, begins=100))
     computed(machine)
-    assert machine.relieve() == Evicted(Idle(slot, array("i", range(10))))
+    assert machine.relieve() == Evicted(Evict(slot, 0, array("i", range(10))))
 
 
 def test_with_no_idle_prefix_the_youngest_sequence_gives_its_cells_up() -> None:
@@ -376,8 +414,7 @@ def test_with_no_idle_prefix_the_youngest_sequence_gives_its_cells_up() -> None:
     computed(machine, now=2.0)
     slot = youngest.slot
     assert slot is not None
-    held = Idle(slot, array("i", range(100, 110)))
-    assert machine.relieve() == Preempted(youngest, held)
+    assert machine.relieve() == Preempted(youngest, Evict(slot, 0, array("i", range(100, 110))))
     assert (youngest.slot, youngest.computed) == (None, 0)
     assert (machine.running, machine.waiting) == ([elder], [youngest])
 

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pensieve_gguf.engine.residents import common_prefix
 from pensieve_gguf.engine.shelf import Shelf, Shelved
+from pensieve_gguf.engine.tree import common_prefix
 
 tokens = st.lists(st.integers(0, 2), min_size=1, max_size=12).map(lambda ids: array("i", ids))
 
@@ -79,3 +79,15 @@ def test_best_is_what_comparing_all_would_find(known: list[array[int]], prompt: 
         shelf.put(Shelved(tokens=ids, state=np.zeros(1, np.uint8), used_at=0.0))
     _, length = shelf.best(prompt)
     assert length == max((min(common_prefix(ids, prompt), len(prompt) - 1) for ids in known), default=0)
+
+
+def test_what_can_be_given_back_needs_no_second_copy() -> None:
+    """An idle prefix is evicted bit by bit, and saved once, before the first."""
+    whole, state = array("i", [1, 2, 3]), np.zeros(9, np.uint8)
+    for partially, part in ((True, True), (False, False)):
+        shelf = Shelf(100, forgets_partially=partially)
+        assert not shelf.covers(whole)
+        shelf.put(Shelved(tokens=whole, state=state, used_at=0.0))
+        assert shelf.covers(whole)
+        assert shelf.covers(whole[:2]) is part
+        assert not shelf.covers(array("i", [1, 2, 3, 4]))

@@ -11,7 +11,7 @@ import functools
 import itertools
 import secrets
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
@@ -24,6 +24,7 @@ from pensieve_core import (
     GenerationFinished,
     GenerationRequest,
     ModelDescriptor,
+    Origin,
     OverloadedError,
     PensieveError,
     PromptTooLongError,
@@ -90,7 +91,7 @@ class GgufEngine:
             renders_tools=self._template.renders_tools,
         )
         self._defaults = SamplingDefaults.of(model)
-        residents = Residents(context.shape.sequences, forgets_partially=model.forgets_partially)
+        residents = Residents(context.shape.sequences, cells=context.cells, forgets_partially=model.forgets_partially)
         shelf = Shelf(settings.cache_ram_bytes, forgets_partially=model.forgets_partially)
         scheduler = Scheduler(
             residents,
@@ -216,6 +217,7 @@ class GgufEngine:
             prompt_tokens=len(prompt.tokens),
             max_tokens=request.max_tokens,
             priority=request.origin.priority,
+            conversation=_conversation(request.origin),
             arrived=self._clock.monotonic(),
         )
         return Job(
@@ -313,6 +315,10 @@ class GgufGeneration:
     def _finish(self) -> None:
         self._done = True
         self._released(self)
+
+
+def _conversation(origin: Origin) -> Hashable:
+    return None if origin.session is None else (origin.session, origin.agent, origin.priority)
 
 
 def _new_call_id() -> ToolCallId:

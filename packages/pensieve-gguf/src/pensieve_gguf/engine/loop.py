@@ -25,7 +25,7 @@ from pensieve_core import (
 )
 from pensieve_gguf.engine.chooser import Chooser
 from pensieve_gguf.engine.job import Job, blaming, timings_of, usage_of
-from pensieve_gguf.engine.residents import Cut, Idle, Share
+from pensieve_gguf.engine.moves import Cut, Evict, Idle, Share
 from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Move, Preempted, Restore, Row, Scheduler, Step
 from pensieve_gguf.engine.shelf import Shelf, Shelved
 from pensieve_gguf.engine.vitals import Vitals
@@ -276,6 +276,8 @@ class EngineLoop:
         match move:
             case Cut(slot=slot, length=length):
                 self._context.cut(slot, length)
+            case Evict():
+                self._give_up(move)
             case Share(source=source, target=target, length=length):
                 self._context.share(source, target, length)
             case Restore():
@@ -286,12 +288,12 @@ class EngineLoop:
 
     def _restore(self, move: Restore) -> bool:
         while not self._context.restore(move.slot, move.shelved.state):
-            idle = self._scheduler.evict()
-            if idle is None:
+            cut = self._scheduler.evict()
+            if cut is None:
                 self._shelf.discard(move.shelved)
                 self._make(self._scheduler.lose(move.slot))
                 return False
-            self._give_up(idle)
+            self._make(cut)
         self.vitals.restored += 1
         self._context.cut(move.slot, move.length)
         return True
@@ -318,11 +320,11 @@ class EngineLoop:
     def _make_room(self) -> None:
         relief = self._scheduler.relieve()
         match relief:
-            case Evicted(idle=idle):
-                self._give_up(idle)
-            case Preempted(held=held):
+            case Evicted(cut=cut):
+                self._make(cut)
+            case Preempted(cut=cut):
                 self.vitals.preemptions += 1
-                self._give_up(held)
+                self._make(cut)
             case Exhausted(sequence=sequence):
                 job = self._jobs[sequence.key]
                 with blaming(job):
@@ -332,11 +334,12 @@ class EngineLoop:
             case _:
                 assert_never(relief)
 
-    def _give_up(self, idle: Idle) -> None:
-        """Free the cells of a prefix that the scheduler has forgotten; the shelf may keep it."""
+    def _give_up(self, move: Evict) -> None:
+        """Free cells of a prefix that the scheduler has forgotten; the shelf may keep it, whole and once."""
         self.vitals.evictions += 1
-        self._shelve(idle)
-        self._context.cut(idle.slot, 0)
+        if not self._shelf.covers(move.tokens):
+            self._shelve(Idle(move.slot, move.tokens))
+        self._context.cut(move.slot, move.length)
 
     def _take_back(self, step: Step) -> None:
         """Take back what an aborted decode may have computed."""

@@ -1,67 +1,30 @@
-"""Who holds which tokens in the KV cache, and where a new prompt is placed. Pure bookkeeping.
+"""Who holds which tokens in the KV cache, where a new prompt is placed, and what is forgotten for it. Pure bookkeeping.
 
 A *slot* is a llama.cpp sequence id. It is free, busy (a sequence runs in it) or idle (its sequence is done, and its
-cells stay for the next prompt that begins alike). Cells may belong to several slots: sharing a prefix
-costs nothing (`llama_memory_seq_cp` with a unified cache).
+cells stay for the next prompt that begins alike). Cells may belong to several slots: sharing a prefix costs nothing
+(`llama_memory_seq_cp` with a unified cache).
+
+When cells or slots run out, what is worth least per cell goes first, from the end of an idle slot, and never a cell
+that a busy one holds, too.
 
 Above: the scheduler. The moves that it returns are carried out by the engine loop before the next decode.
+Below: `tree` knows who holds which cells, `worth` what they are worth.
 """
 
 from __future__ import annotations
 
 from array import array
+from collections.abc import Hashable, Iterable
 
-import attrs
-import numpy as np
+from pensieve_core import Priority
+from pensieve_gguf.engine.moves import Change, Cut, Evict, Idle, Placement, Share
+from pensieve_gguf.engine.tree import PrefixTree, Run, Use
+from pensieve_gguf.engine.worth import Appraisal, Worth
 
-__all__ = ["Cut", "Idle", "Placement", "Residents", "Share", "common_prefix"]
+__all__ = ["Residents"]
 
-
-@attrs.frozen
-class Cut:
-    """Forget what `slot` holds from `length` on."""
-
-    slot: int
-    length: int
-
-
-@attrs.frozen
-class Share:
-    """Let `target` hold the first `length` cells of `source`, too."""
-
-    source: int
-    target: int
-    length: int
-
-
-@attrs.frozen
-class Idle:
-    """What a slot holds that nobody is using."""
-
-    slot: int
-    tokens: array[int]
-    """Computed, all of them."""
-
-
-@attrs.frozen(kw_only=True)
-class Placement:
-    """Where a prompt goes, and how much of it is already there."""
-
-    slot: int
-    reused: int
-    moves: tuple[Cut | Share, ...]
-    restores: bool = False
-    """The first `reused` tokens are to be loaded from elsewhere before the slot is used."""
-
-
-@attrs.define(kw_only=True, eq=False)
-class _Resident:
-    slot: int
-    tokens: array[int]
-    computed: int
-    busy: bool
-    used_at: float
-    idle_since_step: int = 0
+_TRIM = 128
+"""At least one in so many of all cells is freed at once: one by one they would cost a look at all slots per token."""
 
 
 class Residents:
@@ -69,56 +32,130 @@ class Residents:
 
     Args:
         slots: How many sequence ids there are.
+        cells: How many KV cells. None: not known; then nothing is evicted before a decode has found no room.
         forgets_partially: Whether a slot can be cut back to any length. Recurrent states cannot: they are reused
-            whole or not at all.
+            whole or not at all, and take no cells that could be counted.
+        worth: What is kept longest.
     """
 
-    def __init__(self, slots: int, *, forgets_partially: bool = True) -> None:
+    def __init__(
+        self,
+        slots: int,
+        *,
+        cells: int | None = None,
+        forgets_partially: bool = True,
+        worth: Appraisal | None = None,
+    ) -> None:
         self._free = list(range(slots - 1, -1, -1))
-        self._residents: dict[int, _Resident] = {}
+        self._tree = PrefixTree()
+        self._busy: set[int] = set()
+        self._marks: dict[int, list[int]] = {}
+        """Of busy slots: cache marks that are not computed yet, the last one first."""
+        self._slots = slots
+        self._cells = cells if forgets_partially else None
         self._forgets_partially = forgets_partially
+        self._worth: Appraisal = Worth() if worth is None else worth
+        self._now = 0.0
         self._steps = 0
+        self._idle_since: dict[int, int] = {}
+        """Slot → the step at which it was last used."""
 
     @property
     def idle(self) -> int:
         """How many slots could be evicted."""
-        return sum(not resident.busy for resident in self._residents.values())
+        return len(self._tree) - len(self._busy)
 
     @property
     def slots_in_use(self) -> int:
         """Busy and idle ones."""
-        return len(self._residents)
+        return len(self._tree)
+
+    @property
+    def cells_in_use(self) -> int:
+        """Of busy and idle slots; shared ones count once."""
+        return self._tree.cells
+
+    def exclusive_cells(self, slot: int) -> int:
+        """Return how many cells are free once `slot` is dropped."""
+        return sum(run.cells for run in self._tree.exclusive(slot))
+
+    def held(self, slot: int) -> array[int]:
+        """Return the tokens of which `slot` holds cells."""
+        return self._tree.tokens(slot)[: self._tree.length(slot)] if slot in self._tree else array("i")
 
     def longest_prefix(self, prompt: array[int]) -> int:
         """Return how many tokens of `prompt` are computed somewhere; at least one is always left to compute."""
-        return max((self._usable(resident, prompt) for resident in self._residents.values()), default=0)
+        return self._best(prompt)[1]
 
-    def place(self, prompt: array[int], now: float, elsewhere: int = 0) -> Placement | None:
-        """Find a slot for `prompt`, with the longest known prefix. None: all slots are busy.
+    def place(
+        self,
+        prompt: array[int],
+        now: float,
+        *,
+        priority: Priority = Priority.MAIN,
+        conversation: Hashable = None,
+        marks: Iterable[int] = (),
+        elsewhere: int = 0,
+        claimed: int | None = None,
+    ) -> Placement | None:
+        """Find a slot for `prompt`, with the longest known prefix. None: all slots are busy, or there is no room.
 
         The slot is busy afterwards; `prompt` stays shared with the caller, who appends to it.
 
         Args:
             prompt: Token ids.
-            now: Seconds on the engine's clock.
-            elsewhere: So many of its tokens could be loaded into an empty slot, if that is more than is known here.
+            now: Seconds on the engine's clock; never goes back.
+            priority: Whose prompt it is; background prefixes are the first to go.
+            conversation: Who speaks. What this one used before and does not use now is not likely to come again.
+            marks: Lengths up to which the prompt is expected to come again.
+            elsewhere: So many of its tokens could be loaded into an empty slot. If that is more than is known here,
+                and there is room for them, the placement `restores` them; nothing is shared then.
+            claimed: Cells that running sequences will take yet. The prompt must fit beside them, or it would be
+                computed in vain. None: it is placed in any case.
         """
+        self._now = now
         best, reused = self._best(prompt)
-        if elsewhere > reused:
-            return self._restore(prompt, now, elsewhere)
-        if best is not None and not best.busy and reused == best.computed:
-            return self._continue(best, prompt, now)
-        slot, moves = self._vacate(keep=best)
-        if slot is None:
-            if best is None or best.busy:
-                return None
-            return self._continue(best, prompt, now, reused)
-        shares: tuple[Share, ...] = ()
-        if best is not None and reused:
-            shares = (Share(best.slot, slot, reused),)
-            self.touch(best.slot, now)
-        self._occupy(slot, prompt, reused, now)
-        return Placement(slot=slot, reused=reused, moves=(*moves, *shares))
+        if claimed is not None and self._lacking(claimed + len(prompt) - reused) > self._reclaimable(best, reused):
+            return None
+        elsewhere = min(elsewhere, len(prompt) - 1)
+        placement = self._restore(elsewhere, best, reused) if elsewhere > reused else None
+        placement = placement or self._settle(best, reused)
+        if placement is None:
+            return None
+        slot = placement.slot
+        self._busy.add(slot)
+        self._tree.hold(slot, prompt, Use(at=now, priority=priority, conversation=conversation))
+        self._marks[slot] = sorted(marks, reverse=True)
+        self._tree.grow(slot, placement.reused)  # what is restored; the rest is there
+        self._mark(slot)
+        return placement
+
+    def advance(self, slot: int, computed: int) -> None:
+        """Note that the first `computed` tokens of the busy `slot` are in the cache, and no more."""
+        if computed < self._tree.length(slot):
+            self._tree.cut(slot, computed)
+            return
+        self._tree.grow(slot, computed)
+        self._mark(slot)
+
+    def release(self, slot: int, now: float) -> None:
+        """Make `slot` idle: its tokens stay, as far as they are computed."""
+        self._now = now
+        self._busy.remove(slot)
+        del self._marks[slot]
+        self.touch(slot, now)
+        if self._tree.length(slot) == 0:
+            self._forget(slot)
+
+    def preempt(self, slot: int) -> Cut | Evict:
+        """Make the busy `slot` idle, and take cells from its end if it is the only idle one: it is worth as others."""
+        self.release(slot, self._now)
+        return self.evict() or Cut(slot, 0)
+
+    def drop(self, slot: int) -> Cut:
+        """Forget all that `slot` holds."""
+        self._forget(slot)
+        return Cut(slot, 0)
 
     def note_step(self) -> None:
         """Note that somebody's answer grew by a step, beside whatever is idle."""
@@ -126,92 +163,157 @@ class Residents:
 
     def stale(self, steps: int) -> Idle | None:
         """Return what has been idle for so many steps, the oldest first."""
-        oldest = self._oldest_idle(keep=None)
-        if oldest is None or self._steps - oldest.idle_since_step < steps:
+        slot = min(self._idle_slots(), key=lambda slot: self._idle_since[slot], default=None)
+        if slot is None or self._steps - self._idle_since[slot] < steps:
             return None
-        return Idle(oldest.slot, oldest.tokens[: oldest.computed])
+        return Idle(slot, self.held(slot))
 
     def touch(self, slot: int, now: float) -> None:
-        """Let an idle `slot` count as used now."""
-        self._residents[slot].used_at = now
-        self._residents[slot].idle_since_step = self._steps
+        """Let `slot` count as used now."""
+        self._tree.touch(slot, now)
+        self._idle_since[slot] = self._steps
 
-    def advance(self, slot: int, computed: int) -> None:
-        """Note that the first `computed` tokens of the busy `slot` are in the cache."""
-        self._residents[slot].computed = computed
+    def evict(self, cells: int = 1) -> Cut | Evict | None:
+        """Free some `cells`, or fewer, of those that are worth least. None: there is nothing idle.
 
-    def release(self, slot: int, now: float) -> None:
-        """Make `slot` idle: its tokens stay, as far as they are computed."""
-        resident = self._residents[slot]
-        resident.busy = False
-        self.touch(slot, now)
-        if resident.computed == 0:
-            self._forget(slot)
-
-    def drop(self, slot: int) -> Cut:
-        """Forget all that `slot` holds."""
-        self._forget(slot)
-        return Cut(slot, 0)
-
-    def evict(self) -> Idle | None:
-        """Forget the slot that has been idle longest; return what it held. None: there is none."""
-        victim = self.stale(0)
-        if victim is not None:
-            self._forget(victim.slot)
-        return victim
-
-    def _best(self, prompt: array[int]) -> tuple[_Resident | None, int]:
-        scored = [(self._usable(resident, prompt), resident) for resident in self._residents.values()]
-        useful = [pair for pair in scored if pair[0] > 0]
-        if not useful:
-            return None, 0
-        # Of equally long prefixes take one that can be continued in place, then the most recent.
-        reused, best = max(useful, key=lambda pair: (pair[0], not pair[1].busy, -pair[1].computed, pair[1].used_at))
-        return best, reused
-
-    def _usable(self, resident: _Resident, prompt: array[int]) -> int:
-        length = min(common_prefix(resident.tokens, prompt), resident.computed, len(prompt) - 1)
-        return length if self._forgets_partially or length == resident.computed else 0
-
-    def _restore(self, prompt: array[int], now: float, length: int) -> Placement | None:
-        slot, moves = self._vacate(keep=None)
-        if slot is None:
+        An idle slot whose cells others hold, too, frees none; it is the first to go, and nothing is lost with it.
+        """
+        idle = self._idle_slots()
+        if not idle:
             return None
-        self._occupy(slot, prompt, length, now)
-        return Placement(slot=slot, reused=length, moves=moves, restores=True)
+        slot = min(idle, key=self._worth_of_end)
+        last = self._tree.last(slot)
+        if len(last.holders) > 1:
+            return self.drop(slot)
+        if self._cells is None:
+            return self._evict(slot, 0)
+        length = last.stop - max(cells, self._cells // _TRIM)
+        return self._evict(slot, length if length > last.start else self._end_after(last))
 
-    def _continue(self, resident: _Resident, prompt: array[int], now: float, reused: int | None = None) -> Placement:
-        reused = resident.computed if reused is None else reused
-        moves = (Cut(resident.slot, reused),) if reused < resident.computed else ()
-        self._occupy(resident.slot, prompt, reused, now)
-        return Placement(slot=resident.slot, reused=reused, moves=moves)
+    def make_room(self, cells: int) -> tuple[Cut | Evict, ...]:
+        """Evict until `cells` more fit, as far as that is possible."""
+        moves: list[Cut | Evict] = []
+        while (lacking := self._lacking(cells)) > 0:
+            move = self.evict(lacking)
+            if move is None:
+                break
+            moves.append(move)
+        return tuple(moves)
 
-    def _vacate(self, keep: _Resident | None) -> tuple[int | None, tuple[Cut, ...]]:
-        if self._free:
-            return self._free.pop(), ()
-        victim = self._oldest_idle(keep=keep)
-        if victim is None:
-            return None, ()
-        cut = self.drop(victim.slot)
-        self._free.remove(victim.slot)
-        return victim.slot, (cut,)
+    def check(self) -> None:
+        """Raise AssertionError when the bookkeeping contradicts itself; cheap enough for an engine that is idle."""
+        self._tree.check()
+        if sorted([*self._tree, *self._free]) != list(range(self._slots)):
+            raise AssertionError(f"slots held {sorted(self._tree)} and free {sorted(self._free)} of {self._slots}")
+        if not (self._busy <= set(self._tree) and self._busy == self._marks.keys()):
+            raise AssertionError(f"busy slots {sorted(self._busy)} that hold nothing")
 
-    def _oldest_idle(self, keep: _Resident | None) -> _Resident | None:
-        idle = (resident for resident in self._residents.values() if not resident.busy and resident is not keep)
-        return min(idle, key=lambda resident: resident.used_at, default=None)
+    # -- placing -------------------------------------------------------------------------------------------------
 
-    def _occupy(self, slot: int, prompt: array[int], computed: int, now: float) -> None:
-        self._residents[slot] = _Resident(slot=slot, tokens=prompt, computed=computed, busy=True, used_at=now)
+    def _best(self, prompt: array[int]) -> tuple[int | None, int]:
+        """Return the slot with the longest usable prefix, and its length."""
+        usable = self._usable(self._tree.matches(prompt))
+        if not usable:
+            return None, 0
+
+        def preference(slot: int) -> tuple[int, bool, int, float]:
+            # Of equally long prefixes take one that can be continued in place, then the most recent.
+            last = self._tree.last(slot)
+            return usable[slot], slot not in self._busy, -last.stop, last.use.at
+
+        best = max(usable, key=preference)
+        return best, usable[best]
+
+    def _usable(self, matches: list[tuple[Run, int]]) -> dict[int, int]:
+        if self._forgets_partially:
+            longest = max((reach for _, reach in matches), default=0)
+            return {slot: reach for run, reach in matches if reach == longest for slot in run.holders}
+        return {slot: reach for run, reach in matches for slot in run.holders if self._tree.length(slot) == reach}
+
+    def _settle(self, best: int | None, reused: int) -> Placement | None:
+        if best is not None and best not in self._busy and reused == self._tree.length(best):
+            return Placement(slot=best, reused=reused, moves=())
+        vacated = self._vacate(keep=best)
+        if vacated is None:
+            return self._cut_back(best, reused)
+        slot, moves = vacated
+        if best is not None:
+            self._tree.share(best, slot, reused)
+            self._idle_since[best] = self._steps
+            moves = (*moves, Share(best, slot, reused))
+        return Placement(slot=slot, reused=reused, moves=moves)
+
+    def _cut_back(self, best: int | None, reused: int) -> Placement | None:
+        if best is None or best in self._busy:
+            return None
+        return Placement(slot=best, reused=reused, moves=(self._evict(best, reused),))
+
+    def _restore(self, length: int, best: int | None, reused: int) -> Placement | None:
+        if self._lacking(length) > self._reclaimable():
+            return None
+        moves: tuple[Change, ...] = ()
+        if best is not None and best not in self._busy and reused == self._tree.length(best):
+            moves = (self.drop(best),)  # what is loaded begins with it
+        vacated = self._vacate(keep=None)
+        if vacated is None:
+            return None
+        slot, evicted = vacated
+        return Placement(slot=slot, reused=length, moves=(*moves, *evicted, *self.make_room(length)), restores=True)
+
+    def _vacate(self, keep: int | None) -> tuple[int, tuple[Change, ...]] | None:
+        """Take a free slot, or evict an idle one. None: all but `keep` are busy."""
+        moves: tuple[Change, ...] = ()
+        if not self._free:
+            idle = [slot for slot in self._idle_slots() if slot != keep]
+            if not idle:
+                return None
+            moves = (self._evict(min(idle, key=self._worth_of_all), 0),)
+        return self._free.pop(), moves
+
+    def _mark(self, slot: int) -> None:
+        marks, length = self._marks[slot], self._tree.length(slot)
+        while marks and marks[-1] <= length:
+            self._tree.mark(slot, marks.pop())
+
+    # -- forgetting ----------------------------------------------------------------------------------------------
+
+    def _idle_slots(self) -> list[int]:
+        return [slot for slot in self._tree if slot not in self._busy]
+
+    def _worth_of_end(self, slot: int) -> tuple[bool, float]:
+        last = self._tree.last(slot)
+        if len(last.holders) > 1:
+            return False, 0.0
+        return last.use.priority is not Priority.BACKGROUND, self._worth(last, self._now)
+
+    def _worth_of_all(self, slot: int) -> tuple[bool, float]:
+        total = sum(self._worth(run, self._now) * run.cells for run in self._tree.exclusive(slot))
+        return self._tree.last(slot).use.priority is not Priority.BACKGROUND, total
+
+    def _end_after(self, gone: Run) -> int:
+        """Return how long the only holder of `gone` is without it: 0, when others hold all the rest."""
+        return gone.start if gone.parent is not None and len(gone.parent.holders) == 1 else 0
+
+    def _reclaimable(self, keep: int | None = None, length: int = 0) -> int:
+        """Return how many cells no busy slot holds, nor the first `length` of the slot `keep`."""
+        idle = [run for run in self._tree.runs() if self._busy.isdisjoint(run.holders)]
+        kept = sum(max(0, min(run.stop, length) - run.start) for run in idle if keep in run.holders)
+        return sum(run.cells for run in idle) - kept
+
+    def _lacking(self, cells: int) -> int:
+        return 0 if self._cells is None else self._tree.cells + cells - self._cells
+
+    def _evict(self, slot: int, length: int) -> Evict:
+        move = Evict(slot, length, self.held(slot))
+        if length:
+            self._tree.cut(slot, length)
+        else:
+            self._forget(slot)
+        return move
 
     def _forget(self, slot: int) -> None:
-        del self._residents[slot]
+        self._tree.drop(slot)
+        self._busy.discard(slot)
+        self._marks.pop(slot, None)
+        self._idle_since.pop(slot, None)
         self._free.append(slot)
-
-
-def common_prefix(left: array[int], right: array[int]) -> int:
-    """Return how many leading tokens are equal. 24,000 tokens cost some 10 µs."""
-    length = min(len(left), len(right))
-    differing = np.flatnonzero(
-        np.frombuffer(left, np.int32, length) != np.frombuffer(right, np.int32, length) if length else np.empty(0)
-    )
-    return int(differing[0]) if len(differing) else length

@@ -15,15 +15,21 @@ from typing import TypeAlias
 
 import attrs
 
-from pensieve_gguf.engine.residents import Cut, Idle, Residents, Share, common_prefix
+from pensieve_gguf.engine.moves import Change, Cut, Evict, Idle
+from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.shelf import Shelf, Shelved
+from pensieve_gguf.engine.tree import common_prefix
 
 __all__ = ["Evicted", "Exhausted", "Move", "Preempted", "Relief", "Restore", "Row", "Scheduler", "Step"]
 
 _SMALLEST_CHUNK = 16
-# A waiting prompt gains so many tokens a second on a shorter one: short ones go first, and none starves.
-_AGE_CREDIT_TOKENS_PER_S = 50.0
+# How long answers get is not known before (clients ask for 64,000 and take 222); so much is kept free for each.
+_ANSWER_CELLS = 256
+# Short prompts go first, and none starves: what has waited ten times as long as it takes to compute goes before all
+# that came later. In tokens/s the credit follows the machine; 50 on any made slow ones compute a third more, as
+# sessions pushed each other out in turn (simulated, docs/benchmarks).
+_AGE_CREDIT = 0.1
 _COST_MEMORY = 0.7
 # So many tokens are computed twice rather than waited for.
 _WORTH_A_WAIT = 16
@@ -44,7 +50,7 @@ class Restore:
     length: int
 
 
-Move: TypeAlias = Cut | Share | Restore
+Move: TypeAlias = Change | Restore
 
 
 @attrs.frozen(kw_only=True)
@@ -72,17 +78,17 @@ class Step:
 
 @attrs.frozen
 class Evicted:
-    """An idle prefix was forgotten; its cells are still to be cut."""
+    """An idle prefix was forgotten, or the end of one; its cells are still to be cut."""
 
-    idle: Idle
+    cut: Cut | Evict
 
 
 @attrs.frozen
 class Preempted:
-    """A running sequence gave its cells up, which are still to be cut; it waits, and is placed anew."""
+    """A running sequence gave cells up, which are still to be cut; it waits, and is placed anew."""
 
     sequence: Sequence
-    held: Idle
+    cut: Cut | Evict
 
 
 @attrs.frozen
@@ -123,6 +129,8 @@ class Scheduler:
         self._prefill_s_per_token = latency_goal_s / batch_tokens
         self._parked: set[Sequence] = set()
         """Preempted sequences: placed again only when another one has left, or they would push each other out."""
+        self._full = False
+        """Whether the most urgent one found no place; it looks again only when somebody has come or left."""
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
 
@@ -134,9 +142,13 @@ class Scheduler:
     def add(self, sequence: Sequence) -> None:
         """Let `sequence` wait for its turn."""
         self.waiting.append(sequence)
+        self._full = False
 
     def schedule(self, now: float) -> Step | None:
-        """Decide the next step. None: nothing to do. Mutates only by placing waiting sequences."""
+        """Decide the next step. None: nothing to do. Mutates by placing waiting sequences and evicting idle prefixes.
+
+        A step that does not fit even so is returned all the same: the decode will find no room.
+        """
         moves = self._place(now)
         answering = [sequence for sequence in self.running if sequence.answering]
         rows = [_row(sequence, 1) for sequence in answering[: self._batch_tokens]]
@@ -147,7 +159,10 @@ class Scheduler:
                 break
             rows.append(_row(sequence, chunk))
             budget -= chunk
-        return Step(moves=moves, rows=tuple(rows)) if rows else None
+        if not rows:
+            return None
+        evicted = self._residents.make_room(sum(row.stop - row.start for row in rows))
+        return Step(moves=(*moves, *evicted), rows=tuple(rows))
 
     def commit(self, step: Step, sampled: Mapping[int, int], elapsed_s: float, now: float) -> None:
         """Note that `step` was computed, in `elapsed_s` seconds.
@@ -169,6 +184,7 @@ class Scheduler:
     def remove(self, sequence: Sequence, now: float) -> None:
         """Take `sequence` out, done or cancelled; what it computed stays as an idle prefix."""
         self._parked.discard(sequence)
+        self._full = False
         if sequence in self.waiting:
             self.waiting.remove(sequence)
             return
@@ -178,17 +194,17 @@ class Scheduler:
         sequence.slot = None
 
     def relieve(self) -> Relief:
-        """Make room after a decode found none: the oldest idle prefix goes, else the youngest sequence waits."""
-        idle = self.evict()
-        if idle is not None:
-            return Evicted(idle)
+        """Make room after a decode found none: idle prefixes go first, then the youngest sequence waits."""
+        evicted = self.evict()
+        if evicted is not None:
+            return Evicted(evicted)
         youngest = max(self.running, key=lambda sequence: (sequence.priority, sequence.arrived))
         if len(self.running) == 1:
             return Exhausted(youngest)
         self._parked.add(youngest)
-        held = Idle(_slot(youngest), youngest.tokens[: youngest.computed])
-        self._preempt(youngest)
-        return Preempted(youngest, held)
+        cut = self._residents.preempt(_slot(youngest))
+        self._wait_again(youngest)
+        return Preempted(youngest, cut)
 
     def stale(self) -> Idle | None:
         """Return an idle prefix that costs more where it is than on the shelf: `drop` or `keep` it."""
@@ -202,13 +218,13 @@ class Scheduler:
         """Leave an idle prefix where it is."""
         self._residents.touch(idle.slot, now)
 
-    def evict(self) -> Idle | None:
-        """Forget the idle prefix that is worth least; its cells are still to be cut. None: there is none."""
+    def evict(self) -> Cut | Evict | None:
+        """Forget the end of what is worth least; its cells are still to be cut. None: there is nothing idle."""
         return self._residents.evict()
 
     def lose(self, slot: int) -> Cut:
         """Begin anew with the running sequence in `slot`: what it was to hold could not be restored."""
-        return self._preempt(next(sequence for sequence in self.running if sequence.slot == slot))
+        return self.rewind(next(sequence for sequence in self.running if sequence.slot == slot))
 
     def take_back(self, sequence: Sequence) -> Cut:
         """Forget what a running `sequence` has sampled; the last token of its prompt is computed again."""
@@ -219,13 +235,15 @@ class Scheduler:
 
     def rewind(self, sequence: Sequence) -> Cut:
         """Forget all that was computed of a running `sequence`: its cells are not to be trusted."""
-        return self._preempt(sequence)
+        cut = self._residents.drop(_slot(sequence))
+        self._wait_again(sequence)
+        return cut
 
     def _place(self, now: float) -> tuple[Move, ...]:
         moves: list[Move] = []
         if not self.running:
             self._parked.clear()
-        if len(self.running) >= self._max_running:
+        if self._full or len(self.running) >= self._max_running:
             return ()
         for sequence in self._by_urgency([s for s in self.waiting if s not in self._parked], now):
             if len(self.running) >= self._max_running:
@@ -233,13 +251,22 @@ class Scheduler:
             shelved, elsewhere = self._shelf.best(sequence.tokens)
             if self._is_being_computed(sequence, elsewhere):
                 continue
-            placement = self._residents.place(sequence.tokens, now, elsewhere)
+            placement = self._residents.place(
+                sequence.tokens,
+                now,
+                priority=sequence.priority,
+                conversation=sequence.conversation,
+                marks=sequence.marks,
+                elsewhere=elsewhere,
+                claimed=self._claimed(),
+            )
+            self._full = placement is None
             if placement is None:
                 break
             moves.extend(placement.moves)
             if placement.restores and shelved is not None:
                 shelved.used_at = now
-                moves.append(Restore(placement.slot, shelved, elsewhere))
+                moves.append(Restore(placement.slot, shelved, placement.reused))
             self.waiting.remove(sequence)
             self.running.append(sequence)
             sequence.slot = placement.slot
@@ -257,6 +284,10 @@ class Scheduler:
         coming = max(common_prefix(one.tokens, sequence.tokens) for one in siblings)
         return coming > max(elsewhere, self._residents.longest_prefix(sequence.tokens)) + _WORTH_A_WAIT
 
+    def _claimed(self) -> int | None:
+        """Return how many cells those that run will take, as far as that can be foreseen. None: nobody runs."""
+        return sum(_to_come(one) for one in self.running) if self.running else None
+
     def _budget(self, answering: int) -> int:
         goal_s = self._latency_goal_s if answering else _LONGEST_STEP_S
         affordable = int(goal_s / self._prefill_s_per_token)
@@ -264,7 +295,7 @@ class Scheduler:
 
     def _by_urgency(self, sequences: list[Sequence], now: float) -> list[Sequence]:
         def urgency(sequence: Sequence) -> tuple[int, float]:
-            credit = (now - sequence.arrived) * _AGE_CREDIT_TOKENS_PER_S
+            credit = (now - sequence.arrived) * _AGE_CREDIT / self._prefill_s_per_token
             return sequence.priority, self._work(sequence) - credit
 
         return sorted(sequences, key=urgency) if len(sequences) > 1 else sequences
@@ -290,18 +321,21 @@ class Scheduler:
         if token is not None:
             sequence.tokens.append(token)
 
-    def _preempt(self, sequence: Sequence) -> Cut:
-        cut = self._residents.drop(_slot(sequence))
+    def _wait_again(self, sequence: Sequence) -> None:
+        self._full = False
         self.running.remove(sequence)
         self.waiting.append(sequence)
         sequence.slot = None
         sequence.computed = 0
-        return cut
 
 
 def _row(sequence: Sequence, count: int) -> Row:
     stop = sequence.computed + count
     return Row(sequence=sequence, start=sequence.computed, stop=stop, samples=stop == len(sequence.tokens))
+
+
+def _to_come(sequence: Sequence) -> int:
+    return sequence.pending + min(_ANSWER_CELLS, max(0, sequence.max_tokens - sequence.generated))
 
 
 def _slot(sequence: Sequence) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Hashable
 
 import attrs
 
@@ -25,6 +26,10 @@ class Sequence:
     prompt_tokens: int
     max_tokens: int
     priority: Priority = Priority.MAIN
+    conversation: Hashable = None
+    """Who speaks, session and agent; None when that is not known."""
+    marks: tuple[int, ...] = ()
+    """Lengths up to which the prompt is expected to come again: where cache marks stand."""
     arrived: float = 0.0
     """Seconds on the engine's clock."""
     slot: int | None = None

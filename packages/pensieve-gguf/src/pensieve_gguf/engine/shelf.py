@@ -13,7 +13,7 @@ from typing import TypeAlias
 import attrs
 import numpy as np
 
-from pensieve_gguf.engine.residents import common_prefix
+from pensieve_gguf.engine.tree import common_prefix
 
 __all__ = ["Shelf", "Shelved"]
 
@@ -56,6 +56,11 @@ class Shelf:
         lengths = [self._usable(shelved, prompt) for shelved in self._shelved]
         length = max(lengths, default=0)
         return (self._shelved[lengths.index(length)], length) if length else (None, 0)
+
+    def covers(self, tokens: array[int]) -> bool:
+        """Tell whether a state here gives back all of `tokens`."""
+        whole = [one.tokens for one in self._shelved if _extends(one.tokens, tokens)]
+        return bool(whole) if self._forgets_partially else any(len(held) == len(tokens) for held in whole)
 
     def make_room(self, size: int) -> bool:
         """Forget what was not used for longest until `size` bytes fit. False: they never will; nothing is forgotten."""

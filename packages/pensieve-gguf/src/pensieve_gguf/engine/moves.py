@@ -1,0 +1,63 @@
+"""What is to be done to the KV cache before the next decode, and in which order. Values only.
+
+Above: the engine loop, which carries them out. Below: nothing; `residents` decides on them.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TypeAlias
+
+import attrs
+
+__all__ = ["Change", "Cut", "Evict", "Idle", "Placement", "Share"]
+
+
+@attrs.frozen
+class Cut:
+    """Forget what `slot` holds from `length` on."""
+
+    slot: int
+    length: int
+
+
+@attrs.frozen
+class Evict:
+    """Forget what the idle `slot` holds from `length` on, to make room: the last chance to save it elsewhere."""
+
+    slot: int
+    length: int
+    tokens: array[int] = attrs.field(repr=lambda tokens: f"<{len(tokens)}>")
+    """What `slot` holds, from the first token on."""
+
+
+@attrs.frozen
+class Share:
+    """Let `target` hold the first `length` cells of `source`, too."""
+
+    source: int
+    target: int
+    length: int
+
+
+@attrs.frozen
+class Idle:
+    """What a slot holds that nobody is using."""
+
+    slot: int
+    tokens: array[int] = attrs.field(repr=lambda tokens: f"<{len(tokens)}>")
+    """Computed, all of them."""
+
+
+Change: TypeAlias = Cut | Evict | Share
+
+
+@attrs.frozen(kw_only=True)
+class Placement:
+    """Where a prompt goes, and how much of it is already there once the moves are made, in their order."""
+
+    slot: int
+    reused: int
+    moves: tuple[Change, ...]
+    restores: bool = False
+    """The first `reused` tokens are to be loaded from elsewhere before the slot is used."""
