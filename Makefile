@@ -10,7 +10,7 @@ RUN := $(UV) run --no-sync
 TESTS ?= tests
 ARGS ?=
 
-.PHONY: help install serve test e2e cov lint fmt types layers bench build bump all
+.PHONY: help install serve test e2e cov lint fmt types layers bench simulate build bump all
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ layers: | .venv ## Check that no package imports what it must not know
 
 bench: | .venv ## Compare with llama-server of the same llama.cpp (built once): make bench ARGS="--scenario list"
 	$(RUN) python tests/benchmarks/bench.py $(ARGS)
+
+simulate: | .venv ## Play recorded sessions over scheduler and prefix tree, without a model: make simulate ARGS="--traces …"
+	PYTHONPATH=tests/benchmarks $(RUN) python -m simulator $(ARGS)
 
 build: | $(UV) ## Build the wheels and source archives of all seven packages into dist/
 	$(UV) build --all-packages --quiet
