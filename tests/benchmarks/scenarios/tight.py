@@ -21,7 +21,7 @@ _CONTEXT = 2048
 _ROOMY = 8192
 _ITEMS = 140
 """Some 1,300 tokens: with its answer two thirds of the cells."""
-_AFTERWARDS_ITEMS = 200
+_AFTERWARDS_ITEMS = 235
 """Nearly all cells."""
 _ANSWER_TOKENS = 48
 _PATIENCE = 1.5
