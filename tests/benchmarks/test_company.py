@@ -29,7 +29,7 @@ def test_gaps_that_a_prefill_touches_are_told_from_those_before(timeline: MakeTi
 
 
 def test_what_one_packet_brought_is_one_arrival() -> None:
-    # Pensieve sends what 15 ms brought together; a reader sees one jump
+    # what comes fast Pensieve sends together; a reader sees one jump
     assert interference.arrivals([1.0, 1.0002, 1.0004, 1.015, 1.0155, 2.0]) == [1.0, 1.015, 2.0]
     assert interference.arrivals([]) == []
 

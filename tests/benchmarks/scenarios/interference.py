@@ -113,7 +113,7 @@ def run(bench: Bench) -> Part:
     return Part(
         tables=(table(found),),
         claims=judge(found[0]),
-        notes=("Pieces that came together count as one: Pensieve sends what 15 ms brought in one packet.",),
+        notes=("Pieces that came together count as one: what comes fast Pensieve sends some thirty times a second.",),
     )
 
 
