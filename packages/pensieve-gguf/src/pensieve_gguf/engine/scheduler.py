@@ -274,6 +274,8 @@ class Scheduler:
             if sequence.placed_at is None:
                 sequence.placed_at = now
                 sequence.cached = placement.reused
+            if placement.restores:
+                break  # idle prefixes may have to make room for it: no move may come after that counts on them
         return tuple(moves)
 
     def _is_being_computed(self, sequence: Sequence, elsewhere: int) -> bool:
