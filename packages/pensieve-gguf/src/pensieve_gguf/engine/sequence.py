@@ -8,6 +8,7 @@ from collections.abc import Hashable
 import attrs
 
 from pensieve_core import Priority
+from pensieve_gguf.engine.drafter import Drafter
 
 __all__ = ["Sequence"]
 
@@ -40,6 +41,8 @@ class Sequence:
     placed_at: float | None = None
     answered_at: float | None = None
     """When its first token was sampled."""
+    drafter: Drafter | None = None
+    """Guesses what comes next; None: nobody does."""
     steps: int = 0
     """Batches in which it decoded."""
     prefilled: int = 0
