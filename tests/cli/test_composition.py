@@ -91,6 +91,19 @@ def test_what_an_engine_cannot_be_told_is_an_error_and_not_ignored(install_engin
     assert refused.value.exit_code is ExitCode.USAGE
 
 
+def test_drafts_are_the_engines_choice_unless_the_user_forbids_them() -> None:
+    told = [
+        getattr(compose(Settings(engine=engine), catalog=InMemoryCatalog()).engines, "_settings", None)
+        for engine in (EngineSettings(), EngineSettings(no_drafts=True))
+    ]
+    assert [settings and settings.drafts for settings in told] == [True, False]
+
+
+def test_a_switch_that_the_engine_refuses_something_beside_is_told_without_a_value() -> None:
+    with pytest.raises(CommandError, match=r"^--parallel 99 --no-drafts: the engine gguf refuses it"):
+        compose(Settings(engine=EngineSettings(parallel=99, no_drafts=True)), catalog=InMemoryCatalog())
+
+
 def test_a_setting_that_the_engine_refuses_is_told_as_the_user_gave_it() -> None:
     """`--parallel 0` is refused before by the command line; how many are too many only the engine knows."""
     with pytest.raises(CommandError, match=r"^--parallel 99: the engine gguf refuses it: .*max_running") as refused:

@@ -155,7 +155,7 @@ class _World:
         elapsed_s = self._setting.machine.seconds(step)
         self.now += elapsed_s
         self.outcome.steps += 1
-        sampled = {row.sequence.key: self._sample(row) for row in step.rows if row.samples}
+        sampled = {row.sequence.key: [self._sample(row)] for row in step.rows if row.samples}
         self._scheduler.commit(step, sampled, elapsed_s, self.now)
         for key in sampled:
             if self._running[key].sequence.generated == len(self._running[key].answer):

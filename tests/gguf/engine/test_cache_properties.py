@@ -20,11 +20,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pensieve_core import Priority
+from pensieve_gguf.engine.drafter import Drafter
+from pensieve_gguf.engine.drafts import DraftPolicy
 from pensieve_gguf.engine.moves import Cut, Evict, Idle, Share
 from pensieve_gguf.engine.residents import Residents
-from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Move, Preempted, Restore, Row, Scheduler
+from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Move, Preempted, Restore, Row, Scheduler, Undrafted
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.shelf import Shelf, Shelved
+from pensieve_gguf.engine.step_costs import GivenCosts
 
 _SLOTS = 3
 _MAX_RUNNING = 3
@@ -33,6 +36,7 @@ _CELLS = 30
 _LONGEST_PROMPT = 24
 _SHELF_BYTES = 40
 _STEPS_TO_THE_END = 2_000
+_FREE = GivenCosts({1: 1.0, _BATCH: 1.0})
 
 
 @attrs.frozen(eq=False)
@@ -100,7 +104,12 @@ class EngineMachine(RuleBasedStateMachine):
         self.residents = Residents(_SLOTS, cells=cells, forgets_partially=forgets_partially)
         self.shelf = Shelf(_SHELF_BYTES, forgets_partially=forgets_partially)
         self.scheduler = Scheduler(
-            self.residents, batch_tokens=_BATCH, max_running=_MAX_RUNNING, latency_goal_s=0.2, shelf=self.shelf
+            self.residents,
+            batch_tokens=_BATCH,
+            max_running=_MAX_RUNNING,
+            latency_goal_s=0.2,
+            shelf=self.shelf,
+            drafts=DraftPolicy(_FREE, longest=_CELLS),
         )
         self.keys = itertools.count(1)
         self.now = 0.0
@@ -132,6 +141,8 @@ class EngineMachine(RuleBasedStateMachine):
             marks=(len(prompt) // 2,),
             arrived=self.now,
         )
+        if self.cache.forgets_partially:
+            sequence.drafter = Drafter(sequence.tokens, len(prompt))
         self.live.append(sequence)
         self.scheduler.add(sequence)
 
@@ -154,8 +165,9 @@ class EngineMachine(RuleBasedStateMachine):
 
     # -- what the loop does ----------------------------------------------------------------------------------------
 
-    @rule(elapsed_s=st.floats(0.0, 5.0))
-    def step(self, elapsed_s: float = 0.01) -> None:
+    @rule(elapsed_s=st.floats(0.0, 5.0), settled=st.integers(0, _BATCH))
+    def step(self, elapsed_s: float = 0.01, settled: int = _BATCH) -> None:
+        """One step. After `settled` tokens an answer has had enough, or its sampler has a bug."""
         step = self.scheduler.schedule(self.now)
         if step is None:
             assert self.scheduler.idle
@@ -168,11 +180,12 @@ class EngineMachine(RuleBasedStateMachine):
             self.make_room()
             return
         for row in step.rows:
-            self.cache.compute(slot_of(row), row.sequence.tokens[row.start : row.stop])
-        sampled = {row.sequence.key: 1 for row in step.rows if row.samples and row.sequence.max_tokens > 0}
-        self.scheduler.commit(step, sampled, elapsed_s, self.now)
+            self.cache.compute(slot_of(row), tokens_of(row))
+        sampled = {row.sequence.key: drawn(row)[:settled] for row in step.rows}
+        for cut in self.scheduler.commit(step, sampled, elapsed_s, self.now):
+            self.cache.make(cut)
         for row in step.rows:
-            if row.samples and is_over(row.sequence):
+            if row.samples and (is_over(row.sequence) or len(sampled[row.sequence.key]) == settled):
                 self.leave(row.sequence)
 
     @rule(computed=st.integers(0, _BATCH))
@@ -187,7 +200,7 @@ class EngineMachine(RuleBasedStateMachine):
         for move in step.moves:
             self.make(move)
         for row in step.rows:
-            tokens = row.sequence.tokens[row.start : row.stop][:computed]
+            tokens = tokens_of(row)[:computed]
             self.cache.compute(slot_of(row), tokens)
             computed -= len(tokens)
         for row in step.rows:
@@ -205,10 +218,13 @@ class EngineMachine(RuleBasedStateMachine):
             self.cache.make(self.scheduler.rewind(sequence))
 
     def make_room(self) -> None:
-        if self.counts:
-            assert self.residents.idle == 0, "a decode found no room where some could have been made before"
+        idle = self.residents.idle
         relief = self.scheduler.relieve()
+        if self.counts and not isinstance(relief, Undrafted):
+            assert idle == 0, "a decode found no room where some could have been made before"
         match relief:
+            case Undrafted():
+                pass
             case Evicted(cut=cut) | Preempted(cut=cut):
                 self.make(cut)
             case Exhausted(sequence=sequence):
@@ -254,6 +270,8 @@ class EngineMachine(RuleBasedStateMachine):
         self.ended.append(sequence.key)
         assert slot is None or self.residents.held(slot) == sequence.tokens[:computed], "its cells stay as a prefix"
         self.live.remove(sequence)
+        for position in range(sequence.prompt_tokens, len(sequence.tokens)):
+            assert sequence.tokens[position] == next_token(position), "drafts changed what is said"
         self.spoken.append(sequence.tokens)
 
     # -- what always holds -----------------------------------------------------------------------------------------
@@ -268,6 +286,8 @@ class EngineMachine(RuleBasedStateMachine):
             assert self.cache.holds(slot_of(row)) == list(row.sequence.tokens[: row.start])
             assert row.start < row.stop <= len(row.sequence.tokens)
             assert row.samples == (row.stop == len(row.sequence.tokens))
+            assert not row.draft or self.cache.forgets_partially
+            assert row.sequence.generated + len(row.draft) < max(1, row.sequence.max_tokens)
 
     @invariant()
     def every_slot_holds_what_is_said_of_it(self) -> None:
@@ -320,6 +340,27 @@ class EngineMachine(RuleBasedStateMachine):
 def slot_of(row: Row) -> int:
     assert row.sequence.slot is not None
     return row.sequence.slot
+
+
+def tokens_of(row: Row) -> list[int]:
+    return [*row.sequence.tokens[row.start : row.stop], *row.draft]
+
+
+def next_token(position: int) -> int:
+    """What is sampled at `position`: 1 1 1 0 1 1 1 0…, so that some drafts are right, and some in part."""
+    return int(position % 4 > 0)
+
+
+def drawn(row: Row) -> list[int]:
+    """Return what is sampled: as much of the draft as is right, and one more."""
+    if not row.samples or row.sequence.max_tokens == 0:
+        return []
+    sampled: list[int] = []
+    for guess in (*row.draft, None):
+        sampled.append(next_token(row.stop + len(sampled)))
+        if sampled[-1] != guess:
+            break
+    return sampled
 
 
 def is_over(sequence: Sequence) -> bool:

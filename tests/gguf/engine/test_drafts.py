@@ -34,12 +34,12 @@ def sequence(prompt: str = ALPHABET, said: str = ALPHABET[:30], *, max_tokens: i
     return one
 
 
-def policy(costs: StepCosts, *, cells: int = 10_000) -> DraftPolicy:
-    return DraftPolicy(costs, cells=cells)
+def policy(costs: StepCosts, *, longest: int = 10_000) -> DraftPolicy:
+    return DraftPolicy(costs, longest=longest)
 
 
-def lengths(costs: StepCosts, *sequences: Sequence, room: int = 500, cells: int = 10_000) -> list[int]:
-    return [len(draft) for draft in policy(costs, cells=cells).plan(sequences, room)]
+def lengths(costs: StepCosts, *sequences: Sequence, room: int = 500, longest: int = 10_000) -> list[int]:
+    return [len(draft) for draft in policy(costs, longest=longest).plan(sequences, room)]
 
 
 def test_where_further_rows_cost_nothing_drafts_are_long() -> None:
@@ -74,8 +74,8 @@ def test_a_draft_does_not_reach_beyond_the_clients_limit() -> None:
 
 def test_a_draft_does_not_reach_beyond_the_context() -> None:
     one = sequence()
-    assert lengths(FREE, one, cells=len(one.tokens) + 6) == [5]
-    assert lengths(FREE, one, cells=len(one.tokens) + 1) == [0]
+    assert lengths(FREE, one, longest=len(one.tokens) + 6) == [5]
+    assert lengths(FREE, one, longest=len(one.tokens) + 1) == [0]
 
 
 def test_a_draft_does_not_reach_beyond_the_batch() -> None:
@@ -151,7 +151,7 @@ def test_the_measure_grows_with_the_sequence() -> None:
 def test_whatever_was_seen_drafts_fit(
     said: list[str], room: int, steps: list[tuple[int, float]], max_tokens: int
 ) -> None:
-    machine = policy(LearnedCosts(), cells=80)
+    machine = policy(LearnedCosts(), longest=80)
     several = [sequence("abcabcbca", one, max_tokens=max_tokens) for one in said]
     for rows, elapsed_s in steps:
         machine.note(several[0], rows, elapsed_s)

@@ -315,7 +315,7 @@ def test_an_engine_that_cannot_be_made_leaves_neither_context_nor_model(smollm2:
     made: list[tuple[Model, Context]] = []
 
     class TornEngine(GgufEngine):
-        def __init__(self, model: Model, context: Context, *_: Any) -> None:
+        def __init__(self, model: Model, context: Context, *_: Any, **__: Any) -> None:
             made.append((model, context))
             msg = "torn"
             raise RuntimeError(msg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import queue
 import threading
@@ -34,6 +35,8 @@ from pensieve_core import (
 )
 from pensieve_gguf.constraints import Constraint, Guide, Plan, Vocabulary
 from pensieve_gguf.engine.answer import Answer
+from pensieve_gguf.engine.drafter import Drafter
+from pensieve_gguf.engine.drafts import DraftPolicy
 from pensieve_gguf.engine.job import Job
 from pensieve_gguf.engine.loop import EngineLoop
 from pensieve_gguf.engine.own_turns import OwnTurns
@@ -42,6 +45,7 @@ from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.shelf import Shelf
+from pensieve_gguf.engine.step_costs import GivenCosts
 from pensieve_gguf.llama import DecodeError, DecodeOutcome, Rows, State
 from pensieve_gguf.parsers import OutputParser, ParsedEvent, make_parser
 
@@ -84,13 +88,20 @@ class ActingContext:
 
     Args:
         outcomes: What the first decodes answer; an exception is raised. All further ones are done.
+        with_drafts: What the first decodes answer that hold drafts, before all else.
         cuts_partially: What `cut` answers about a part of a slot.
         refusals: How many states cannot be restored before one can.
     """
 
     def __init__(
-        self, *outcomes: DecodeOutcome | Exception, cells: int = 512, cuts_partially: bool = True, refusals: int = 0
+        self,
+        *outcomes: DecodeOutcome | Exception,
+        with_drafts: Tokens[DecodeOutcome] = (),
+        cells: int = 512,
+        cuts_partially: bool = True,
+        refusals: int = 0,
     ) -> None:
+        self.with_drafts = list(with_drafts)
         self._refusals = refusals
         self.model = ByteModel()
         self.cells = cells
@@ -102,25 +113,29 @@ class ActingContext:
         self._outcomes = list(outcomes)
         self._cuts_partially = cuts_partially
         self._slots: dict[int, list[int]] = {}
-        self._rows: list[int] = []
+        self._rows: list[tuple[int, int]] = []
+        """Batch index → slot, and how many tokens it held up to there."""
         self._forbidden: set[int] = set()
 
     def decode(self, rows: Tokens[Rows]) -> tuple[DecodeOutcome, list[int]]:
         self.decoding.set()
         assert self.go_on.wait(PATIENCE_S)
         outcome = self._outcomes.pop(0) if self._outcomes else DecodeOutcome.DONE
+        if self.with_drafts and any(row.drafted for row in rows):
+            outcome = self.with_drafts.pop(0)
         if not isinstance(outcome, DecodeOutcome):
             raise outcome
         for row in rows if outcome is not DecodeOutcome.NO_ROOM else ():
             held = self._slots.setdefault(row.slot, [])
             assert len(held) == row.start, "computed where there is something, or where there is nothing before"
             held.extend(row.tokens)
-        self._rows = [row.slot for row in rows]
+        self._rows = [(row.slot, row.start + ahead) for row in rows for ahead in range(1, len(row.tokens) + 1)]
         self._forbidden = set()
-        return outcome, list(range(len(rows)))
+        return outcome, [end - 1 for end in itertools.accumulate(len(row.tokens) for row in rows)]
 
     def sample(self, sampler: object, index: int) -> int:
-        held = bytes(self._slots[self._rows[index]]).decode()
+        slot, length = self._rows[index]
+        held = bytes(self._slots[slot][:length]).decode()
         prompt, _, wish = held.rpartition("=")
         assert prompt
         thoughts, _, said = wish.partition(";")
@@ -249,12 +264,19 @@ class Engine:
         batch_tokens: int = 32,
         slots: int = 4,
         shelf_bytes: int = 0,
+        drafts: bool = False,
     ) -> None:
         self.context = context
+        self._drafts = drafts
         self.shelf = Shelf(shelf_bytes, forgets_partially=forgets_partially)
         residents = Residents(slots, forgets_partially=forgets_partially)
         self.scheduler = Scheduler(
-            residents, batch_tokens=batch_tokens, max_running=4, latency_goal_s=0.2, shelf=self.shelf
+            residents,
+            batch_tokens=batch_tokens,
+            max_running=4,
+            latency_goal_s=0.2,
+            shelf=self.shelf,
+            drafts=DraftPolicy(GivenCosts({1: 1.0, 64: 1.0}), longest=context.cells),
         )
         self.loop = EngineLoop(cast("Any", context), self.scheduler, self.shelf)
         self._keys = iter(range(1, 100))
@@ -272,6 +294,7 @@ class Engine:
         parser: OutputParser | None = None,
         answers: int = 2,
         demanded: str = "",
+        stop_sequences: tuple[str, ...] = (),
     ) -> tuple[int, Client]:
         """Submit a prompt `…=text;`; return its key, and who hears of it. More than `answers` cannot be started."""
         client = Client()
@@ -289,10 +312,19 @@ class Engine:
         def make_answer() -> Answer:
             usual = make_parser("", request, opens_thinking=False, new_call_id=lambda: ToolCallId("toolu_1"))
             guide = Guide(Plan(whole=constraint(demanded))) if demanded else None
-            return Answer(self.context.model, parser or usual, max_tokens=max_tokens, guard=next(guards), guide=guide)
+            return Answer(
+                self.context.model,
+                parser or usual,
+                stop_sequences=stop_sequences,
+                max_tokens=max_tokens,
+                guard=next(guards),
+                guide=guide,
+            )
 
+        sequence = Sequence(key=key, tokens=tokens, prompt_tokens=len(tokens), max_tokens=max_tokens)
+        sequence.drafter = Drafter(tokens, len(tokens)) if self._drafts else None
         job = Job(
-            sequence=Sequence(key=key, tokens=tokens, prompt_tokens=len(tokens), max_tokens=max_tokens),
+            sequence=sequence,
             make_answer=make_answer,
             sampler=cast("Any", client.sampler),
             sink=client,
@@ -419,6 +451,94 @@ def test_an_answer_that_is_not_what_was_demanded_is_delivered_and_told(engines: 
     assert (engine.loop.vitals.tokens_refused, engine.loop.vitals.constraints_failed) == (1, 1)
     (log,) = logs
     assert log["event"] == "constraint_failed"
+
+
+# -- drafts --------------------------------------------------------------------------------------------------------
+
+VERSE = "row, row, row your boat, gently down the stream"
+"""The acting model says what stands in its prompt: all of it can be looked up."""
+
+
+def test_with_drafts_the_answer_is_the_same_in_fewer_steps(engines: list[Engine]) -> None:
+    engine = Engine(engines, ActingContext(), drafts=True)
+    heard = engine.hear(f"say={VERSE}")
+    assert text_of(heard) == VERSE
+    assert heard[-1].usage.generated_tokens == len(VERSE)
+    assert heard[-1].timings.decode_steps < len(VERSE) / 3
+    vitals = engine.loop.vitals
+    assert vitals.tokens_sampled == len(VERSE) + 1
+    assert vitals.decode_steps == heard[-1].timings.decode_steps == vitals.decodes - 2  # its prompt takes two
+    assert vitals.drafts_accepted == vitals.tokens_sampled - 1 - vitals.decode_steps
+    assert vitals.tokens_drafted > vitals.drafts_accepted, "the end was drafted, too, as something else"
+
+
+def test_what_was_drafted_in_vain_is_not_in_the_cache(engines: list[Engine]) -> None:
+    """The acting context refuses rows that do not follow what it holds."""
+    engine = Engine(engines, ActingContext(), drafts=True)
+    turning = "so far, so good, so far, so bad"
+    assert text_of(engine.hear(f"say={turning}")) == turning
+    assert engine.loop.vitals.tokens_drafted > engine.loop.vitals.drafts_accepted > 0
+
+
+@pytest.mark.parametrize("drafts", [True, False])
+@pytest.mark.parametrize(
+    ("limits", "text", "reason"),
+    [
+        ({"max_tokens": 20}, VERSE[:20], FinishReason.MAX_TOKENS),
+        ({"stop_sequences": ("gent",)}, VERSE.partition("gent")[0], FinishReason.STOP_SEQUENCE),
+    ],
+    ids=["limit", "stop"],
+)
+def test_an_answer_ends_in_the_middle_of_a_draft_as_it_would_without(
+    engines: list[Engine], limits: dict[str, Any], text: str, reason: FinishReason, *, drafts: bool
+) -> None:
+    engine = Engine(engines, ActingContext(), drafts=drafts)
+    heard = engine.hear(f"say={VERSE}", **limits)
+    assert (text_of(heard), heard[-1].reason) == (text, reason)
+    said = len("say=;") + len(VERSE) + heard[-1].usage.generated_tokens
+    assert [len(held) for held in engine.context._slots.values()] == [said - 1]
+
+
+def test_drafts_end_where_the_context_is_full(engines: list[Engine]) -> None:
+    prompt = f"say={VERSE}"
+    heard = Engine(engines, ActingContext(cells=len(prompt) + 1 + 20), drafts=True).hear(prompt)
+    assert text_of(heard) == VERSE[:20]
+    assert heard[-1].reason is FinishReason.CONTEXT_FULL
+
+
+@pytest.mark.parametrize("forgets_partially", [True, False], ids=["attention", "recurrent"])
+def test_an_answer_that_is_refused_in_the_middle_of_a_draft_is_sampled_anew(
+    engines: list[Engine], *, forgets_partially: bool
+) -> None:
+    engine = Engine(
+        engines,
+        ActingContext(cuts_partially=forgets_partially),
+        drafts=forgets_partially,
+        forgets_partially=forgets_partially,
+    )
+    heard = engine.hear(f"say={CALL}|{VERSE}", answered=ANSWERED)
+    assert text_of(heard) == VERSE
+    assert engine.loop.vitals.repeated_calls_refused == 1
+
+
+@pytest.mark.parametrize("outcome", [DecodeOutcome.NO_ROOM, DecodeOutcome.ABORTED])
+def test_drafts_that_find_no_room_or_are_stopped_cost_nobody_anything(
+    engines: list[Engine], outcome: DecodeOutcome
+) -> None:
+    context = ActingContext(with_drafts=(outcome, outcome))
+    engine = Engine(engines, context, drafts=True)
+    heard = engine.hear(f"say={VERSE}")
+    assert text_of(heard) == VERSE
+    assert heard[-1].reason is FinishReason.END_OF_TURN
+    assert engine.loop.vitals.drafts_accepted > 0
+    assert context.with_drafts == []
+
+
+def test_a_bug_in_the_middle_of_a_draft_ends_its_job_alone(engines: list[Engine]) -> None:
+    engine = Engine(engines, ActingContext(), drafts=True)
+    assert isinstance(engine.hear("say=row, row, row !your boat")[-1], EngineFailedError)
+    assert text_of(engine.hear("say=hello")) == "hello"
+    assert engine.loop.ended is None
 
 
 # -- no room, and aborts -------------------------------------------------------------------------------------------

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from pensieve_core import Priority
+from pensieve_gguf.engine.drafter import Drafter
+from pensieve_gguf.engine.drafts import DraftPolicy
 from pensieve_gguf.engine.moves import Cut, Evict, Share
 from pensieve_gguf.engine.residents import Residents
-from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Preempted, Restore, Scheduler, Step
+from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Preempted, Restore, Scheduler, Step, Undrafted
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.shelf import Shelf, Shelved
+from pensieve_gguf.engine.step_costs import GivenCosts, LearnedCosts, StepCosts
 
 _keys = itertools.count(1)
 
@@ -44,7 +47,7 @@ def must(step: Step | None) -> Step:
 def computed(machine: Scheduler, *, now: float = 0.0, elapsed_s: float = 0.01) -> Step:
     """Run one step: each row that samples draws token 7."""
     step = must(machine.schedule(now))
-    machine.commit(step, {row.sequence.key: 7 for row in step.rows if row.samples}, elapsed_s, now)
+    machine.commit(step, {row.sequence.key: [7] for row in step.rows if row.samples}, elapsed_s, now)
     return step
 
 
@@ -310,10 +313,10 @@ def test_commit_appends_what_was_sampled_and_notes_when_the_answer_began() -> No
     machine = scheduler()
     one = sequence(10)
     machine.add(one)
-    machine.commit(must(machine.schedule(0.0)), {one.key: 42}, 0.01, now=5.0)
+    machine.commit(must(machine.schedule(0.0)), {one.key: [42]}, 0.01, now=5.0)
     assert one.tokens[-1] == 42
     assert one.answered_at == 5.0
-    machine.commit(must(machine.schedule(0.0)), {one.key: 43}, 0.01, now=6.0)
+    machine.commit(must(machine.schedule(0.0)), {one.key: [43]}, 0.01, now=6.0)
     assert one.answered_at == 5.0
 
 
@@ -640,3 +643,150 @@ def test_an_idle_prefix_beside_which_others_decode_for_long_goes_stale() -> None
     machine.keep(stale, 1.0)
     assert machine.stale() is None
     assert machine.drop(stale) == Cut(stale.slot, 0)
+
+
+# -- drafts --------------------------------------------------------------------------------------------------------
+
+FREE = GivenCosts({1: 1.0, 64: 1.0})
+
+
+def drafting(costs: StepCosts = FREE, *, batch_tokens: int = 64, max_running: int = 4) -> Scheduler:
+    return Scheduler(
+        Residents(8),
+        batch_tokens=batch_tokens,
+        max_running=max_running,
+        latency_goal_s=0.2,
+        drafts=DraftPolicy(costs, longest=1_000),
+    )
+
+
+def echo(machine: Scheduler, *, begins: int = 0) -> Sequence:
+    """Add a sequence whose prompt is so many tokens, and which has begun to repeat them; three of them are said."""
+    one = sequence(20, begins=begins)
+    one.drafter = Drafter(one.tokens, one.prompt_tokens)
+    machine.add(one)
+    while one.generated < 3:
+        step = must(machine.schedule(0.0))
+        sampled = {row.sequence.key: said(row.sequence) for row in step.rows if row.samples}
+        machine.commit(step, sampled, 0.01, 0.0)
+    return one
+
+
+def said(one: Sequence, count: int = 1) -> list[int]:
+    """Return what comes next in the prompt."""
+    return list(one.tokens[one.generated : one.generated + count])
+
+
+def test_an_answer_that_repeats_its_prompt_is_drafted_on_the_rows_after_its_own() -> None:
+    machine = drafting()
+    one = echo(machine)
+    (row,) = (step := must(machine.schedule(0.0))).rows
+    assert (row.start, row.stop, row.samples) == (22, 23, True)
+    assert list(row.draft[:3]) == said(one, 3)
+    assert step.tokens == 1 + len(row.draft) == 1 + step.drafted
+
+
+def test_accepted_tokens_are_known_and_computed_and_the_rest_of_the_draft_is_cut_out() -> None:
+    machine = drafting()
+    one = echo(machine)
+    step = must(machine.schedule(0.0))
+    assert one.slot is not None
+    steps = one.steps
+    assert machine.commit(step, {one.key: [*said(one, 2), 999]}, 0.01, 0.0) == (Cut(one.slot, 25),)
+    assert list(one.tokens[-3:]) == [3, 4, 999]
+    assert (one.computed, one.pending, one.steps) == (25, 1, steps + 1)
+
+
+def test_a_draft_that_is_right_leaves_nothing_to_cut() -> None:
+    machine = drafting()
+    one = echo(machine)
+    step = must(machine.schedule(0.0))
+    (row,) = step.rows
+    assert machine.commit(step, {one.key: [*row.draft, 7]}, 0.01, 0.0) == ()
+    assert (one.computed, one.pending) == (23 + len(row.draft), 1)
+
+
+def test_a_draft_after_which_nothing_was_sampled_is_cut_out_whole() -> None:
+    """The sampler of its job failed."""
+    machine = drafting()
+    one = echo(machine)
+    step = must(machine.schedule(0.0))
+    assert one.slot is not None
+    assert machine.commit(step, {}, 0.01, 0.0) == (Cut(one.slot, 23),)
+
+
+def test_beside_prompts_nothing_is_drafted() -> None:
+    machine = drafting()
+    echo(machine)
+    machine.add(sequence(200, begins=1_000))
+    assert [row.draft for row in must(machine.schedule(0.0)).rows] == [(), ()]
+
+
+def test_while_others_wait_nothing_is_drafted() -> None:
+    machine = drafting(max_running=1)
+    echo(machine)
+    machine.add(sequence(200, begins=1_000))
+    assert must(machine.schedule(0.0)).drafted == 0
+
+
+def test_several_answers_are_drafted_together_within_the_batch() -> None:
+    machine = drafting(batch_tokens=16)
+    one, other = echo(machine), echo(machine, begins=500)
+    for _ in range(2):
+        step = must(machine.schedule(0.0))
+        machine.commit(step, {row.sequence.key: said(row.sequence) for row in step.rows}, 0.01, 0.0)
+    step = must(machine.schedule(0.0))
+    assert {row.sequence for row in step.rows} == {one, other}
+    assert all(row.draft for row in step.rows)
+    assert step.tokens <= 16
+
+
+def test_a_sequence_without_a_drafter_is_answered_as_ever() -> None:
+    machine = drafting()
+    one = echo(machine)
+    one.drafter = None
+    assert must(machine.schedule(0.0)).tokens == 1
+
+
+def test_drafts_that_find_no_room_are_left_out_before_anyone_is_pushed_out() -> None:
+    machine = drafting()
+    one, other = echo(machine), echo(machine, begins=500)
+    other.arrived = 5.0
+    assert must(machine.schedule(0.0)).drafted > 0
+    assert machine.relieve() == Undrafted()
+    step = must(machine.schedule(0.0))
+    assert step.drafted == 0
+    machine.commit(step, {row.sequence.key: said(row.sequence) for row in step.rows}, 0.01, 0.0)
+    assert must(machine.schedule(0.0)).drafted > 0, "it may fit by now"
+    assert machine.relieve() == Undrafted()
+    assert must(machine.schedule(0.0)).drafted == 0
+    assert isinstance(machine.relieve(), Preempted)
+    assert one in machine.running
+
+
+def test_what_drafts_cost_is_learned_from_the_steps_of_a_lonely_answer() -> None:
+    costs = LearnedCosts()
+    machine = drafting(costs)
+    one = echo(machine)
+    step = must(machine.schedule(0.0))
+    machine.commit(step, {one.key: said(one)}, 0.05, 0.0)
+    assert costs.of(step.tokens) == pytest.approx(5.0)
+
+
+def test_wide_drafts_do_not_pass_for_prefill() -> None:
+    machine = drafting(batch_tokens=512)
+    one = echo(machine)
+    before = machine._prefill_s_per_token
+    step = must(machine.schedule(0.0))
+    assert step.tokens > 16
+    machine.commit(step, {one.key: said(one)}, 60.0, 0.0)
+    assert machine._prefill_s_per_token == before
+
+
+def test_an_answer_that_is_taken_back_is_no_longer_looked_up() -> None:
+    machine = drafting()
+    one = echo(machine)
+    machine.take_back(one)
+    step = must(machine.schedule(0.0))
+    machine.commit(step, {one.key: [777]}, 0.01, 0.0)
+    assert must(machine.schedule(0.0)).drafted == 0

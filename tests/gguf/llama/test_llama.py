@@ -40,7 +40,7 @@ def model(smollm2: ModelDescriptor) -> Iterator[Model]:
 
 @pytest.fixture
 def context(model: Model) -> Iterator[Context]:
-    context = Context(model, ContextShape(cells=256, sequences=4, batch_tokens=64, threads=1))
+    context = Context(model, ContextShape(cells=256, sequences=4, batch_tokens=64, threads=1, drafted=8))
     yield context
     context.close()
 
@@ -154,6 +154,28 @@ def test_several_sequences_are_decoded_in_one_batch(model: Model, context: Conte
     together = after(context, rows(0, 0, up), rows(1, 0, down))
     alone = [*after(context, rows(2, 0, up)), *after(context, rows(3, 0, down))]
     assert together == alone
+
+
+def test_after_each_drafted_token_there_is_what_would_follow_it_alone(model: Model, context: Context) -> None:
+    known, guessed = tokens(model, COUNTING), tokens(model, " 7, 9, 9")
+    beside = tokens(model, "20, 19, 18, 17, 16,")
+    drafted = Rows(slot=0, start=0, tokens=known + guessed, wants_logits=True, drafted=len(guessed))
+    _, (last, other) = context.decode([drafted, rows(1, 0, beside)])
+    together = [draw(context, index) for index in range(last - len(guessed), last + 1)]
+    assert other == last + len(beside)
+    alone = after(context, rows(2, 0, known))
+    for start, token in enumerate(guessed, start=len(known)):
+        alone += after(context, rows(2, start, array("i", [token])))
+    assert together == alone
+    assert together[: len(guessed)] != list(guessed), "a guess was wrong"
+
+
+def test_as_many_drafts_as_the_shape_says_fit_beside_a_row_of_every_sequence(model: Model, context: Context) -> None:
+    """llama.cpp keeps logits for so many rows; one more is a C assert."""
+    line = tokens(model, COUNTING * 2)[:9]
+    several = [rows(slot, 0, line) for slot in range(1, 4)]
+    _, last = context.decode([Rows(slot=0, start=0, tokens=line, wants_logits=True, drafted=8), *several])
+    assert len({draw(context, index) for index in last}) == 1
 
 
 def test_a_shared_prefix_is_as_good_as_a_computed_one(model: Model, context: Context) -> None:
@@ -276,6 +298,14 @@ ONE = array("i", [1])
         pytest.param([rows(0, 0, array("i", [1] * 65))], id="too many rows"),
         pytest.param([rows(0, 0, array("i", [1] * 40)), rows(1, 0, array("i", [1] * 40))], id="too many rows together"),
         pytest.param([rows(0, 0, array("i", [-1]))], id="a token below"),
+        pytest.param([Rows(slot=0, start=0, tokens=ONE, wants_logits=True, drafted=1)], id="no row before the draft"),
+        pytest.param(
+            [Rows(slot=0, start=0, tokens=array("i", [1] * 10), wants_logits=True, drafted=9)], id="too many drafts"
+        ),
+        pytest.param(
+            [Rows(slot=slot, start=0, tokens=array("i", [1] * 6), wants_logits=True, drafted=5) for slot in (0, 1)],
+            id="too many drafts together",
+        ),
         pytest.param([rows(0, 0, array("i", [49_152]))], id="a token beyond"),
     ],
 )

@@ -165,6 +165,7 @@ settings = st.builds(
     threads=st.none() | st.integers(1, 1_000),
     gpu_layers=st.none() | counts,
     kv_type=st.sampled_from(["f16", "q8_0"]),
+    drafts=st.booleans(),
     latency_goal_s=st.floats(0.001, 100),
 )
 usages = st.builds(

@@ -5,8 +5,8 @@ Pensieve its own catalog. Engines come in by name, through the entry points of t
 is registered as a stranger's would be, and nothing here knows what it runs on.
 
 An engine's entry point is a factory `(settings: S, clock: Clock) -> EngineProvider`. `S` is what the annotation says:
-any class whose arguments are keywords with defaults, among them as many of `context_tokens`, `threads`, `gpu_layers`
-and `max_running` as the engine lets a user set.
+any class whose arguments are keywords with defaults, among them as many of `context_tokens`, `threads`, `gpu_layers`,
+`max_running` and `drafts` as the engine lets a user set.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ _ENGINE_FLAGS = {
     "threads": "--threads",
     "gpu_layers": "--gpu-layers",
     "max_running": "--parallel",
+    "drafts": "--no-drafts",
 }
 """What an engine calls a setting, and what the user does."""
 
@@ -144,10 +145,14 @@ def _engine_provider(settings: EngineSettings, clock: Clock) -> EngineProvider:
     try:
         engine_settings = settings_class(**options)
     except ValueError as error:
-        given = " ".join(f"{_ENGINE_FLAGS[name]} {value}" for name, value in options.items())
+        given = " ".join(_flag(name, value) for name, value in options.items())
         raise CommandError(f"{given}: the engine {settings.engine} refuses it: {error}", ExitCode.USAGE) from error
     provider: EngineProvider = factory(engine_settings, clock)
     return provider
+
+
+def _flag(name: str, value: int) -> str:
+    return _ENGINE_FLAGS[name] if value is False else f"{_ENGINE_FLAGS[name]} {value}"
 
 
 def _engine_factory(name: str) -> Callable[..., EngineProvider]:
@@ -168,6 +173,7 @@ def _engine_options(settings: EngineSettings, settings_class: Callable[..., Any]
         "threads": settings.threads,
         "gpu_layers": settings.gpu_layers,
         "max_running": settings.parallel,
+        "drafts": False if settings.no_drafts else None,
     }
     options = {name: value for name, value in wanted.items() if value is not None}
     unknown = options.keys() - inspect.signature(settings_class).parameters

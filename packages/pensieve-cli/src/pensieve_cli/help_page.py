@@ -25,6 +25,7 @@ Model
   --threads N            CPU threads                                [fitted]
   --gpu-layers N         layers on the GPU, -1 for all              [fitted]
   --parallel N           requests computed at the same time         [fitted]
+  --no-drafts            do not compute ahead what probably comes next
 Cache
   --cache-dir DIR        folder of computed prompts, for the next start
   --cache-disk-bytes N   how much it may hold, 0 for nothing        [fitted]

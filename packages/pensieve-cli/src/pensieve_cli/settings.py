@@ -102,6 +102,8 @@ class EngineSettings:
     """-1: all of them."""
     parallel: Annotated[int | None, _AtLeastOne] = None
     """Requests that are computed at the same time; further ones wait."""
+    no_drafts: Annotated[bool, _Switch] = False
+    """Compute no token before those ahead of it are known: the same answers, slower where drafts would pay."""
 
 
 @Parameter(name="*")

@@ -49,6 +49,8 @@ class GgufSettings:
     """So much of the disk at most. None: 20 GB or a tenth of what is free, whichever is less."""
     batch_tokens: int | None = attrs.field(default=None, validator=optional(ge(_SMALLEST_BATCH)))
     """Rows of one decode at most: how much prefill runs between two looks at the mailbox. None: as memory allows."""
+    drafts: bool = True
+    """Whether tokens that probably come next are computed ahead, where that is found to pay. It changes no answer."""
     latency_goal_s: float = attrs.field(default=0.2, validator=gt(0))
     """While anyone streams, a step may take about so long, whatever prefill waits."""
     spawn_timeout_s: float = attrs.field(default=600.0, validator=gt(0))

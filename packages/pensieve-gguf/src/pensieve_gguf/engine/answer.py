@@ -80,6 +80,11 @@ class Answer:
         """Set as soon as nothing more is to be sampled."""
 
     @property
+    def settled(self) -> bool:
+        """Whether nothing more is to be sampled for it."""
+        return self.finish_reason is not None or self.refused
+
+    @property
     def refused(self) -> bool:
         """Whether the answer only repeats a call: it is to be sampled anew, and nobody has seen anything of it."""
         return self._guard.refused

@@ -1,16 +1,27 @@
-"""Picks a job's next token: what its sampler draws, unless that token may not stand there.
+"""Picks a job's next tokens: what its sampler draws, unless that token may not stand there.
 
 Above: the loop, which has computed the logits. Below: the context, which holds them. Runs in the engine thread.
 """
 
 from __future__ import annotations
 
+import attrs
+
+from pensieve_core import GenerationEvent
 from pensieve_gguf.constraints import Guide
 from pensieve_gguf.engine.job import Job
 from pensieve_gguf.engine.vitals import Vitals
 from pensieve_gguf.llama import Context
 
-__all__ = ["Chooser"]
+__all__ = ["Chooser", "Drawn"]
+
+
+@attrs.frozen
+class Drawn:
+    """What came of the rows of one job in one step."""
+
+    tokens: list[int] = attrs.field(factory=list)
+    events: list[GenerationEvent] = attrs.field(factory=list)
 
 
 class Chooser:
@@ -49,6 +60,26 @@ class Chooser:
             return token
         guide.give_up("nothing that may be sampled is admitted")
         return None
+
+    def draw(self, job: Job, draft: tuple[int, ...], last: int, drawn: Drawn) -> None:
+        """Choose after what is known, and after each guessed token as long as that is what was chosen before it.
+
+        Args:
+            job: Whose rows were computed; its answer takes what is chosen, and may be settled before the draft ends.
+            draft: The tokens of its last rows, which are guessed.
+            last: Batch index of the last of its rows.
+            drawn: Takes what was chosen, as far as that goes well.
+        """
+        for index, guess in enumerate(draft, start=last - len(draft)):
+            if self._take(job, index, drawn) != guess or job.answer.settled:
+                return
+        self._take(job, last, drawn)
+
+    def _take(self, job: Job, index: int, drawn: Drawn) -> int:
+        token = self.choose(job, index)
+        drawn.tokens.append(token)
+        drawn.events.extend(job.answer.push(token))
+        return token
 
     def _first(self, job: Job, index: int) -> int:
         context = self._context

@@ -21,7 +21,7 @@ from pensieve_gguf.engine.step_costs import StepCosts
 __all__ = ["MOST_DRAFTED", "DraftPolicy"]
 
 MOST_DRAFTED = 31
-"""Tokens drafted in one step, of all sequences together: the logits after each of them are kept."""
+"""Longer drafts gain little, and the logits after each token of them are kept."""
 # Few different widths, so that the costs of each are seen often.
 _LENGTHS = (1, 2, 3, 5, 7, 11, 15, 23, 31)
 _MEMORY = 0.7
@@ -32,12 +32,14 @@ class DraftPolicy:
 
     Args:
         costs: What steps cost; learns here.
-        cells: KV cells of the context: no sequence grows beyond them.
+        longest: Tokens that a sequence may have.
+        most: Tokens drafted in one step, of all sequences together.
     """
 
-    def __init__(self, costs: StepCosts, *, cells: int) -> None:
+    def __init__(self, costs: StepCosts, *, longest: int, most: int = MOST_DRAFTED) -> None:
         self._costs = costs
-        self._cells = cells
+        self._longest = longest
+        self._most = most
 
     def plan(self, answering: Several[Sequence], room: int) -> list[tuple[int, ...]]:
         """Return a draft for each sequence of a step that holds one row of each, and nothing else.
@@ -47,7 +49,7 @@ class DraftPolicy:
             room: Rows that the batch has left.
         """
         rows, useful = len(answering), float(len(answering))
-        room = min(room, MOST_DRAFTED, self._costs.widest - rows)
+        room = min(room, self._most, self._costs.widest - rows)
         drafts: list[tuple[int, ...]] = []
         for sequence in answering:
             draft = self._best(sequence, room, rows, useful)
@@ -71,7 +73,7 @@ class DraftPolicy:
 
     def _best(self, sequence: Sequence, room: int, rows: int, useful: float) -> Draft:
         """Return the draft that brings the most tokens a second to a step of `rows` that brings `useful` tokens."""
-        left = min(self._cells - len(sequence.tokens), sequence.max_tokens - sequence.generated) - 1
+        left = min(self._longest - len(sequence.tokens), sequence.max_tokens - sequence.generated) - 1
         most = min(room, left)
         drafter = sequence.drafter
         if drafter is None or most <= 0 or (rows == 1 and drafter.single_s is None):

@@ -35,6 +35,8 @@ from pensieve_core import (
 from pensieve_gguf.constraints import Grammarian, Guide, Plan, Vocabulary
 from pensieve_gguf.engine.answer import Answer
 from pensieve_gguf.engine.courier import Courier
+from pensieve_gguf.engine.drafter import Drafter
+from pensieve_gguf.engine.drafts import DraftPolicy
 from pensieve_gguf.engine.job import Job
 from pensieve_gguf.engine.loading import load
 from pensieve_gguf.engine.loop import EngineLoop, Vitals
@@ -44,6 +46,7 @@ from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.shelf import Shelf
+from pensieve_gguf.engine.step_costs import LearnedCosts, StepCosts
 from pensieve_gguf.llama import Context, Model, Sampler, SamplingDefaults
 from pensieve_gguf.parsers import make_parser
 from pensieve_gguf.settings import GgufSettings
@@ -73,7 +76,14 @@ class GgufEngine:
     """
 
     def __init__(
-        self, model: Model, context: Context, description: EngineDescription, settings: GgufSettings, clock: Clock
+        self,
+        model: Model,
+        context: Context,
+        description: EngineDescription,
+        settings: GgufSettings,
+        clock: Clock,
+        *,
+        costs: StepCosts | None = None,
     ) -> None:
         self.description = description
         self._model = model
@@ -99,7 +109,10 @@ class GgufEngine:
             max_running=settings.max_running,
             latency_goal_s=settings.latency_goal_s,
             shelf=shelf,
+            drafts=DraftPolicy(costs or LearnedCosts(), longest=description.context_tokens, most=context.shape.drafted),
         )
+        # What a model cannot forget must not be computed on a guess.
+        self._drafts = settings.drafts and model.forgets_partially
         self._own_turns = OwnTurns()
         self._loop = EngineLoop(context, scheduler, shelf, clock.monotonic, longest=description.context_tokens)
         self._keys = itertools.count(1)
@@ -116,15 +129,23 @@ class GgufEngine:
         settings: GgufSettings,
         clock: Clock,
         on_progress: Callable[[float], bool] | None = None,
+        costs: StepCosts | None = None,
     ) -> GgufEngine:
         """Load the model; blocks for as long as that takes.
+
+        Args:
+            descriptor: Which model.
+            settings: How to run it.
+            clock: The time.
+            on_progress: Called with 0…1; returning False gives up.
+            costs: What steps cost, where that is not to be learned.
 
         Raises:
             pensieve_gguf.llama.LoadError: llama.cpp refused the file or there is too little memory.
         """
         loaded = load(descriptor, settings, on_progress)
         try:
-            return cls(loaded.model, loaded.context, loaded.description, settings, clock)
+            return cls(loaded.model, loaded.context, loaded.description, settings, clock, costs=costs)
         except BaseException:
             loaded.context.close()
             loaded.model.close()
@@ -219,6 +240,7 @@ class GgufEngine:
             priority=request.origin.priority,
             conversation=_conversation(request.origin),
             arrived=self._clock.monotonic(),
+            drafter=Drafter(prompt.tokens, len(prompt.tokens)) if self._drafts else None,
         )
         return Job(
             sequence=sequence,

@@ -13,6 +13,7 @@ import psutil
 
 from pensieve_core import EngineDescription, ModelDescriptor
 from pensieve_gguf.cores import usable_cores
+from pensieve_gguf.engine.drafts import MOST_DRAFTED
 from pensieve_gguf.fit import Fit, Memory, ModelSize, Wishes, fit_model
 from pensieve_gguf.llama import Context, ContextShape, Model, gpus, version
 from pensieve_gguf.settings import GgufSettings
@@ -91,6 +92,7 @@ def _shape(fit: Fit, settings: GgufSettings) -> ContextShape:
         batch_tokens=max(fit.batch_tokens, settings.max_running),
         threads=settings.threads or usable_cores(),
         kv_type=fit.kv_type,
+        drafted=MOST_DRAFTED if settings.drafts else 0,
     )
 
 

@@ -23,10 +23,20 @@ from pensieve_core import (
     PensieveError,
     PrefillProgressed,
 )
-from pensieve_gguf.engine.chooser import Chooser
+from pensieve_gguf.engine.chooser import Chooser, Drawn
 from pensieve_gguf.engine.job import Job, blaming, timings_of, usage_of
 from pensieve_gguf.engine.moves import Cut, Evict, Idle, Share
-from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Move, Preempted, Restore, Row, Scheduler, Step
+from pensieve_gguf.engine.scheduler import (
+    Evicted,
+    Exhausted,
+    Move,
+    Preempted,
+    Restore,
+    Row,
+    Scheduler,
+    Step,
+    Undrafted,
+)
 from pensieve_gguf.engine.shelf import Shelf, Shelved
 from pensieve_gguf.engine.vitals import Vitals
 from pensieve_gguf.llama import Context, DecodeError, DecodeOutcome, Rows
@@ -193,30 +203,36 @@ class EngineLoop:
                 assert_never(outcome)
 
     def _commit(self, step: Step, last: list[int], elapsed_s: float) -> None:
-        sampled: dict[int, int] = {}
         jobs = [self._jobs[row.sequence.key] for row in step.rows]
-        for job, row, index in zip(jobs, step.rows, last, strict=True):
+        drawn = [Drawn() for _ in jobs]
+        for job, row, index, into in zip(jobs, step.rows, last, drawn, strict=True):
             if row.samples and job.sequence.max_tokens > 0:
                 with blaming(job):
-                    sampled[row.sequence.key] = self._chooser.choose(job, index)
-        self._count(step, len(sampled))
+                    self._chooser.draw(job, row.draft, index, into)
+        self._count(step, drawn)
         # What failed is computed all the same: it is noted before anyone is told, and stays as a prefix.
-        self._scheduler.commit(step, sampled, elapsed_s, self._clock())
-        for job, row in zip(jobs, step.rows, strict=True):
+        sampled = {row.sequence.key: of.tokens for row, of in zip(step.rows, drawn, strict=True)}
+        for wrong in self._scheduler.commit(step, sampled, elapsed_s, self._clock()):
+            self._make(wrong)
+        for job, row, of in zip(jobs, step.rows, drawn, strict=True):
             if job.error is None:
                 with blaming(job):
-                    self._tell(job, row, sampled.get(row.sequence.key))
+                    self._tell(job, row, of)
             self._fail_if_blamed(job)
 
-    def _count(self, step: Step, sampled: int) -> None:
-        self.vitals.decodes += 1
-        self.vitals.tokens_sampled += sampled
-        self.vitals.tokens_prefilled += sum(row.stop - row.start for row in step.rows if not row.sequence.answering)
+    def _count(self, step: Step, drawn: list[Drawn]) -> None:
+        vitals = self.vitals
+        vitals.decodes += 1
+        vitals.tokens_sampled += sum(len(of.tokens) for of in drawn)
+        vitals.tokens_prefilled += sum(row.stop - row.start for row in step.rows if not row.sequence.answering)
+        vitals.decode_steps += sum(row.sequence.answering for row in step.rows)
+        vitals.tokens_drafted += step.drafted
+        vitals.drafts_accepted += sum(max(0, len(of.tokens) - 1) for of in drawn)
 
-    def _tell(self, job: Job, row: Row, token: int | None) -> None:
+    def _tell(self, job: Job, row: Row, drawn: Drawn) -> None:
         sequence = job.sequence
-        if token is not None:
-            for event in job.answer.push(token):
+        if drawn.tokens:
+            for event in drawn.events:
                 job.sink.event(event)
             if job.answer.refused:
                 self._ask_again(job)
@@ -322,6 +338,8 @@ class EngineLoop:
         match relief:
             case Evicted(cut=cut):
                 self._make(cut)
+            case Undrafted():
+                pass
             case Preempted(cut=cut):
                 self.vitals.preemptions += 1
                 self._make(cut)
@@ -360,4 +378,5 @@ def _rows(row: Row) -> Rows:
         msg = "a scheduled sequence has a slot"
         raise AssertionError(msg)
     tokens = sequence.tokens[row.start : row.stop]
-    return Rows(slot=sequence.slot, start=row.start, tokens=tokens, wants_logits=row.samples)
+    tokens.extend(row.draft)
+    return Rows(slot=sequence.slot, start=row.start, tokens=tokens, wants_logits=row.samples, drafted=len(row.draft))

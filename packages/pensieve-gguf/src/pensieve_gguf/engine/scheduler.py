@@ -3,25 +3,28 @@
 There is no prefill phase and no decode phase: each sequence's computed tokens catch up with its known tokens (the
 rule of vLLM v1's scheduler). A step holds first one row for every sequence that is answering, then chunks of the
 others, up to a budget: small enough to hold the latency goal while anyone streams, the whole batch when nobody does
-(unless that would take too long on this machine).
+(unless that would take too long on this machine). When all are answering, their rows may be followed by drafts: tokens
+that are guessed, and known only once they are sampled.
 
 Above: the engine loop, which owns the context and samples. It calls from one thread; time is passed in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Sequence as Several
 from typing import TypeAlias
 
 import attrs
 
+from pensieve_gguf.engine.drafts import DraftPolicy
 from pensieve_gguf.engine.moves import Change, Cut, Evict, Idle
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.shelf import Shelf, Shelved
 from pensieve_gguf.engine.tree import common_prefix
 
-__all__ = ["Evicted", "Exhausted", "Move", "Preempted", "Relief", "Restore", "Row", "Scheduler", "Step"]
+__all__ = ["Evicted", "Exhausted", "Move", "Preempted", "Relief", "Restore", "Row", "Scheduler", "Step", "Undrafted"]
 
 _SMALLEST_CHUNK = 16
 # How long answers get is not known before (clients ask for 64,000 and take 222); so much is kept free for each.
@@ -61,6 +64,8 @@ class Row:
     start: int
     stop: int
     samples: bool
+    draft: tuple[int, ...] = ()
+    """Guessed tokens that follow: a token is drawn after each of them, too, as long as it is the guessed one."""
 
 
 @attrs.frozen(kw_only=True)
@@ -73,7 +78,12 @@ class Step:
     @property
     def tokens(self) -> int:
         """Rows of the batch."""
-        return sum(row.stop - row.start for row in self.rows)
+        return sum(row.stop - row.start for row in self.rows) + self.drafted
+
+    @property
+    def drafted(self) -> int:
+        """Of these, rows of tokens that are guessed."""
+        return sum(len(row.draft) for row in self.rows)
 
 
 @attrs.frozen
@@ -92,13 +102,18 @@ class Preempted:
 
 
 @attrs.frozen
+class Undrafted:
+    """The next step goes without drafts."""
+
+
+@attrs.frozen
 class Exhausted:
     """This sequence alone fills the cache: it cannot go on."""
 
     sequence: Sequence
 
 
-Relief: TypeAlias = Evicted | Preempted | Exhausted
+Relief: TypeAlias = Evicted | Undrafted | Preempted | Exhausted
 
 
 class Scheduler:
@@ -110,6 +125,7 @@ class Scheduler:
         max_running: Sequences that run at once.
         latency_goal_s: How long a step may take while anyone streams.
         shelf: Prefixes that are not in the cache any more; only read here.
+        drafts: Drafts what sequences with a drafter will say. None: nothing is drafted.
     """
 
     def __init__(
@@ -120,6 +136,7 @@ class Scheduler:
         max_running: int,
         latency_goal_s: float,
         shelf: Shelf | None = None,
+        drafts: DraftPolicy | None = None,
     ) -> None:
         self._residents = residents
         self._shelf = Shelf(0) if shelf is None else shelf
@@ -127,6 +144,11 @@ class Scheduler:
         self._max_running = max_running
         self._latency_goal_s = latency_goal_s
         self._prefill_s_per_token = latency_goal_s / batch_tokens
+        self._drafts = drafts
+        self._drafted = False
+        """Whether the step that was scheduled last holds drafts."""
+        self._cramped = False
+        """Whether drafts found no room."""
         self._parked: set[Sequence] = set()
         """Preempted sequences: placed again only when another one has left, or they would push each other out."""
         self._full = False
@@ -151,7 +173,7 @@ class Scheduler:
         """
         moves = self._place(now)
         answering = [sequence for sequence in self.running if sequence.answering]
-        rows = [_row(sequence, 1) for sequence in answering[: self._batch_tokens]]
+        rows = self._answers(answering[: self._batch_tokens])
         budget = self._budget(len(rows))
         for sequence in self._by_urgency([s for s in self.running if not s.answering], now):
             chunk = min(budget, sequence.pending)
@@ -159,27 +181,30 @@ class Scheduler:
                 break
             rows.append(_row(sequence, chunk))
             budget -= chunk
+        self._drafted = any(row.draft for row in rows)
         if not rows:
             return None
         evicted = self._residents.make_room(sum(row.stop - row.start for row in rows))
         return Step(moves=(*moves, *evicted), rows=tuple(rows))
 
-    def commit(self, step: Step, sampled: Mapping[int, int], elapsed_s: float, now: float) -> None:
+    def commit(self, step: Step, sampled: Mapping[int, Several[int]], elapsed_s: float, now: float) -> tuple[Cut, ...]:
         """Note that `step` was computed, in `elapsed_s` seconds.
 
         Args:
             step: What `schedule` returned.
-            sampled: sequence key → the token drawn; a sequence that ends has none.
+            sampled: sequence key → the tokens drawn: the first of the draft, as far as it was right, and one more.
+                A sequence that ends before has none.
             elapsed_s: Duration of the decode.
             now: Seconds on the engine's clock.
+
+        Returns:
+            What is to be cut out of the cache: drafts that were wrong.
         """
+        self._cramped = False
         if any(row.sequence.answering for row in step.rows):
             self._residents.note_step()
-        for row in step.rows:
-            self._advance(row, sampled.get(row.sequence.key), now)
-        if step.tokens - len(step.rows) >= _SMALLEST_CHUNK - 1:  # the smallest chunk counts, too, or it would stay so
-            cost = max(elapsed_s / step.tokens, _SMALLEST_COST_S)
-            self._prefill_s_per_token = _COST_MEMORY * self._prefill_s_per_token + (1 - _COST_MEMORY) * cost
+        self._learn(step, elapsed_s)
+        return tuple(cut for row in step.rows for cut in self._advance(row, sampled.get(row.sequence.key, ()), now))
 
     def remove(self, sequence: Sequence, now: float) -> None:
         """Take `sequence` out, done or cancelled; what it computed stays as an idle prefix."""
@@ -194,7 +219,10 @@ class Scheduler:
         sequence.slot = None
 
     def relieve(self) -> Relief:
-        """Make room after a decode found none: idle prefixes go first, then the youngest sequence waits."""
+        """Make room after a decode found none: drafts go first, then idle prefixes, then the youngest waits."""
+        if self._drafted:
+            self._cramped = True
+            return Undrafted()
         evicted = self.evict()
         if evicted is not None:
             return Evicted(evicted)
@@ -231,6 +259,8 @@ class Scheduler:
         del sequence.tokens[sequence.prompt_tokens :]
         sequence.computed = min(sequence.computed, sequence.prompt_tokens - 1)
         self._residents.advance(_slot(sequence), sequence.computed)
+        if sequence.drafter is not None:
+            sequence.drafter.restart()
         return Cut(_slot(sequence), sequence.computed)
 
     def rewind(self, sequence: Sequence) -> Cut:
@@ -290,6 +320,21 @@ class Scheduler:
         """Return how many cells those that run will take, as far as that can be foreseen. None: nobody runs."""
         return sum(_to_come(one) for one in self.running) if self.running else None
 
+    def _answers(self, answering: list[Sequence]) -> list[Row]:
+        busy = self._cramped or self.waiting or len(answering) < len(self.running)
+        if self._drafts is None or busy:
+            return [_row(sequence, 1) for sequence in answering]
+        drafts = self._drafts.plan(answering, self._batch_tokens - len(answering))
+        return [_row(sequence, 1, draft) for sequence, draft in zip(answering, drafts, strict=True)]
+
+    def _learn(self, step: Step, elapsed_s: float) -> None:
+        first = step.rows[0].sequence
+        if self._drafts is not None and len(step.rows) == 1 and first.answering:
+            self._drafts.note(first, step.tokens, elapsed_s)
+        elif step.tokens - len(step.rows) >= _SMALLEST_CHUNK - 1:  # the smallest chunk, too, or it would stay so
+            cost = max(elapsed_s / step.tokens, _SMALLEST_COST_S)
+            self._prefill_s_per_token = _COST_MEMORY * self._prefill_s_per_token + (1 - _COST_MEMORY) * cost
+
     def _budget(self, answering: int) -> int:
         goal_s = self._latency_goal_s if answering else _LONGEST_STEP_S
         affordable = int(goal_s / self._prefill_s_per_token)
@@ -310,18 +355,19 @@ class Scheduler:
             self._residents.longest_prefix(sequence.tokens), self._shelf.best(sequence.tokens)[1]
         )
 
-    def _advance(self, row: Row, token: int | None, now: float) -> None:
+    def _advance(self, row: Row, sampled: Several[int], now: float) -> Iterable[Cut]:
         sequence = row.sequence
         if sequence.answering:
             sequence.steps += 1
         else:
             sequence.prefilled += row.stop - row.start
-        sequence.computed = row.stop
-        self._residents.advance(_slot(sequence), row.stop)
+        sequence.tokens.extend(sampled)
+        sequence.computed = row.stop + max(0, len(sampled) - 1)
+        self._residents.advance(_slot(sequence), sequence.computed)
         if row.samples and sequence.answered_at is None:
             sequence.answered_at = now
-        if token is not None:
-            sequence.tokens.append(token)
+        wrong = row.stop + len(row.draft) - sequence.computed
+        return (Cut(_slot(sequence), sequence.computed),) if wrong else ()
 
     def _wait_again(self, sequence: Sequence) -> None:
         self._full = False
@@ -331,9 +377,10 @@ class Scheduler:
         sequence.computed = 0
 
 
-def _row(sequence: Sequence, count: int) -> Row:
+def _row(sequence: Sequence, count: int, draft: tuple[int, ...] = ()) -> Row:
     stop = sequence.computed + count
-    return Row(sequence=sequence, start=sequence.computed, stop=stop, samples=stop == len(sequence.tokens))
+    samples = stop == len(sequence.tokens)
+    return Row(sequence=sequence, start=sequence.computed, stop=stop, samples=samples, draft=draft)
 
 
 def _to_come(sequence: Sequence) -> int:

@@ -14,6 +14,12 @@ class Vitals:
     decodes: int = 0
     tokens_prefilled: int = 0
     tokens_sampled: int = 0
+    decode_steps: int = 0
+    """Steps in which a sequence answered, for each of them. Without drafts every one brings a token."""
+    tokens_drafted: int = 0
+    """Guessed tokens that were computed…"""
+    drafts_accepted: int = 0
+    """… and those of them that were then sampled."""
     evictions: int = 0
     preemptions: int = 0
     shelved: int = 0

@@ -60,6 +60,8 @@ class ContextShape:
     """Rows of one decode at most."""
     threads: int
     kv_type: str = "f16"
+    drafted: int = 0
+    """Tokens drafted in one decode at most: the logits after each of them are kept, too."""
 
 
 @attrs.frozen(kw_only=True)
@@ -74,6 +76,8 @@ class Rows:
     """Token ids, of type "i"."""
     wants_logits: bool
     """Whether the last row is to be sampled."""
+    drafted: int = 0
+    """So many of the last tokens are guessed: the row before them is to be sampled, too, and so is each of theirs."""
 
 
 class Abort:
@@ -113,7 +117,7 @@ class Context:
         params.n_ctx = shape.cells
         params.n_batch = params.n_ubatch = shape.batch_tokens
         params.n_seq_max = shape.sequences
-        params.n_outputs_max = shape.sequences
+        params.n_outputs_max = shape.sequences + shape.drafted
         params.n_threads = params.n_threads_batch = shape.threads
         params.type_k = params.type_v = _KV_TYPES[shape.kv_type]
         params.kv_unified = True
@@ -149,12 +153,16 @@ class Context:
         Raises:
             DecodeError: llama.cpp gave up; its words are in the message.
         """
+        if sum(row.drafted for row in rows) > self.shape.drafted:
+            msg = f"more than {self.shape.drafted} drafted tokens"
+            raise IndexError(msg)
         last = self._batch.fill(rows, self.shape.sequences, self.model.vocabulary_size)
         code = lib.llama_decode(self._handle, self._batch.struct)
         outcome = _OUTCOMES.get(code)
         if outcome is None:
             msg = f"llama_decode answered {code}: {last_words()}"
             raise DecodeError(msg)
+        lib.llama_synchronize(self._handle)  # a GPU computes on when `llama_decode` returns: this call took as long
         return outcome, last
 
     def sample(self, sampler: Sampler, index: int) -> int:
@@ -257,7 +265,8 @@ class _Batch:
             self._positions[start:end] = self._naturals[row.start : row.start + count]
             self._slots[start:end] = array("i", [row.slot]) * count
             self._wanted[start:end] = bytes(count)
-            self._wanted[end - 1] = row.wants_logits
+            if row.wants_logits:
+                self._wanted[end - 1 - row.drafted : end] = b"\x01" * (1 + row.drafted)
             last.append(end - 1)
         if end == 0:
             msg = "an empty batch"
@@ -267,7 +276,7 @@ class _Batch:
 
 
 def _check(row: Rows, fits: bool, slots: int, cells: int, vocabulary: int) -> None:  # noqa: FBT001 - one of many
-    inside = row.tokens and row.start >= 0 and row.start + len(row.tokens) <= cells
+    inside = 0 <= row.drafted < len(row.tokens) and row.start >= 0 and row.start + len(row.tokens) <= cells
     if not fits or not inside or not 0 <= row.slot < slots:
         msg = f"rows out of bounds: slot {row.slot}, {len(row.tokens)} tokens at {row.start}"
         raise IndexError(msg)
