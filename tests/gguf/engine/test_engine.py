@@ -26,7 +26,7 @@ from pensieve_core import (
 )
 from pensieve_gguf import GgufSettings
 from pensieve_gguf.engine import GgufEngine
-from pensieve_gguf.llama import Context, ContextShape, Model, TokenIds
+from pensieve_gguf.llama import Context, ContextShape, Model, Special, TokenIds
 from pensieve_inference import InferenceEngine, SystemClock
 from pensieve_inference.testing.contract import (
     ENGINE_CHECKS,
@@ -293,8 +293,12 @@ async def test_cancelling_answers_in_the_middle_of_a_decode_does_not_harm_the_ot
 class MuteModel(Model):
     """Makes no token of any text."""
 
-    def tokenize(self, text: str, *, add_bos: bool = True) -> TokenIds:
-        return super().tokenize(text, add_bos=add_bos)[:0]
+    @property
+    def specials(self) -> dict[str, Special]:
+        return {}
+
+    def tokenize_plain(self, text: str) -> TokenIds:
+        return super().tokenize_plain(text)[:0]
 
 
 async def test_a_prompt_without_tokens_is_refused(smollm2: ModelDescriptor, client: Any) -> None:

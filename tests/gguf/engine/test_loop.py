@@ -39,7 +39,7 @@ from pensieve_gguf.engine.drafter import Drafter
 from pensieve_gguf.engine.drafts import DraftPolicy
 from pensieve_gguf.engine.job import Job
 from pensieve_gguf.engine.loop import EngineLoop
-from pensieve_gguf.engine.own_turns import OwnTurns
+from pensieve_gguf.engine.prompts import Remember
 from pensieve_gguf.engine.repeats import Repeat, RepeatGuard
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.scheduler import Scheduler
@@ -290,7 +290,7 @@ class Engine:
         max_tokens: int = 100,
         may_be_empty: bool = False,
         answered: frozenset[Repeat] = frozenset(),
-        remember: OwnTurns | None = None,
+        remember: Remember | None = None,
         parser: OutputParser | None = None,
         answers: int = 2,
         demanded: str = "",
@@ -424,11 +424,17 @@ def test_an_answer_that_only_repeats_a_call_is_sampled_anew(
 
 
 def test_a_call_that_was_not_answered_goes_through_and_is_remembered(engines: list[Engine]) -> None:
-    own = OwnTurns()
-    heard = Engine(engines, ActingContext()).hear(LOOPING, remember=own)
+    remembered: list[tuple[str, bytes]] = []
+
+    def remember(words: str, told: Tokens[GenerationEvent], sampled: Tokens[int]) -> None:
+        assert any(isinstance(event, ToolCallArguments) for event in told)
+        remembered.append((words, bytes(token for token in sampled if token != END)))
+
+    heard = Engine(engines, ActingContext()).hear(LOOPING, remember=remember)
     assert heard[-1].reason is FinishReason.TOOL_CALLS
     assert "".join(event.fragment for event in heard if isinstance(event, ToolCallArguments)) == "{}"
-    assert own.spelling(ToolCallId("toolu_1"), ToolCallId("toolu_1")) == "{}"
+    ((words, sampled),) = remembered
+    assert LOOPING.partition("=")[2].partition("|")[0] == words == sampled.decode()
 
 
 # -- demands -------------------------------------------------------------------------------------------------------

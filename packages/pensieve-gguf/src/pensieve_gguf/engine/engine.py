@@ -10,10 +10,9 @@ import asyncio
 import functools
 import itertools
 import secrets
-from array import array
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import attrs
 
@@ -41,6 +40,7 @@ from pensieve_gguf.engine.job import Job
 from pensieve_gguf.engine.loading import load
 from pensieve_gguf.engine.loop import EngineLoop, Vitals
 from pensieve_gguf.engine.own_turns import OwnTurns
+from pensieve_gguf.engine.prompts import Prompt, Prompts
 from pensieve_gguf.engine.repeats import Repeat, RepeatGuard, answered_calls
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.scheduler import Scheduler
@@ -50,22 +50,22 @@ from pensieve_gguf.engine.step_costs import LearnedCosts, StepCosts
 from pensieve_gguf.llama import Context, Model, Sampler, SamplingDefaults
 from pensieve_gguf.parsers import make_parser
 from pensieve_gguf.settings import GgufSettings
-from pensieve_gguf.templates import ChatTemplate, RenderedPrompt
+from pensieve_gguf.templates import ChatTemplate
 
 __all__ = ["GgufEngine", "GgufGeneration"]
 
 _Item: TypeAlias = GenerationEvent | PensieveError
+
+_Made = TypeVar("_Made")
 
 _REFUSALS = 4
 """So many answers that only repeat a call are taken back; small models know four ways to begin one."""
 
 
 @attrs.frozen(kw_only=True)
-class _Prompt:
-    rendered: RenderedPrompt
-    tokens: array[int]
-    marked_tokens: int
-    plan: Plan | None = None
+class _Planned:
+    prompt: Prompt
+    plan: Plan | None
     """What the answer is held to."""
 
 
@@ -114,6 +114,7 @@ class GgufEngine:
         # What a model cannot forget must not be computed on a guess.
         self._drafts = settings.drafts and model.forgets_partially
         self._own_turns = OwnTurns()
+        self._prompts = Prompts(model, self._template, self._own_turns)
         self._loop = EngineLoop(context, scheduler, shelf, clock.monotonic, longest=description.context_tokens)
         self._keys = itertools.count(1)
         self._running: set[GgufGeneration] = set()
@@ -164,7 +165,8 @@ class GgufEngine:
     async def generate(self, request: GenerationRequest) -> GgufGeneration:
         """Admit `request`; see `InferenceEngine.generate`."""
         self._check_room()
-        prompt = await self._prepare(request, self._render_and_plan)
+        planned = await self._prepare(request, self._prompt_and_plan)
+        prompt = planned.prompt
         self._check_length(len(prompt.tokens))
         self._check_room()
         generation = GgufGeneration(
@@ -175,12 +177,12 @@ class GgufEngine:
             self._running.discard,
         )
         self._running.add(generation)
-        self._loop.submit(self._job(request, prompt, generation))
+        self._loop.submit(self._job(request, planned, generation))
         return generation
 
     async def count_tokens(self, request: GenerationRequest) -> int:
         """Count the prompt by the path that `generate` takes."""
-        return len((await self._prepare(request, self._render)).tokens)
+        return len((await self._prepare(request, self._prompts.prepare)).tokens)
 
     async def aclose(self) -> None:
         """End running generations, and free the model."""
@@ -214,24 +216,19 @@ class GgufEngine:
         if prompt_tokens >= limit:
             raise PromptTooLongError(prompt_tokens, limit - 1)
 
-    async def _prepare(self, request: GenerationRequest, make: Callable[[GenerationRequest], _Prompt]) -> _Prompt:
+    async def _prepare(self, request: GenerationRequest, make: Callable[[GenerationRequest], _Made]) -> _Made:
         if self._closed:
             self._check_room()
         return await asyncio.get_running_loop().run_in_executor(self._texts, make, request)
 
-    def _render_and_plan(self, request: GenerationRequest) -> _Prompt:
-        prompt = self._render(request)
-        plan = self._grammarian.plan(request, opens_thinking=prompt.rendered.opens_thinking)
-        return attrs.evolve(prompt, plan=plan)
+    def _prompt_and_plan(self, request: GenerationRequest) -> _Planned:
+        prompt = self._prompts.prepare(request)
+        return _Planned(
+            prompt=prompt, plan=self._grammarian.plan(request, opens_thinking=prompt.rendered.opens_thinking)
+        )
 
-    def _render(self, request: GenerationRequest) -> _Prompt:
-        own = attrs.evolve(request, turns=self._own_turns.restore(request.turns))
-        rendered = self._template.render(own)
-        tokens = array("i", self._model.tokenize(rendered.text).tobytes())
-        marked = self._model.tokenize(rendered.text[: rendered.marks[-1]]) if rendered.marks else ()
-        return _Prompt(rendered=rendered, tokens=tokens, marked_tokens=len(marked))
-
-    def _job(self, request: GenerationRequest, prompt: _Prompt, generation: GgufGeneration) -> Job:
+    def _job(self, request: GenerationRequest, planned: _Planned, generation: GgufGeneration) -> Job:
+        prompt = planned.prompt
         sequence = Sequence(
             key=generation.key,
             tokens=prompt.tokens,
@@ -244,20 +241,20 @@ class GgufEngine:
         )
         return Job(
             sequence=sequence,
-            make_answer=self._answers(request, prompt),
+            make_answer=self._answers(request, planned),
             sampler=Sampler(request.sampling, self._defaults),
             sink=generation,
             marked_tokens=prompt.marked_tokens,
             may_be_empty=prompt.rendered.continues_assistant,
-            remember=None if prompt.rendered.opens_thinking else self._own_turns,
+            remember=self._prompts.remembering(prompt),
         )
 
-    def _answers(self, request: GenerationRequest, prompt: _Prompt) -> Callable[[], Answer]:
+    def _answers(self, request: GenerationRequest, planned: _Planned) -> Callable[[], Answer]:
         """Return what starts an answer. Each one after a refusal lets more repeats through: at last, all.
 
         Where the whole answer is constrained, no repeat is refused: it may be all that is left to say.
         """
-        plan, rendered = prompt.plan, prompt.rendered
+        plan, rendered = planned.plan, planned.prompt.rendered
         demanded = plan is not None and plan.whole is not None
         answered = frozenset[Repeat]() if demanded else answered_calls(request, self._own_turns.spelling)
         patience = iter([answered] * _REFUSALS)

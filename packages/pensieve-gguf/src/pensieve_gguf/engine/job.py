@@ -12,7 +12,7 @@ import attrs
 
 from pensieve_core import EngineFailedError, GenerationEvent, PensieveError, Timings, Usage
 from pensieve_gguf.engine.answer import Answer
-from pensieve_gguf.engine.own_turns import OwnTurns
+from pensieve_gguf.engine.prompts import Remember
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.llama import Sampler
 
@@ -44,8 +44,8 @@ class Job:
     """Prompt tokens before the last cache mark."""
     may_be_empty: bool = False
     """Whether the model may end its turn at once; if not, it is asked a second time."""
-    remember: OwnTurns | None = None
-    """Where its words are kept for the next prompt, once it is done."""
+    remember: Remember | None = None
+    """Takes its words and tokens for the next prompt, once it is done."""
     answer: Answer = attrs.field(init=False)
     prefill_told: int = 0
     """Prompt tokens that the client has been told to be computed; never goes back."""

@@ -268,7 +268,8 @@ class EngineLoop:
             timings=timings_of(job.sequence, self._clock()),
         )
         if job.remember is not None:
-            job.remember.note(job.answer.words, job.answer.told)
+            sampled = job.sequence.tokens[job.sequence.prompt_tokens :]
+            job.remember(job.answer.words, job.answer.told, sampled)
         if job.answer.unkept:
             self.vitals.constraints_failed += 1
             _log.warning("constraint_failed", reason=job.answer.unkept)

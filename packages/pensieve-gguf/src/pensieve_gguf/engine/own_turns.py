@@ -1,21 +1,31 @@
-"""What the model said, word for word, so that its next prompt repeats it.
+"""What the model said, token for token, so that its next prompt repeats it.
 
-A client sends a tool call back as JSON; rendered anew it would differ from what was sampled in a space or in the order
-of keys, and the prefix in the KV cache would end there. So the text of every turn that called a tool is remembered by
-the id of its first call, and stands in for the turn, unless the client has changed anything in it. Pure; bounded.
+A client sends an answer back as text, and a tool call as JSON: rendered and tokenised anew they would differ from what
+was sampled, in a space, in the order of keys, or only in where one token ends and the next begins; and the prefix in
+the KV cache would end there. So the words of every answer and their tokens are remembered, and stand in for the turn,
+unless the client has changed anything in it. Calls are found by their id; plain text by all that was said before it.
+
+What a template leaves out of older turns, reasoning as a rule, stays left out: then the turn is not what was sampled,
+and the prefix ends at it. That is the template's wish, and nothing can be done about it here.
+
+Pure; bounded. Above: the prompts.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections import OrderedDict
+from array import array
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Final, assert_never
 
 import attrs
 
 from pensieve_core import (
     GenerationEvent,
+    ImagePart,
+    JsonValue,
+    Part,
     Role,
     TextPart,
     TextProduced,
@@ -25,55 +35,157 @@ from pensieve_core import (
     ToolCallId,
     ToolCallPart,
     ToolCallStarted,
+    ToolReferencePart,
+    ToolResultPart,
     Turn,
 )
+from pensieve_gguf.engine.lru import Lru
 
-__all__ = ["OwnTurns"]
+__all__ = ["Opening", "OwnTurn", "OwnTurns", "opening_of"]
 
-_REMEMBERED = 1_000
-
-_Gist: TypeAlias = tuple[str, bool, tuple[tuple[ToolCallId, str, str], ...]]
-"""Text, whether there was thinking, and the calls: what a client must have left as it was."""
+_MAX_BYTES: Final = 16 << 20
+"""Some 10,000 turns of Claude Code's usual 222 tokens."""
 
 
-@attrs.frozen
-class _OwnTurn:
-    gist: _Gist
+@attrs.frozen(kw_only=True)
+class _Gist:
+    """What a client must have left as it was."""
+
+    text: str
+    thinking: str
+    calls: tuple[tuple[ToolCallId, str, str], ...]
+
+
+@attrs.frozen(kw_only=True)
+class Opening:
+    """What an answer comes after."""
+
+    conversation: str
+    """A digest of the turns before the answer's own."""
+    begun: str = ""
+    """What the client had written of the answer; the model went on with it."""
+    space: str = ""
+    """The white space at the end of the prompt. Some templates put more of it before an answer that is history."""
+
+
+@attrs.frozen(kw_only=True)
+class OwnTurn:
+    """An answer of the model."""
+
     words: str
+    """All text as sampled, reasoning and calls included."""
+    tokens: array[int]
+    """The tokens of `words`; without the one that ends a turn, which is the template's to write."""
+    opening: Opening
+    """What stood before the words."""
+    gist: _Gist
     arguments: dict[ToolCallId, str]
+    """By call, as sampled."""
+
+    @property
+    def calls(self) -> bool:
+        """Whether it called tools."""
+        return bool(self.gist.calls)
+
+    @property
+    def thought(self) -> bool:
+        """Whether it reasoned."""
+        return bool(self.gist.thinking)
+
+    @property
+    def bytes(self) -> int:
+        """What it takes, in bytes; roughly."""
+        return 1_000 + 4 * (len(self.words) + len(self.tokens))
 
 
 class OwnTurns:
-    """The latest turns that called tools. Written by the engine thread, read by the prompts thread."""
+    """The latest answers. Written by the engine thread, read by the prompts thread.
 
-    def __init__(self) -> None:
-        self._by_call: OrderedDict[ToolCallId, _OwnTurn] = OrderedDict()
+    Args:
+        max_bytes: What they may take together.
+    """
 
-    def note(self, words: str, events: Iterable[GenerationEvent]) -> None:
-        """Remember that `words`, as sampled, were told to the client as `events`."""
+    def __init__(self, max_bytes: int = _MAX_BYTES) -> None:
+        self._turns: Lru[str, OwnTurn] = Lru(max_bytes)
+
+    def note(self, words: str, tokens: array[int], events: Iterable[GenerationEvent], opening: Opening) -> None:
+        """Remember that `tokens`, which read as `words`, were told to the client as `events`."""
         told = _Told.of(events)
-        if not told.calls or (gist := told.gist()) is None:
+        gist = told.gist(opening.begun)
+        if gist is None or not words.strip() or not told.is_all_of(words) or (told.thinking and opening.begun):
             return
-        self._by_call[told.calls[0].id] = _OwnTurn(gist, words, told.arguments)
-        while len(self._by_call) > _REMEMBERED:
-            self._by_call.popitem(last=False)
+        turn = OwnTurn(words=words, tokens=tokens, opening=opening, gist=gist, arguments=told.arguments)
+        self._turns.put(_key(gist, opening.conversation), turn, turn.bytes)
 
-    def restore(self, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
-        """Return `turns` with the model's own words in place of the calls that it made and nobody changed."""
-        return tuple(self._restored(turn) for turn in turns)
+    def recall(self, turns: tuple[Turn, ...]) -> dict[int, OwnTurn]:
+        """Return the answers among `turns` that the model gave and nobody changed, by their position."""
+        found = {}
+        for position, (turn, conversation) in enumerate(zip(turns, _conversations(turns), strict=False)):
+            if turn.role is Role.ASSISTANT:
+                gist = _gist_of_turn(turn)
+                own = self._turns.get(_key(gist, conversation))
+                if own is not None and own.gist == gist:
+                    found[position] = own
+        return found
 
     def spelling(self, first_call: ToolCallId, call: ToolCallId) -> str | None:
         """Return the arguments of `call` as sampled. The turn that made it began with `first_call`."""
-        own = self._by_call.get(first_call)
+        own = self._turns.get(first_call)
         return None if own is None else own.arguments.get(call)
 
-    def _restored(self, turn: Turn) -> Turn:
-        calls = [part for part in turn.parts if isinstance(part, ToolCallPart)]
-        own = self._by_call.get(calls[0].id) if turn.role is Role.ASSISTANT and calls else None
-        if own is None or own.gist != _gist_of_turn(turn):
-            return turn
-        marked = any(part.cache_mark for part in turn.parts if not isinstance(part, ThinkingPart))
-        return attrs.evolve(turn, parts=(TextPart(text=own.words, cache_mark=marked),))
+
+def opening_of(turns: tuple[Turn, ...], text: str) -> Opening | None:
+    """Return what the answer to `turns` comes after; None when its turn was begun with more than a text.
+
+    Args:
+        turns: Of the request.
+        text: The prompt that was rendered from them.
+    """
+    space = text[len(text.rstrip()) :]
+    *before, conversation = _conversations(turns)
+    if not turns or turns[-1].role is not Role.ASSISTANT:
+        return Opening(conversation=conversation, space=space)
+    match turns[-1].parts:
+        case (TextPart(text=begun),):
+            return Opening(conversation=before[-1], begun=begun, space=space)
+        case _:
+            return None
+
+
+def _key(gist: _Gist, conversation: str) -> str:
+    """Return the id of the first call, which nobody else has, or what takes its place."""
+    if gist.calls:
+        return gist.calls[0][0]
+    return f"{conversation} {hashlib.blake2b(gist.text.encode('utf-8', 'replace'), digest_size=16).hexdigest()}"
+
+
+def _conversations(turns: tuple[Turn, ...]) -> list[str]:
+    """Return digests of the first 0, 1, … turns. Reasoning does not count: clients drop it, as templates do."""
+    digest = hashlib.blake2b(digest_size=16)
+    digests = [digest.hexdigest()]
+    for turn in turns:
+        said = [turn.role.value, *(_said(part) for part in turn.parts)]
+        digest.update(_canonical([words for words in said if words is not None]).encode())
+        digests.append(digest.hexdigest())
+    return digests
+
+
+def _said(part: Part) -> JsonValue:
+    match part:
+        case TextPart(text=text):
+            return text
+        case ToolCallPart(id=call_id, name=name, arguments=arguments):
+            return [call_id, name, arguments]
+        case ToolResultPart(call_id=call_id, content=content, is_error=is_error):
+            return [call_id, is_error, *(_said(item) for item in content)]
+        case ToolReferencePart(name=name):
+            return [name]
+        case ImagePart(data=data):
+            return [hashlib.blake2b(data).hexdigest()]
+        case ThinkingPart():
+            return None
+        case _:
+            assert_never(part)
 
 
 @attrs.define
@@ -81,7 +193,7 @@ class _Told:
     """What a client was told, put together."""
 
     text: str = ""
-    thought: bool = False
+    thinking: str = ""
     calls: list[ToolCallStarted] = attrs.field(factory=list)
     arguments: dict[ToolCallId, str] = attrs.field(factory=dict)
 
@@ -97,7 +209,7 @@ class _Told:
             case TextProduced():
                 self.text += event.text
             case ThinkingProduced():
-                self.thought = True
+                self.thinking += event.text
             case ToolCallStarted():
                 self.calls.append(event)
                 self.arguments[event.id] = ""
@@ -106,21 +218,30 @@ class _Told:
             case _:
                 pass
 
-    def gist(self) -> _Gist | None:
+    def gist(self, begun: str) -> _Gist | None:
         try:
             parsed = [_canonical(json.loads(self.arguments[call.id] or "{}")) for call in self.calls]
         except ValueError:
             return None
         calls = tuple((call.id, call.name, text) for call, text in zip(self.calls, parsed, strict=True))
-        return self.text.strip(), self.thought, calls
+        return _Gist(text=(begun + self.text).strip(), thinking=self.thinking.strip(), calls=calls)
+
+    def is_all_of(self, words: str) -> bool:
+        """Tell whether the client knows all that matters of `words`; not if it was told of no call that is in them."""
+        if self.calls:
+            return True
+        text = self.text.strip()
+        return words.rstrip().endswith(text) if self.thinking else words.strip() == text
 
 
 def _gist_of_turn(turn: Turn) -> _Gist:
-    text = "".join(part.text for part in turn.parts if isinstance(part, TextPart))
-    thought = any(isinstance(part, ThinkingPart) for part in turn.parts)
     calls = [part for part in turn.parts if isinstance(part, ToolCallPart)]
-    return text.strip(), thought, tuple((call.id, call.name, _canonical(call.arguments)) for call in calls)
+    return _Gist(
+        text="".join(part.text for part in turn.parts if isinstance(part, TextPart)).strip(),
+        thinking="".join(part.text for part in turn.parts if isinstance(part, ThinkingPart)).strip(),
+        calls=tuple((call.id, call.name, _canonical(call.arguments)) for call in calls),
+    )
 
 
-def _canonical(arguments: object) -> str:
-    return json.dumps(arguments, sort_keys=True)
+def _canonical(value: JsonValue) -> str:
+    return json.dumps(value, sort_keys=True)

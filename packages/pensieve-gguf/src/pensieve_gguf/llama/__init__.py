@@ -20,7 +20,7 @@ from pensieve_gguf.llama.context import (
 from pensieve_gguf.llama.devices import Gpu, gpus
 from pensieve_gguf.llama.guidance import make_lltokenizer
 from pensieve_gguf.llama.library import last_words, state_version, version
-from pensieve_gguf.llama.model import LoadError, Model, TokenIds
+from pensieve_gguf.llama.model import LoadError, Model, Special, TokenIds
 from pensieve_gguf.llama.sampler import Sampler, SamplingDefaults
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Rows",
     "Sampler",
     "SamplingDefaults",
+    "Special",
     "State",
     "TokenIds",
     "gpus",

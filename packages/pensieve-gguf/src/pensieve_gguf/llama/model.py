@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import attrs
 import numpy as np
 from llama_cpp import llama_cpp as lib
 
 from pensieve_gguf.llama.library import last_words, start_backend
 
-__all__ = ["LoadError", "Model", "TokenIds"]
+__all__ = ["LoadError", "Model", "Special", "TokenIds"]
 
 TokenIds = np.ndarray[tuple[int], np.dtype[np.int32]]
 
 _ALL_LAYERS = -1
-_PARSE_SPECIAL = True
 _RENDER_SPECIAL = True
 # Control tokens are hidden from the text, save those that mark a dialect: tool calls, thinking, channels.
 _DIALECT_WORDS = ("tool", "think", "function", "channel", "message", "call", "python_tag")
+
+
+_CONTROL = lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_UNKNOWN
+"""What llama.cpp recognises in a text only when it is told to."""
+
+
+@attrs.frozen(kw_only=True)
+class Special:
+    """A control token, which text can only spell."""
+
+    id: int
+    shown: bool = False
+    """Whether an answer shows it, since it marks a dialect."""
+    strips_before: bool = False
+    """It swallows the white space before it; likewise `strips_after`."""
+    strips_after: bool = False
 
 
 class LoadError(Exception):
@@ -136,6 +152,26 @@ class Model:
         """Whether prompts of this model start with the begin-of-sequence token."""
         return bool(lib.llama_vocab_get_add_bos(self.vocab))
 
+    @property
+    def first_token(self) -> int | None:
+        """The begin-of-sequence token, when prompts start with it."""
+        return int(lib.llama_vocab_bos(self.vocab)) if self.adds_bos else None
+
+    @functools.cached_property
+    def specials(self) -> Mapping[str, Special]:
+        """All control tokens, by their spelling."""
+        attributes = ((token, lib.llama_vocab_get_attr(self.vocab, token)) for token in range(self.vocabulary_size))
+        return {
+            lib.llama_vocab_get_text(self.vocab, token).decode("utf-8", "replace"): Special(
+                id=token,
+                shown=bool(self.piece(token)),
+                strips_before=bool(attribute & lib.LLAMA_TOKEN_ATTR_LSTRIP),
+                strips_after=bool(attribute & lib.LLAMA_TOKEN_ATTR_RSTRIP),
+            )
+            for token, attribute in attributes
+            if attribute & _CONTROL
+        }
+
     def tokenize(self, text: str, *, add_bos: bool = True) -> TokenIds:
         """Return the token ids of `text`, shape (n_tokens,); special tokens in the text are parsed as such.
 
@@ -144,11 +180,17 @@ class Model:
             add_bos: Whether a token that begins prompts is wanted, if the model wants one and the text has none.
         """
         starts_with_bos = bool(self.bos_text) and text.startswith(self.bos_text)
-        add_bos = add_bos and self.adds_bos and not starts_with_bos
+        return self._tokenized(text, add_bos=add_bos and self.adds_bos and not starts_with_bos, parse_special=True)
+
+    def tokenize_plain(self, text: str) -> TokenIds:
+        """Return the token ids of `text`, shape (n_tokens,), in which control tokens are mere letters. No BOS."""
+        return self._tokenized(text, add_bos=False, parse_special=False)
+
+    def _tokenized(self, text: str, *, add_bos: bool, parse_special: bool) -> TokenIds:
         data = text.encode("utf-8", "replace")
         ids = np.empty(len(data) + 2, dtype=np.int32)
         count = lib.llama_tokenize(
-            self.vocab, data, len(data), ids.ctypes.data_as(lib.llama_token_p), len(ids), add_bos, _PARSE_SPECIAL
+            self.vocab, data, len(data), ids.ctypes.data_as(lib.llama_token_p), len(ids), add_bos, parse_special
         )
         if count < 0:
             msg = f"the tokenizer wants {-count} tokens for {len(data)} bytes"

@@ -56,6 +56,8 @@ class RenderedPrompt:
     """The prompt ends within a block of reasoning."""
     stops: tuple[str, ...] = ()
     """Texts that end the turn without being tokens of this model: not empty when ChatML stood in for its template."""
+    in_form: bool = True
+    """The template took the conversation in the form that it wants, not in a plainer one."""
 
 
 @attrs.frozen(kw_only=True)
@@ -121,6 +123,7 @@ class ChatTemplate:
             continues_assistant=prefill is not None,
             opens_thinking=self._opens_thinking(text, prefill),
             stops=way.stops,
+            in_form=way.form is self.form,
         )
 
     def _first_that_works(self, request: GenerationRequest, prefill: str | None) -> tuple[_Way, str]:
