@@ -25,6 +25,8 @@ MOST_DRAFTED = 31
 # Few different widths, so that the costs of each are seen often.
 _LENGTHS = (1, 2, 3, 5, 7, 11, 15, 23, 31)
 _MEMORY = 0.7
+# So much faster a draft must promise to be: of several guesses the best one is mostly too good.
+_MARGIN = 1.05
 
 
 class DraftPolicy:
@@ -79,7 +81,7 @@ class DraftPolicy:
         if drafter is None or most <= 0 or (rows == 1 and drafter.single_s is None):
             return Draft((), ())
         draft = drafter.draft(most)
-        best, rate = 0, useful / self._costs.of(rows)
+        best, rate = 0, _MARGIN * useful / self._costs.of(rows)
         for length in _LENGTHS:
             if length > len(draft.tokens):
                 break

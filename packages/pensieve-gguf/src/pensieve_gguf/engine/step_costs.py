@@ -16,10 +16,10 @@ import attrs
 
 __all__ = ["GivenCosts", "LearnedCosts", "StepCosts"]
 
-_FIRST_TRY = 4
+_FIRST_TRY = 2  # where drafts do not pay it costs a step, and less if the guess was right
 # Until a wider step was seen: half a step for a further row. So it is tried where half of the guesses are right.
 _GUESS = ((1, 1.0), (3, 2.0))
-_REMEMBERED_STEPS = 256
+_REMEMBERED_STEPS = 1_024
 _MEMORY = 0.7
 
 
