@@ -34,7 +34,7 @@ class Setting:
     slots: int = 48
     max_running: int = 8
     batch_tokens: int = 512
-    latency_goal_s: float = 0.2
+    stretch: float = 3.0
     machine: Machine = attrs.field(factory=Machine)
 
     def takes(self, ask: Ask) -> bool:
@@ -110,7 +110,7 @@ class _World:
             residents,
             batch_tokens=setting.batch_tokens,
             max_running=setting.max_running,
-            latency_goal_s=setting.latency_goal_s,
+            stretch=setting.stretch,
         )
 
     def asked(self, ask: Ask, conversation: str, priority: Priority, now: float, then: Callable[[float], None]) -> None:

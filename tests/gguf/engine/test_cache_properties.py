@@ -107,7 +107,7 @@ class EngineMachine(RuleBasedStateMachine):
             self.residents,
             batch_tokens=_BATCH,
             max_running=_MAX_RUNNING,
-            latency_goal_s=0.2,
+            stretch=3.0,
             shelf=self.shelf,
             drafts=DraftPolicy(_FREE, longest=_CELLS),
         )

@@ -159,6 +159,9 @@ class ActingContext:
         del self._slots.setdefault(slot, [])[length:]
         return True
 
+    def holds(self, slot: int, length: int) -> bool:
+        return len(self._slots.get(slot, [])) == length
+
     def state_bytes(self, slot: int) -> int:
         return len(self._slots[slot])
 
@@ -274,7 +277,7 @@ class Engine:
             residents,
             batch_tokens=batch_tokens,
             max_running=4,
-            latency_goal_s=0.2,
+            stretch=3.0,
             shelf=self.shelf,
             drafts=DraftPolicy(GivenCosts({1: 1.0, 64: 1.0}), longest=context.cells),
         )

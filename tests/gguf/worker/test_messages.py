@@ -166,7 +166,7 @@ settings = st.builds(
     gpu_layers=st.none() | counts,
     kv_type=st.sampled_from(["f16", "q8_0"]),
     drafts=st.booleans(),
-    latency_goal_s=st.floats(0.001, 100),
+    stretch=st.floats(1.001, 100),
 )
 usages = st.builds(
     Usage,

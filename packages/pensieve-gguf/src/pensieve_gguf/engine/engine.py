@@ -10,7 +10,7 @@ import asyncio
 import functools
 import itertools
 import secrets
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias, TypeVar
 
@@ -31,8 +31,11 @@ from pensieve_core import (
     RequestRefusedError,
     ToolCallId,
 )
+from pensieve_gguf.anchors import Anchor
 from pensieve_gguf.constraints import Grammarian, Guide, Plan, Vocabulary
+from pensieve_gguf.engine.anchoring import open_anchoring
 from pensieve_gguf.engine.answer import Answer
+from pensieve_gguf.engine.calibration import StepTime, calibrate
 from pensieve_gguf.engine.courier import Courier
 from pensieve_gguf.engine.drafter import Drafter
 from pensieve_gguf.engine.drafts import DraftPolicy
@@ -67,6 +70,8 @@ class _Planned:
     prompt: Prompt
     plan: Plan | None
     """What the answer is held to."""
+    anchor: Anchor | None
+    """What the disk has of the prompt."""
 
 
 class GgufEngine:
@@ -84,6 +89,7 @@ class GgufEngine:
         clock: Clock,
         *,
         costs: StepCosts | None = None,
+        step_times: Iterable[StepTime] = (),
     ) -> None:
         self.description = description
         self._model = model
@@ -101,21 +107,33 @@ class GgufEngine:
             renders_tools=self._template.renders_tools,
         )
         self._defaults = SamplingDefaults.of(model)
-        residents = Residents(context.shape.sequences, cells=context.cells, forgets_partially=model.forgets_partially)
+        # The last slot is the loop's own: prefixes are copied out of it.
+        slots = context.shape.sequences - 1
+        residents = Residents(slots, cells=context.cells, forgets_partially=model.forgets_partially)
         shelf = Shelf(settings.cache_ram_bytes, forgets_partially=model.forgets_partially)
         scheduler = Scheduler(
             residents,
             batch_tokens=context.batch_tokens,
             max_running=settings.max_running,
-            latency_goal_s=settings.latency_goal_s,
+            stretch=settings.stretch,
             shelf=shelf,
             drafts=DraftPolicy(costs or LearnedCosts(), longest=description.context_tokens, most=context.shape.drafted),
         )
+        for time in step_times:
+            scheduler.pace.note(streaming=time.streaming, prefilled=time.prefilled, elapsed_s=time.elapsed_s)
         # What a model cannot forget must not be computed on a guess.
         self._drafts = settings.drafts and model.forgets_partially
         self._own_turns = OwnTurns()
         self._prompts = Prompts(model, self._template, self._own_turns)
-        self._loop = EngineLoop(context, scheduler, shelf, clock.monotonic, longest=description.context_tokens)
+        self._anchors = open_anchoring(context, description, settings, clock)
+        self._loop = EngineLoop(
+            context,
+            scheduler,
+            shelf,
+            clock.monotonic,
+            longest=description.context_tokens,
+            anchors=self._anchors,
+        )
         self._keys = itertools.count(1)
         self._running: set[GgufGeneration] = set()
         self._couriers: tuple[asyncio.AbstractEventLoop, Courier[_Item]] | None = None
@@ -146,7 +164,8 @@ class GgufEngine:
         """
         loaded = load(descriptor, settings, on_progress)
         try:
-            return cls(loaded.model, loaded.context, loaded.description, settings, clock, costs=costs)
+            times = calibrate(loaded.context, clock.monotonic)
+            return cls(loaded.model, loaded.context, loaded.description, settings, clock, costs=costs, step_times=times)
         except BaseException:
             loaded.context.close()
             loaded.model.close()
@@ -223,9 +242,9 @@ class GgufEngine:
 
     def _prompt_and_plan(self, request: GenerationRequest) -> _Planned:
         prompt = self._prompts.prepare(request)
-        return _Planned(
-            prompt=prompt, plan=self._grammarian.plan(request, opens_thinking=prompt.rendered.opens_thinking)
-        )
+        plan = self._grammarian.plan(request, opens_thinking=prompt.rendered.opens_thinking)
+        anchor = None if self._anchors is None else self._anchors.find(prompt.tokens)
+        return _Planned(prompt=prompt, plan=plan, anchor=anchor)
 
     def _job(self, request: GenerationRequest, planned: _Planned, generation: GgufGeneration) -> Job:
         prompt = planned.prompt
@@ -236,6 +255,7 @@ class GgufEngine:
             max_tokens=request.max_tokens,
             priority=request.origin.priority,
             conversation=_conversation(request.origin),
+            marks=prompt.marks,
             arrived=self._clock.monotonic(),
             drafter=Drafter(prompt.tokens, len(prompt.tokens)) if self._drafts else None,
         )
@@ -245,6 +265,8 @@ class GgufEngine:
             sampler=Sampler(request.sampling, self._defaults),
             sink=generation,
             marked_tokens=prompt.marked_tokens,
+            head_tokens=prompt.head_tokens,
+            anchor=planned.anchor,
             may_be_empty=prompt.rendered.continues_assistant,
             remember=self._prompts.remembering(prompt),
         )

@@ -11,6 +11,7 @@ from typing import Protocol
 import attrs
 
 from pensieve_core import EngineFailedError, GenerationEvent, PensieveError, Timings, Usage
+from pensieve_gguf.anchors import Anchor
 from pensieve_gguf.engine.answer import Answer
 from pensieve_gguf.engine.prompts import Remember
 from pensieve_gguf.engine.sequence import Sequence
@@ -42,6 +43,10 @@ class Job:
     sink: Sink
     marked_tokens: int = 0
     """Prompt tokens before the last cache mark."""
+    head_tokens: int = 0
+    """Prompt tokens before the cache mark where tools and system text end; 0: there is none."""
+    anchor: Anchor | None = None
+    """What the disk has of its prompt."""
     may_be_empty: bool = False
     """Whether the model may end its turn at once; if not, it is asked a second time."""
     remember: Remember | None = None

@@ -88,7 +88,7 @@ def _size_before(descriptor: ModelDescriptor) -> ModelSize:
 def _shape(fit: Fit, settings: GgufSettings) -> ContextShape:
     return ContextShape(
         cells=fit.cells,
-        sequences=settings.max_resident,
+        sequences=settings.max_resident + 1,  # one more, to copy prefixes out of
         batch_tokens=max(fit.batch_tokens, settings.max_running),
         threads=settings.threads or usable_cores(),
         kv_type=fit.kv_type,

@@ -7,6 +7,7 @@ that is the scheduler's; nothing about text: that is the answer's.
 from __future__ import annotations
 
 import contextlib
+import functools
 import queue
 import threading
 import time
@@ -22,26 +23,22 @@ from pensieve_core import (
     GenerationFinished,
     PensieveError,
     PrefillProgressed,
+    Priority,
 )
+from pensieve_gguf.engine.anchoring import Anchoring
+from pensieve_gguf.engine.cells import Cells
 from pensieve_gguf.engine.chooser import Chooser, Drawn
 from pensieve_gguf.engine.job import Job, blaming, timings_of, usage_of
-from pensieve_gguf.engine.moves import Cut, Evict, Idle, Share
-from pensieve_gguf.engine.scheduler import (
-    Evicted,
-    Exhausted,
-    Move,
-    Preempted,
-    Restore,
-    Row,
-    Scheduler,
-    Step,
-    Undrafted,
-)
-from pensieve_gguf.engine.shelf import Shelf, Shelved
+from pensieve_gguf.engine.keeping import Keeping
+from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Preempted, Row, Scheduler, Step, Undrafted
+from pensieve_gguf.engine.shelf import Shelf
 from pensieve_gguf.engine.vitals import Vitals
-from pensieve_gguf.llama import Context, DecodeError, DecodeOutcome, Rows
+from pensieve_gguf.llama import Context, DecodeError, DecodeOutcome, Rows, State
 
 __all__ = ["EngineLoop", "Vitals"]
+
+_WORTH_READING = 256
+"""Tokens; fewer are computed sooner than read."""
 
 _log = structlog.get_logger(__name__)
 
@@ -49,6 +46,14 @@ _log = structlog.get_logger(__name__)
 @attrs.frozen
 class _Submit:
     job: Job
+
+
+@attrs.frozen
+class _Fetched:
+    """The disk was asked for the beginning of a prompt."""
+
+    job: Job
+    state: State | None
 
 
 @attrs.frozen
@@ -61,7 +66,7 @@ class _Close:
     error: PensieveError
 
 
-_Mail: TypeAlias = _Submit | _Cancel | _Close
+_Mail: TypeAlias = _Submit | _Fetched | _Cancel | _Close
 
 
 class EngineLoop:
@@ -73,6 +78,7 @@ class EngineLoop:
         longest: Tokens that a sequence may have. None: as many as there are cells.
         shelf: Where prefixes go that leave the cache; owned by the loop.
         clock: Monotonic seconds.
+        anchors: The disk tier; closed by the loop. None: there is none.
     """
 
     def __init__(
@@ -83,14 +89,18 @@ class EngineLoop:
         clock: Callable[[], float] = time.monotonic,
         *,
         longest: int | None = None,
+        anchors: Anchoring | None = None,
     ) -> None:
         self._context = context
         self._longest = longest or context.cells
         self._scheduler = scheduler
-        self._shelf = Shelf(0) if shelf is None else shelf
         self._clock = clock
         self._mail: queue.SimpleQueue[_Mail] = queue.SimpleQueue()
         self._jobs: dict[int, Job] = {}
+        self._anchors = anchors
+        self._keeping = Keeping()
+        self._fetching: set[int] = set()
+        """Jobs that wait for the disk; the scheduler does not know of them yet."""
         self._computing: frozenset[int] = frozenset()
         self._closing: PensieveError | None = None
         self.ended: PensieveError | None = None
@@ -98,6 +108,7 @@ class EngineLoop:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self.vitals = Vitals()
         self._chooser = Chooser(context, self.vitals)
+        self._cells = Cells(context, scheduler, Shelf(0) if shelf is None else shelf, self.vitals, clock)
 
     # -- from any thread -----------------------------------------------------------------------------------------
 
@@ -143,6 +154,8 @@ class EngineLoop:
         for job in self._jobs.values():
             _refuse(job, error)
         self._jobs.clear()
+        if self._anchors is not None:
+            self._anchors.close()
         self._context.close()
 
     def _refuse_mail(self, error: PensieveError) -> None:
@@ -157,7 +170,7 @@ class EngineLoop:
         wait = self._scheduler.idle
         while True:
             try:
-                mail = self._mail.get(block=wait)
+                mail = self._mail.get(block=wait, timeout=self._keeping.due_in(self._clock()) if wait else None)
             except queue.Empty:
                 break
             wait = False
@@ -168,7 +181,9 @@ class EngineLoop:
         match mail:
             case _Submit(job=job):
                 self._jobs[job.sequence.key] = job
-                self._scheduler.add(job.sequence)
+                self._admit(job)
+            case _Fetched():
+                self._take_fetched(mail)
             case _Cancel(key=key):
                 job_or_none = self._jobs.get(key)
                 if job_or_none is not None:
@@ -178,12 +193,44 @@ class EngineLoop:
             case _:
                 assert_never(mail)
 
+    def _admit(self, job: Job) -> None:
+        """Let `job` wait for its turn; before that for the disk, if more of its prompt is there than is known here."""
+        anchor = job.anchor
+        if (
+            self._anchors is None
+            or anchor is None
+            or anchor.length < self._cells.known(job.sequence.tokens) + _WORTH_READING
+        ):
+            self._scheduler.add(job.sequence)
+            return
+        self._fetching.add(job.sequence.key)
+        self._anchors.read(anchor, job.sequence.tokens, lambda state: self._mail.put(_Fetched(job, state)))
+
+    def _take_fetched(self, fetched: _Fetched) -> None:
+        job, anchor = fetched.job, fetched.job.anchor
+        if fetched.state is not None and anchor is not None:
+            self.vitals.anchors_read += 1
+            self._cells.put(job.sequence.tokens[: anchor.length], fetched.state)
+        if job.sequence.key in self._fetching:  # not cancelled meanwhile
+            self._fetching.discard(job.sequence.key)
+            self._scheduler.add(job.sequence)
+
+    def _keep(self) -> None:
+        """Save what is worth it, now that there is nothing else to do; one at a time."""
+        keep = None if self._anchors is None else self._keeping.take(self._clock())
+        if keep is None or self._anchors is None:
+            return
+        state = self._cells.copy(keep.tokens, functools.partial(self._anchors.wants, keep))
+        if state is not None and self._anchors.save(keep, state):
+            self.vitals.anchors_saved += 1
+
     def _step(self) -> None:
         step = self._scheduler.schedule(self._clock())
+        if step is None and self._scheduler.idle:
+            self._keep()
         if step is None or self._closing is not None:
             return
-        made = [self._make(move) for move in step.moves]
-        if not all(made):
+        if not self._cells.make_ready(step):
             return
         began = self._clock()
         self._computing = frozenset(row.sequence.key for row in step.rows)
@@ -194,11 +241,11 @@ class EngineLoop:
         match outcome:
             case DecodeOutcome.DONE:
                 self._commit(step, last, self._clock() - began)
-                self._tidy()
+                self._cells.tidy()
             case DecodeOutcome.NO_ROOM:
                 self._make_room()
             case DecodeOutcome.ABORTED:
-                self._take_back(step)
+                self._cells.take_back(step)
             case _:
                 assert_never(outcome)
 
@@ -212,8 +259,7 @@ class EngineLoop:
         self._count(step, drawn)
         # What failed is computed all the same: it is noted before anyone is told, and stays as a prefix.
         sampled = {row.sequence.key: of.tokens for row, of in zip(step.rows, drawn, strict=True)}
-        for wrong in self._scheduler.commit(step, sampled, elapsed_s, self._clock()):
-            self._make(wrong)
+        self._cells.make_all(self._scheduler.commit(step, sampled, elapsed_s, self._clock()))
         for job, row, of in zip(jobs, step.rows, drawn, strict=True):
             if job.error is None:
                 with blaming(job):
@@ -254,7 +300,7 @@ class EngineLoop:
         job.not_first.add(job.sequence.tokens[job.sequence.prompt_tokens])
         cut = self._scheduler.take_back(job.sequence)
         if not self._context.cut(cut.slot, cut.length):
-            self._make(self._scheduler.rewind(job.sequence))
+            self._cells.make(self._scheduler.rewind(job.sequence))
 
     def _conclude(self, job: Job, reason: FinishReason) -> None:
         for event in job.answer.finish(reason):
@@ -270,11 +316,19 @@ class EngineLoop:
         if job.remember is not None:
             sampled = job.sequence.tokens[job.sequence.prompt_tokens :]
             job.remember(job.answer.words, job.answer.told, sampled)
+        self._note_kept(job)
         if job.answer.unkept:
             self.vitals.constraints_failed += 1
             _log.warning("constraint_failed", reason=job.answer.unkept)
         self._forget(job)
         job.sink.event(finished)
+
+    def _note_kept(self, job: Job) -> None:
+        """Let the prompt be saved, if it may come again. Its answer is not: rendered anew it may be other tokens."""
+        sequence = job.sequence
+        if self._anchors is not None and sequence.priority is not Priority.BACKGROUND:
+            prompt = sequence.tokens[: min(sequence.prompt_tokens, sequence.computed)]
+            self._keeping.note(prompt, head=job.head_tokens, conversation=str(sequence.conversation), now=self._clock())
 
     def _fail_if_blamed(self, job: Job) -> None:
         if job.error is None:
@@ -284,66 +338,24 @@ class EngineLoop:
         job.sink.failed(job.error)
 
     def _forget(self, job: Job) -> None:
-        del self._jobs[job.sequence.key]
-        self._scheduler.remove(job.sequence, self._clock())
-        job.sampler.close()
-
-    def _make(self, move: Move) -> bool:
-        """Carry `move` out. False: it could not be, and the step that was to follow is off."""
-        match move:
-            case Cut(slot=slot, length=length):
-                self._context.cut(slot, length)
-            case Evict():
-                self._give_up(move)
-            case Share(source=source, target=target, length=length):
-                self._context.share(source, target, length)
-            case Restore():
-                return self._restore(move)
-            case _:
-                assert_never(move)
-        return True
-
-    def _restore(self, move: Restore) -> bool:
-        while not self._context.restore(move.slot, move.shelved.state):
-            cut = self._scheduler.evict()
-            if cut is None:
-                self._shelf.discard(move.shelved)
-                self._make(self._scheduler.lose(move.slot))
-                return False
-            self._make(cut)
-        self.vitals.restored += 1
-        self._context.cut(move.slot, move.length)
-        return True
-
-    def _tidy(self) -> None:
-        """Carry an idle prefix to the shelf that makes the others slower where it is; one at a time."""
-        idle = self._scheduler.stale()
-        if idle is None:
-            return
-        if self._shelve(idle):
-            self._make(self._scheduler.drop(idle))
+        key = job.sequence.key
+        del self._jobs[key]
+        if key in self._fetching:
+            self._fetching.discard(key)
         else:
-            self._scheduler.keep(idle, self._clock())
-
-    def _shelve(self, idle: Idle) -> bool:
-        """Copy an idle prefix to the shelf. False: there is no room for it."""
-        if not self._shelf.make_room(self._context.state_bytes(idle.slot)):
-            return False
-        state = self._context.state(idle.slot)
-        self._shelf.put(Shelved(tokens=idle.tokens, state=state, used_at=self._clock()))
-        self.vitals.shelved += 1
-        return True
+            self._scheduler.remove(job.sequence, self._clock())
+        job.sampler.close()
 
     def _make_room(self) -> None:
         relief = self._scheduler.relieve()
         match relief:
             case Evicted(cut=cut):
-                self._make(cut)
+                self._cells.make(cut)
             case Undrafted():
                 pass
             case Preempted(cut=cut):
                 self.vitals.preemptions += 1
-                self._make(cut)
+                self._cells.make(cut)
             case Exhausted(sequence=sequence):
                 job = self._jobs[sequence.key]
                 with blaming(job):
@@ -352,20 +364,6 @@ class EngineLoop:
                 self._fail_if_blamed(job)
             case _:
                 assert_never(relief)
-
-    def _give_up(self, move: Evict) -> None:
-        """Free cells of a prefix that the scheduler has forgotten; the shelf may keep it, whole and once."""
-        self.vitals.evictions += 1
-        if not self._shelf.covers(move.tokens):
-            self._shelve(Idle(move.slot, move.tokens))
-        self._context.cut(move.slot, move.length)
-
-    def _take_back(self, step: Step) -> None:
-        """Take back what an aborted decode may have computed."""
-        for row in step.rows:
-            slot = row.sequence.slot
-            if slot is not None and not self._context.cut(slot, row.start):
-                self._make(self._scheduler.rewind(row.sequence))
 
 
 def _refuse(job: Job, error: PensieveError) -> None:

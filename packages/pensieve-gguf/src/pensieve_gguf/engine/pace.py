@@ -14,6 +14,8 @@ __all__ = ["Pace"]
 _MEMORY = 0.7
 # Even when nobody streams a step ends in time for the next look at the mailbox, and for the watchdog.
 _LONGEST_STEP_S = 10.0
+_USUAL_S = 1e-3
+_ROW_IN_TOKENS = 16  # what a lone row costs, until it was seen
 _SMALLEST_COST_S = 1e-9  # a clock may be too coarse to see a step
 
 
@@ -33,12 +35,17 @@ class Pace:
         self._prefill_s: float | None = None
         """Seconds that one prompt token adds to a step."""
 
+    @property
+    def prefill_s(self) -> float:
+        """Seconds that one prompt token adds to a step; a guess, before there was one."""
+        return _USUAL_S if self._prefill_s is None else self._prefill_s
+
     def budget(self, streaming: int) -> int:
         """Return how many prompt tokens fit beside `streaming` rows: one at least, if the batch has a row left."""
         room = self._batch_tokens - streaming
-        spare_s = (self._stretch - 1) * self._decodes_s(streaming) if streaming else _LONGEST_STEP_S
-        if self._prefill_s is None or not spare_s:
+        if self._prefill_s is None:
             return room
+        spare_s = (self._stretch - 1) * self._decodes_s(streaming) if streaming else _LONGEST_STEP_S
         return min(room, max(1, int(spare_s / self._prefill_s)))
 
     def note(self, *, streaming: int, prefilled: int, elapsed_s: float) -> None:
@@ -51,8 +58,10 @@ class Pace:
 
     def _decodes_s(self, streaming: int) -> float:
         """Return what a step of `streaming` rows costs, in seconds; of unseen numbers of rows the nearest is taken."""
-        if not streaming or not self._decode_s:
+        if not streaming:
             return 0.0
+        if not self._decode_s:
+            return _ROW_IN_TOKENS * self.prefill_s
         nearest = min(self._decode_s, key=lambda rows: abs(rows - streaming))
         return self._decode_s[nearest]
 

@@ -51,10 +51,17 @@ class Prompt:
     rendered: RenderedPrompt
     """As the template made it; its text has our marks in it."""
     tokens: array[int]
-    marked_tokens: int
-    """Tokens before the last cache mark."""
+    marks: tuple[int, ...]
+    """Tokens before each cache mark, ascending."""
+    head_tokens: int
+    """Tokens before the last mark among tools and system text; 0: there is none."""
     opening: Opening | None
     """How its answer will be found again; None when it will not."""
+
+    @property
+    def marked_tokens(self) -> int:
+        """Tokens before the last cache mark."""
+        return self.marks[-1] if self.marks else 0
 
 
 @attrs.frozen(kw_only=True)
@@ -92,21 +99,34 @@ class Prompts:
             RequestRefusedError: the conversation holds an image, or each of the characters that mean nothing.
         """
         draft = self._draft(request)
-        mark = draft.rendered.marks[-1] if draft.rendered.marks else 0
-        tokens, marked = array("i"), 0
-        for fragment in self._spliced(draft):
-            if fragment.stop <= mark:
-                marked += len(fragment.tokens)
-            elif fragment.start < mark:
-                plain = draft.signs.unwanted.sub("", draft.rendered.text[fragment.start : mark])
-                marked += len(self._fragments.tokens(plain))
+        rendered = draft.rendered
+        fragments = list(self._spliced(draft))
+        tokens = array("i")
+        for fragment in fragments:
             tokens.extend(fragment.tokens)
         first = self._vocabulary.first_token
-        if first is not None and tokens[:1] != array("i", [first]):
+        inserted = first is not None and tokens[:1] != array("i", [first])
+        if first is not None and inserted:
             tokens.insert(0, first)
-            marked += bool(marked)
-        opening = opening_of(request.turns, draft.rendered.text)
-        return Prompt(rendered=draft.rendered, tokens=tokens, marked_tokens=marked, opening=opening)
+
+        def until(offset: int) -> int:
+            return sum(self._before(offset, fragment, draft) for fragment in fragments) + inserted if offset else 0
+
+        return Prompt(
+            rendered=rendered,
+            tokens=tokens,
+            marks=tuple(until(mark) for mark in rendered.marks),
+            head_tokens=until(rendered.head),
+            opening=opening_of(request.turns, rendered.text),
+        )
+
+    def _before(self, offset: int, fragment: Fragment, draft: _Draft) -> int:
+        """Return how many tokens of `fragment` stand before `offset`."""
+        if fragment.stop <= offset:
+            return len(fragment.tokens)
+        if fragment.start >= offset:
+            return 0
+        return len(self._fragments.tokens(draft.signs.unwanted.sub("", draft.rendered.text[fragment.start : offset])))
 
     def remembering(self, prompt: Prompt) -> Remember | None:
         """Return what takes the answer to `prompt`, in any thread, to repeat it in later prompts."""

@@ -18,7 +18,7 @@ from collections.abc import Hashable, Iterable
 
 from pensieve_core import Priority
 from pensieve_gguf.engine.moves import Change, Cut, Evict, Idle, Placement, Share
-from pensieve_gguf.engine.tree import PrefixTree, Run, Use
+from pensieve_gguf.engine.tree import PrefixTree, Run, Use, common_prefix
 from pensieve_gguf.engine.worth import Appraisal, Worth
 
 __all__ = ["Residents"]
@@ -82,6 +82,13 @@ class Residents:
     def held(self, slot: int) -> array[int]:
         """Return the tokens of which `slot` holds cells."""
         return self._tree.tokens(slot)[: self._tree.length(slot)] if slot in self._tree else array("i")
+
+    def holder(self, tokens: array[int]) -> int | None:
+        """Return a slot that holds all of `tokens`, and can share exactly them. None: there is none."""
+        slots = (slot for slot in self._tree if self._tree.length(slot) >= len(tokens))
+        if not self._forgets_partially:
+            slots = (slot for slot in slots if self._tree.length(slot) == len(tokens))
+        return next((slot for slot in slots if common_prefix(self._tree.tokens(slot), tokens) == len(tokens)), None)
 
     def longest_prefix(self, prompt: array[int]) -> int:
         """Return how many tokens of `prompt` are computed somewhere; at least one is always left to compute."""

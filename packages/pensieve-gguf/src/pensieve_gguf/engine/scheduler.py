@@ -11,6 +11,7 @@ Above: the engine loop, which owns the context and samples. It calls from one th
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Several
 from typing import TypeAlias
@@ -19,6 +20,7 @@ import attrs
 
 from pensieve_gguf.engine.drafts import DraftPolicy
 from pensieve_gguf.engine.moves import Change, Cut, Evict, Idle
+from pensieve_gguf.engine.pace import Pace
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.shelf import Shelf, Shelved
@@ -26,19 +28,14 @@ from pensieve_gguf.engine.tree import common_prefix
 
 __all__ = ["Evicted", "Exhausted", "Move", "Preempted", "Relief", "Restore", "Row", "Scheduler", "Step", "Undrafted"]
 
-_SMALLEST_CHUNK = 16
 # How long answers get is not known before (clients ask for 64,000 and take 222); so much is kept free for each.
 _ANSWER_CELLS = 256
 # Short prompts go first, and none starves: what has waited ten times as long as it takes to compute goes before all
 # that came later. In tokens/s the credit follows the machine; 50 on any made slow ones compute a third more, as
 # sessions pushed each other out in turn (simulated, docs/benchmarks).
 _AGE_CREDIT = 0.1
-_COST_MEMORY = 0.7
 # So many tokens are computed twice rather than waited for.
 _WORTH_A_WAIT = 16
-# Even when nobody streams a step ends in time for the next look at the mailbox, and for the watchdog.
-_LONGEST_STEP_S = 10.0
-_SMALLEST_COST_S = 1e-9  # a clock may be too coarse to see a step
 # An idle prefix makes every step beside it slower; after so many of them that has cost what it costs to carry it to
 # RAM and back (measured: SmolLM2 and the 1.5B coder, 38 steps each, whatever the length).
 _STALE_STEPS = 48
@@ -123,7 +120,7 @@ class Scheduler:
         residents: The slots; mutated here only.
         batch_tokens: Rows of one step at most.
         max_running: Sequences that run at once.
-        latency_goal_s: How long a step may take while anyone streams.
+        stretch: How many times as long a step may take while anyone streams, for prefill's sake.
         shelf: Prefixes that are not in the cache any more; only read here.
         drafts: Drafts what sequences with a drafter will say. None: nothing is drafted.
     """
@@ -134,7 +131,7 @@ class Scheduler:
         *,
         batch_tokens: int,
         max_running: int,
-        latency_goal_s: float,
+        stretch: float,
         shelf: Shelf | None = None,
         drafts: DraftPolicy | None = None,
     ) -> None:
@@ -142,8 +139,8 @@ class Scheduler:
         self._shelf = Shelf(0) if shelf is None else shelf
         self._batch_tokens = batch_tokens
         self._max_running = max_running
-        self._latency_goal_s = latency_goal_s
-        self._prefill_s_per_token = latency_goal_s / batch_tokens
+        self.pace = Pace(batch_tokens=batch_tokens, stretch=stretch)
+        """What steps cost; may be taught before the first one."""
         self._drafts = drafts
         self._drafted = False
         """Whether the step that was scheduled last holds drafts."""
@@ -174,7 +171,7 @@ class Scheduler:
         moves = self._place(now)
         answering = [sequence for sequence in self.running if sequence.answering]
         rows = self._answers(answering[: self._batch_tokens])
-        budget = self._budget(len(rows))
+        budget = self.pace.budget(sum(1 + len(row.draft) for row in rows))
         for sequence in self._by_urgency([s for s in self.running if not s.answering], now):
             chunk = min(budget, sequence.pending)
             if chunk == 0:
@@ -233,6 +230,14 @@ class Scheduler:
         cut = self._residents.preempt(_slot(youngest))
         self._wait_again(youngest)
         return Preempted(youngest, cut)
+
+    def longest_prefix(self, prompt: array[int]) -> int:
+        """Return how many tokens of `prompt` are in the cache."""
+        return self._residents.longest_prefix(prompt)
+
+    def holder(self, tokens: array[int]) -> int | None:
+        """Return a slot that holds `tokens`, from which exactly they can be shared. None: there is none."""
+        return self._residents.holder(tokens)
 
     def stale(self) -> Idle | None:
         """Return an idle prefix that costs more where it is than on the shelf: `drop` or `keep` it."""
@@ -331,18 +336,13 @@ class Scheduler:
         first = step.rows[0].sequence
         if self._drafts is not None and len(step.rows) == 1 and first.answering:
             self._drafts.note(first, step.tokens, elapsed_s)
-        elif step.tokens - len(step.rows) >= _SMALLEST_CHUNK - 1:  # the smallest chunk, too, or it would stay so
-            cost = max(elapsed_s / step.tokens, _SMALLEST_COST_S)
-            self._prefill_s_per_token = _COST_MEMORY * self._prefill_s_per_token + (1 - _COST_MEMORY) * cost
-
-    def _budget(self, answering: int) -> int:
-        goal_s = self._latency_goal_s if answering else _LONGEST_STEP_S
-        affordable = int(goal_s / self._prefill_s_per_token)
-        return min(self._batch_tokens - answering, max(_SMALLEST_CHUNK, affordable))
+        if not step.drafted:
+            streaming = sum(row.sequence.answering for row in step.rows)
+            self.pace.note(streaming=streaming, prefilled=step.tokens - streaming, elapsed_s=elapsed_s)
 
     def _by_urgency(self, sequences: list[Sequence], now: float) -> list[Sequence]:
         def urgency(sequence: Sequence) -> tuple[int, float]:
-            credit = (now - sequence.arrived) * _AGE_CREDIT / self._prefill_s_per_token
+            credit = (now - sequence.arrived) * _AGE_CREDIT / self.pace.prefill_s
             return sequence.priority, self._work(sequence) - credit
 
         return sorted(sequences, key=urgency) if len(sequences) > 1 else sequences

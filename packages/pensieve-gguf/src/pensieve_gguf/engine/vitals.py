@@ -26,6 +26,11 @@ class Vitals:
     """Prefixes that went from the KV cache to RAM."""
     restored: int = 0
     """Prefixes that came back from there."""
+    anchors_saved: int = 0
+    """Prefixes that were handed over to be written to the disk."""
+    anchors_read: int = 0
+    astray: int = 0
+    """Prefixes that were not in the cache as they should have been: a bug, found before it could do harm."""
     empty_turns_refused: int = 0
     repeated_calls_refused: int = 0
     tokens_refused: int = 0

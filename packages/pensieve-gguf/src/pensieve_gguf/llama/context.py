@@ -198,6 +198,14 @@ class Context:
         """Let `target` hold the first `length` cells of `source`, too. No cell is copied."""
         lib.llama_memory_seq_cp(self._memory, self._checked(source), self._checked(target), 0, length)
 
+    def holds(self, slot: int, length: int) -> bool:
+        """Whether `slot` holds positions 0 to `length` - 1, and no more, as far as llama.cpp says."""
+        checked = self._checked(slot)
+        last = lib.llama_memory_seq_pos_max(self._memory, checked)
+        if not self.model.forgets_partially:
+            return bool(last == length - 1)
+        return bool(last == length - 1 and (not length or lib.llama_memory_seq_pos_min(self._memory, checked) == 0))
+
     def state_bytes(self, slot: int) -> int:
         """Return the size of `state(slot)`."""
         return int(lib.llama_state_seq_get_size_ext(self._handle, self._checked(slot), lib.LLAMA_STATE_SEQ_FLAGS_NONE))

@@ -9,11 +9,21 @@ Pure. Above: `_template`.
 
 from __future__ import annotations
 
+import itertools
+
+import attrs
+
 from pensieve_core import GenerationRequest, Part, Role, TextPart, ToolCallPart, ToolReferencePart, ToolResultPart
 from pensieve_gguf.templates._canonical import canonical_arguments, to_json, tool_definition
 from pensieve_gguf.templates._messages import reference_text, result_text, visible_tools
 
-__all__ = ["locate_marks"]
+__all__ = ["locate_head", "locate_marks"]
+
+
+def locate_head(request: GenerationRequest, text: str) -> int:
+    """Return the offset in `text` of the last mark among tools and system text: other conversations begin so, too."""
+    leading = itertools.takewhile(lambda turn: turn.role is Role.SYSTEM, request.turns)
+    return max(locate_marks(attrs.evolve(request, turns=tuple(leading)), text), default=0)
 
 
 def locate_marks(request: GenerationRequest, text: str) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from pensieve_core import GenerationRequest, Role, TextPart
 from pensieve_gguf.parsers import think_tags
 from pensieve_gguf.templates._environment import CompiledTemplate, TemplateFailedError, Today, compile_template
 from pensieve_gguf.templates._forms import PLAIN_FORM, Form, ToolsForm
-from pensieve_gguf.templates._marks import locate_marks
+from pensieve_gguf.templates._marks import locate_head, locate_marks
 from pensieve_gguf.templates._messages import Conversation, converse
 from pensieve_gguf.templates._probes import suitable_form
 
@@ -50,6 +50,8 @@ class RenderedPrompt:
     """Special tokens are spelled out, the first one (BOS) included where the template writes it."""
     marks: tuple[int, ...] = ()
     """Offsets in characters, ascending, up to which the client expects the prompt to come again; best effort."""
+    head: int = 0
+    """The offset of the last mark among tools and system text; 0: there is none."""
     continues_assistant: bool = False
     """The prompt ends within an answer, which the model goes on with."""
     opens_thinking: bool = False
@@ -120,6 +122,7 @@ class ChatTemplate:
         return RenderedPrompt(
             text=text,
             marks=locate_marks(request, text),
+            head=locate_head(request, text),
             continues_assistant=prefill is not None,
             opens_thinking=self._opens_thinking(text, prefill),
             stops=way.stops,

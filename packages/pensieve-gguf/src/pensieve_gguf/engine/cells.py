@@ -1,0 +1,151 @@
+"""Carries out what the scheduler has decided of cells, on the context; what leaves the KV cache goes to the shelf.
+
+It believes nothing: what a slot is said to hold is compared with what llama.cpp says before it is computed upon, copied
+or saved. A prefix that is not there would not fail, it would answer, and wrongly.
+
+Above: the engine loop, in whose thread it runs. Below: the context, and the shelf.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable
+from typing import assert_never
+
+import structlog
+
+from pensieve_gguf.engine.moves import Cut, Evict, Idle, Share
+from pensieve_gguf.engine.scheduler import Move, Restore, Scheduler, Step
+from pensieve_gguf.engine.shelf import Shelf, Shelved
+from pensieve_gguf.engine.vitals import Vitals
+from pensieve_gguf.llama import Context, State
+
+__all__ = ["Cells"]
+
+_log = structlog.get_logger(__name__)
+
+
+class Cells:
+    """The KV cache of one context, as the scheduler thinks of it.
+
+    Args:
+        context: Its cells are moved.
+        scheduler: Is told when a move could not be made.
+        shelf: Where prefixes go that leave the cache.
+        vitals: Counters.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self, context: Context, scheduler: Scheduler, shelf: Shelf, vitals: Vitals, clock: Callable[[], float]
+    ) -> None:
+        self._context = context
+        self._scheduler = scheduler
+        self._shelf = shelf
+        self._vitals = vitals
+        self._clock = clock
+
+    def make_ready(self, step: Step) -> bool:
+        """Make the moves of `step`. False: something is not where it should be; the step is off."""
+        made = [self.make(move) for move in step.moves]
+        astray = [row.sequence for row in step.rows if self._is_astray(row.sequence.slot, row.start)]
+        for sequence in astray:
+            self._note_astray(sequence.slot, sequence.computed)
+            self.make(self._scheduler.rewind(sequence))
+        return all(made) and not astray
+
+    def make(self, move: Move) -> bool:
+        """Carry `move` out. False: it could not be."""
+        match move:
+            case Cut(slot=slot, length=length):
+                self._context.cut(slot, length)
+            case Evict():
+                self._give_up(move)
+            case Share(source=source, target=target, length=length):
+                self._context.share(source, target, length)
+            case Restore():
+                return self._restore(move)
+            case _:
+                assert_never(move)
+        return True
+
+    def make_all(self, moves: Iterable[Move]) -> None:
+        """Carry out moves that cannot fail."""
+        for move in moves:
+            self.make(move)
+
+    def tidy(self) -> None:
+        """Carry an idle prefix to the shelf that makes the others slower where it is; one at a time."""
+        idle = self._scheduler.stale()
+        if idle is None:
+            return
+        if self._shelve(idle):
+            self.make(self._scheduler.drop(idle))
+        else:
+            self._scheduler.keep(idle, self._clock())
+
+    def take_back(self, step: Step) -> None:
+        """Take back what an aborted decode may have computed."""
+        for row in step.rows:
+            slot = row.sequence.slot
+            if slot is not None and not self._context.cut(slot, row.start):
+                self.make(self._scheduler.rewind(row.sequence))
+
+    def put(self, tokens: array[int], state: State) -> None:
+        """Lay a state on the shelf that comes from elsewhere, if there is room."""
+        if self._shelf.make_room(len(state)):
+            self._shelf.put(Shelved(tokens=tokens, state=state, used_at=self._clock()))
+
+    def known(self, prompt: array[int]) -> int:
+        """Return how many tokens of `prompt` are in the cache or on the shelf."""
+        return max(self._scheduler.longest_prefix(prompt), self._shelf.best(prompt)[1])
+
+    def copy(self, tokens: array[int], wanted: Callable[[int], bool]) -> State | None:
+        """Return the state after exactly `tokens`. None: it is not in the cache, or not `wanted`, being so large."""
+        slot = self._scheduler.holder(tokens)
+        if slot is None:
+            return None
+        spare = self._context.shape.sequences - 1
+        self._context.share(slot, spare, len(tokens))
+        try:
+            whole = not self._is_astray(spare, len(tokens)) and wanted(self._context.state_bytes(spare))
+            return self._context.state(spare) if whole else None
+        finally:
+            self._context.cut(spare, 0)
+
+    def _restore(self, move: Restore) -> bool:
+        while not self._context.restore(move.slot, move.shelved.state):
+            cut = self._scheduler.evict()
+            if cut is None:
+                self._shelf.discard(move.shelved)
+                self.make(self._scheduler.lose(move.slot))
+                return False
+            self.make(cut)
+        self._vitals.restored += 1
+        self._context.cut(move.slot, move.length)
+        return True
+
+    def _give_up(self, move: Evict) -> None:
+        """Free cells of a prefix that the scheduler has forgotten; the shelf may keep it, whole and once."""
+        self._vitals.evictions += 1
+        if not self._shelf.covers(move.tokens):
+            self._shelve(Idle(move.slot, move.tokens))
+        self._context.cut(move.slot, move.length)
+
+    def _shelve(self, idle: Idle) -> bool:
+        """Copy an idle prefix to the shelf. False: there is no room for it, or it is not what it should be."""
+        if self._is_astray(idle.slot, len(idle.tokens)):
+            self._note_astray(idle.slot, len(idle.tokens))
+            return False
+        if not self._shelf.make_room(self._context.state_bytes(idle.slot)):
+            return False
+        self.put(idle.tokens, self._context.state(idle.slot))
+        self._vitals.shelved += 1
+        return True
+
+    def _is_astray(self, slot: int | None, length: int) -> bool:
+        return slot is not None and not self._context.holds(slot, length)
+
+    def _note_astray(self, slot: int | None, length: int) -> None:
+        self._vitals.astray += 1
+        _log.error("cells_astray", slot=slot, expected=length)
