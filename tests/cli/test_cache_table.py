@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pensieve_cli.cache_table import CacheCommand, Terminal, cache_folder, run
+from pensieve_cli.cache_table import CacheCommand, Terminal, run
 from pensieve_cli.command_line import ClearCache, ListCache, SizeCache
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
@@ -144,8 +144,8 @@ def test_a_folder_that_is_not_ours_is_refused_by_its_flag(tmp_path: Path, comman
 def test_the_folder_is_in_the_platforms_cache_unless_it_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert cache_folder(CacheSettings()) == tmp_path / "caches" / "pensieve" / "anchors"
-    assert cache_folder(CacheSettings(cache_dir=Path("~/mine"))) == tmp_path / "home" / "mine"
+    assert CacheSettings().folder == tmp_path / "caches" / "pensieve" / "anchors"
+    assert CacheSettings(cache_dir=Path("~/mine")).folder == tmp_path / "home" / "mine"
 
 
 def test_the_command_works_from_end_to_end(folder: Path, run_command: Callable[..., Any]) -> None:

@@ -12,7 +12,6 @@ from typing import TextIO, TypeAlias, assert_never
 
 import attrs
 import cattrs.preconf.json
-import platformdirs
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -20,7 +19,6 @@ from rich.table import Table
 from pensieve_cli.command_line import ClearCache, ListCache, SizeCache
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
-from pensieve_cli.settings import CacheSettings
 from pensieve_cli.wording import counted, lately, megabytes
 from pensieve_gguf.anchors import (
     FolderRefusedError,
@@ -31,7 +29,7 @@ from pensieve_gguf.anchors import (
     survey_folder,
 )
 
-__all__ = ["CacheCommand", "Kept", "KeptPrompt", "Size", "Terminal", "cache_folder", "run"]
+__all__ = ["CacheCommand", "Kept", "KeptPrompt", "Size", "Terminal", "run"]
 
 CacheCommand: TypeAlias = ListCache | SizeCache | ClearCache
 
@@ -86,7 +84,7 @@ def run(command: CacheCommand, terminal: Terminal, now: float) -> ExitCode:
     Raises:
         CommandError: the folder is not ours or cannot be used, or nobody confirmed that it is to be cleared.
     """
-    folder = cache_folder(command.settings.cache)
+    folder = command.settings.cache.folder
     try:
         match command:
             case ListCache():
@@ -100,13 +98,6 @@ def run(command: CacheCommand, terminal: Terminal, now: float) -> ExitCode:
     except (FolderRefusedError, OSError) as error:
         raise CommandError(f"--cache-dir {folder}: {error}", ExitCode.FAILURE) from error
     return ExitCode.OK
-
-
-def cache_folder(settings: CacheSettings) -> Path:
-    """Return where computed prompts are kept, there or not."""
-    if settings.cache_dir is not None:
-        return settings.cache_dir.expanduser()
-    return platformdirs.user_cache_path("pensieve") / "anchors"
 
 
 def _surveyed(folder: Path) -> Survey:

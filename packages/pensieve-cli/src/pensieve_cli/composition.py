@@ -5,8 +5,8 @@ Pensieve its own catalog. Engines come in by name, through the entry points of t
 is registered as a stranger's would be, and nothing here knows what it runs on.
 
 An engine's entry point is a factory `(settings: S, clock: Clock) -> EngineProvider`. `S` is what the annotation says:
-any class whose arguments are keywords with defaults, among them as many of `context_tokens`, `threads`, `gpu_layers`,
-`max_running` and `drafts` as the engine lets a user set.
+any class whose arguments are keywords with defaults, among them as many of those in `_ENGINE_FLAGS` as
+the engine lets a user set.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import inspect
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeAlias, get_type_hints
 
 import attrs
 
@@ -24,7 +24,7 @@ from pensieve_cli.access_keys import read_keys
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.http_server import AsgiApp
-from pensieve_cli.settings import EngineSettings, ModelSettings, Settings
+from pensieve_cli.settings import CacheSettings, EngineSettings, ModelSettings, Settings
 from pensieve_cli.version import version
 from pensieve_core import Clock
 from pensieve_http import Drain, HttpSettings, create_app
@@ -43,13 +43,19 @@ from pensieve_registry import (
 __all__ = ["ENGINES_GROUP", "Application", "build_catalog", "compose"]
 
 ENGINES_GROUP = "pensieve.engines"
+_Option: TypeAlias = int | str | Path
 _SUFFIX = ".gguf"
 _ENGINE_FLAGS = {
     "context_tokens": "--ctx",
     "threads": "--threads",
     "gpu_layers": "--gpu-layers",
     "max_running": "--parallel",
+    "cells": "--cells",
+    "kv_type": "--kv-type",
     "drafts": "--no-drafts",
+    "cache_folder": "--cache-dir",
+    "cache_disk_bytes": "--cache-disk-bytes",
+    "cache_ram_bytes": "--cache-ram-bytes",
 }
 """What an engine calls a setting, and what the user does."""
 
@@ -81,7 +87,7 @@ def compose(
     """
     clock = clock or SystemClock()
     catalog = catalog or build_catalog(settings.model)
-    engines = engines or _engine_provider(settings.engine, clock)
+    engines = engines or _engine_provider(settings, clock)
     drain = Drain(clock)
     http = _http_settings(settings)
     app = create_app(catalog=catalog, engines=engines, settings=http, clock=clock, drain=drain)
@@ -138,20 +144,21 @@ def _http_settings(settings: Settings) -> HttpSettings:
     )
 
 
-def _engine_provider(settings: EngineSettings, clock: Clock) -> EngineProvider:
+def _engine_provider(all_settings: Settings, clock: Clock) -> EngineProvider:
+    settings = all_settings.engine
     factory = _engine_factory(settings.engine)
     settings_class = get_type_hints(factory)["settings"]
-    options = _engine_options(settings, settings_class)
+    options = _engine_options(settings, all_settings.cache, settings_class)
     try:
         engine_settings = settings_class(**options)
     except ValueError as error:
-        given = " ".join(_flag(name, value) for name, value in options.items())
+        given = " ".join(_flag(name, value) for name, value in options.items() if not isinstance(value, Path))
         raise CommandError(f"{given}: the engine {settings.engine} refuses it: {error}", ExitCode.USAGE) from error
     provider: EngineProvider = factory(engine_settings, clock)
     return provider
 
 
-def _flag(name: str, value: int) -> str:
+def _flag(name: str, value: _Option) -> str:
     return _ENGINE_FLAGS[name] if value is False else f"{_ENGINE_FLAGS[name]} {value}"
 
 
@@ -167,16 +174,25 @@ def _engine_factory(name: str) -> Callable[..., EngineProvider]:
     return factory
 
 
-def _engine_options(settings: EngineSettings, settings_class: Callable[..., Any]) -> dict[str, int]:
-    wanted = {
+def _engine_options(
+    settings: EngineSettings, cache: CacheSettings, settings_class: Callable[..., Any]
+) -> dict[str, _Option]:
+    known = inspect.signature(settings_class).parameters
+    wanted: dict[str, _Option | None] = {
         "context_tokens": settings.ctx,
         "threads": settings.threads,
         "gpu_layers": settings.gpu_layers,
         "max_running": settings.parallel,
+        "cells": settings.cells,
+        "kv_type": settings.kv_type,
         "drafts": False if settings.no_drafts else None,
+        # An engine that keeps nothing on the disk need not know where others do.
+        "cache_folder": cache.folder if cache.cache_dir is not None or "cache_folder" in known else None,
+        "cache_disk_bytes": cache.cache_disk_bytes,
+        "cache_ram_bytes": cache.cache_ram_bytes,
     }
     options = {name: value for name, value in wanted.items() if value is not None}
-    unknown = options.keys() - inspect.signature(settings_class).parameters
+    unknown = options.keys() - known
     if unknown:
         names = ", ".join(sorted(unknown))
         raise CommandError(f"the engine {settings.engine} cannot be told its {names}", ExitCode.USAGE)

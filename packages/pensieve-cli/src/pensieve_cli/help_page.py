@@ -25,10 +25,13 @@ Model
   --threads N            CPU threads                                [fitted]
   --gpu-layers N         layers on the GPU, -1 for all              [fitted]
   --parallel N           requests computed at the same time         [fitted]
+  --cells N              tokens of all requests in the KV cache     [fitted]
+  --kv-type TYPE         f16, or q8_0 for half the memory           [fitted]
   --no-drafts            do not compute ahead what probably comes next
 Cache
   --cache-dir DIR        folder of computed prompts, for the next start
   --cache-disk-bytes N   how much it may hold, 0 for nothing        [fitted]
+  --cache-ram-bytes N    memory for prompts that had to leave the KV cache
 Server
   --host ADDRESS         address to listen on                       [127.0.0.1]
   --port N               port to listen on, 0 for any free one      [8000]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import attrs
+import platformdirs
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
@@ -102,6 +103,10 @@ class EngineSettings:
     """-1: all of them."""
     parallel: Annotated[int | None, _AtLeastOne] = None
     """Requests that are computed at the same time; further ones wait."""
+    cells: Annotated[int | None, _AtLeastOne] = None
+    """Tokens that all requests may have together in the KV cache, running and remembered."""
+    kv_type: Literal["f16", "q8_0"] | None = None
+    """Type of the cached keys and values; q8_0 halves their memory."""
     no_drafts: Annotated[bool, _Switch] = False
     """Compute no token before those ahead of it are known: the same answers, slower where drafts would pay."""
 
@@ -115,6 +120,15 @@ class CacheSettings:
     """None: `pensieve/anchors` in the platform's cache folder (`XDG_CACHE_HOME`, or `~/.cache`)."""
     cache_disk_bytes: Annotated[int | None, Parameter(validator=Number(gte=0))] = None
     """None: 20 GB, or a tenth of what is free, whichever is less. 0: nothing is kept on the disk."""
+    cache_ram_bytes: Annotated[int | None, Parameter(validator=Number(gte=0))] = None
+    """Prompts that had to leave the KV cache are kept in so much memory at most. None: 2 GiB."""
+
+    @property
+    def folder(self) -> Path:
+        """Where computed prompts are kept, there or not."""
+        if self.cache_dir is not None:
+            return self.cache_dir.expanduser()
+        return platformdirs.user_cache_path("pensieve") / "anchors"
 
 
 @Parameter(name="*")
