@@ -24,7 +24,7 @@ from pensieve_gguf.engine.drafter import Drafter
 from pensieve_gguf.engine.drafts import DraftPolicy
 from pensieve_gguf.engine.moves import Cut, Evict, Idle, Share
 from pensieve_gguf.engine.residents import Residents
-from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Move, Preempted, Restore, Row, Scheduler, Undrafted
+from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Move, Preempted, Restore, Row, Scheduler, Step, Undrafted
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.shelf import Shelf, Shelved
 from pensieve_gguf.engine.step_costs import GivenCosts
@@ -53,7 +53,8 @@ class FakeCache:
         self.forgets_partially = forgets_partially
         self.slots: list[list[Cell]] = [[] for _ in range(_SLOTS)]
 
-    def make(self, move: Move) -> None:
+    def make(self, move: Move) -> bool:
+        """Carry `move` out. False: there is no room for what is to be restored."""
         match move:
             case Cut(slot=slot, length=length):
                 assert self.cut(slot, length), "a recurrent state was to be cut"
@@ -68,8 +69,11 @@ class FakeCache:
                 self.slots[target] = self.slots[source][:length]
             case Restore(slot=slot, shelved=shelved, length=length):
                 assert not self.slots[slot], "restored onto cells that are there"
+                if not self.has_room_for(len(shelved.state)):
+                    return False
                 self.slots[slot] = [Cell(int(token)) for token in shelved.state]
                 assert self.cut(slot, length), "a recurrent state was to be cut"
+        return True
 
     def cut(self, slot: int, length: int) -> bool:
         """As `llama_memory_seq_rm`."""
@@ -172,8 +176,8 @@ class EngineMachine(RuleBasedStateMachine):
         if step is None:
             assert self.scheduler.idle
             return
-        for move in step.moves:
-            self.make(move)
+        if not self.prepare(step):
+            return
         assert 0 < step.tokens <= _BATCH
         self.check_rows(step.rows)
         if not self.cache.has_room_for(step.tokens):
@@ -192,13 +196,8 @@ class EngineMachine(RuleBasedStateMachine):
     def abort(self, computed: int) -> None:
         """A decode was stopped; llama.cpp had computed some of the rows."""
         step = self.scheduler.schedule(self.now)
-        if step is None or not self.cache.has_room_for(step.tokens):
-            if step is not None:
-                for move in step.moves:
-                    self.make(move)
+        if step is None or not self.prepare(step) or not self.cache.has_room_for(step.tokens):
             return
-        for move in step.moves:
-            self.make(move)
         for row in step.rows:
             tokens = tokens_of(row)[:computed]
             self.cache.compute(slot_of(row), tokens)
@@ -231,11 +230,24 @@ class EngineMachine(RuleBasedStateMachine):
                 msg = f"{sequence} fits into an empty cache: its end is seen before"
                 raise AssertionError(msg)
 
-    def make(self, move: Move) -> None:
+    def prepare(self, step: Step) -> bool:
+        """Make the moves. False: something could not be restored, and the step is off."""
+        failed = [move for move in step.moves if not self.make(move) and isinstance(move, Restore)]
+        for move in failed:
+            assert not self.counts, "a state was to be restored for which no room had been made"
+            self.make(self.scheduler.lose(move.slot))
+            cut = self.scheduler.evict()
+            if cut is None:
+                self.shelf.discard(move.shelved)
+            else:
+                self.make(cut)
+        return not failed
+
+    def make(self, move: Move) -> bool:
         """As the loop: what is evicted goes to the shelf, if it is not there."""
         if isinstance(move, Evict) and not self.shelf.covers(move.tokens):
             self.shelve(Idle(move.slot, move.tokens))
-        self.cache.make(move)
+        return self.cache.make(move)
 
     def shelve(self, idle: Idle) -> bool:
         assert self.cache.holds(idle.slot) == list(idle.tokens)

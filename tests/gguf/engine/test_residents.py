@@ -426,6 +426,15 @@ def test_room_is_made_for_what_is_loaded() -> None:
     assert (placed.moves, placed.restores) == ((Evict(idle, 5, tokens(*range(100, 110))),), True)
 
 
+def test_room_is_made_for_what_is_cut_back_once_it_is_loaded() -> None:
+    residents = Residents(3, cells=20)
+    idle = settled(residents, tokens(*range(100, 110)))
+    placed = residents.place(upto(10), 1.0, elsewhere=8, loading=15)
+    assert placed is not None
+    assert (placed.moves, placed.reused) == ((Evict(idle, 5, tokens(*range(100, 110))),), 8)
+    assert residents.cells_in_use == 13
+
+
 def test_without_room_for_it_nothing_is_loaded_or_evicted() -> None:
     residents = Residents(3, cells=20)
     running(residents, tokens(*range(100, 110)))

@@ -47,12 +47,14 @@ class Cells:
 
     def make_ready(self, step: Step) -> bool:
         """Make the moves of `step`. False: something is not where it should be; the step is off."""
-        made = [self.make(move) for move in step.moves]
+        failed = [move for move in step.moves if not self.make(move) and isinstance(move, Restore)]
+        for move in failed:
+            self._lose(move)
         astray = [row.sequence for row in step.rows if self._is_astray(row.sequence.slot, row.start)]
         for sequence in astray:
             self._note_astray(sequence.slot, sequence.computed)
             self.make(self._scheduler.rewind(sequence))
-        return all(made) and not astray
+        return not failed and not astray
 
     def make(self, move: Move) -> bool:
         """Carry `move` out. False: it could not be."""
@@ -114,16 +116,23 @@ class Cells:
             self._context.cut(spare, 0)
 
     def _restore(self, move: Restore) -> bool:
-        while not self._context.restore(move.slot, move.shelved.state):
-            cut = self._scheduler.evict()
-            if cut is None:
-                self._shelf.discard(move.shelved)
-                self.make(self._scheduler.lose(move.slot))
-                return False
-            self.make(cut)
+        if not self._context.restore(move.slot, move.shelved.state):
+            return False
         self._vitals.restored += 1
         self._context.cut(move.slot, move.length)
         return True
+
+    def _lose(self, move: Restore) -> None:
+        """Give up what could not be restored, and with it an idle prefix: with more room, the next try may succeed.
+
+        Not before all moves of the step were made: they rely on what was idle when they were decided on.
+        """
+        self.make(self._scheduler.lose(move.slot))
+        cut = self._scheduler.evict()
+        if cut is None:
+            self._shelf.discard(move.shelved)
+        else:
+            self.make(cut)
 
     def _give_up(self, move: Evict) -> None:
         """Free cells of a prefix that the scheduler has forgotten; the shelf may keep it, whole and once."""

@@ -103,6 +103,7 @@ class Residents:
         conversation: Hashable = None,
         marks: Iterable[int] = (),
         elsewhere: int = 0,
+        loading: int = 0,
         claimed: int | None = None,
     ) -> Placement | None:
         """Find a slot for `prompt`, with the longest known prefix. None: all slots are busy, or there is no room.
@@ -117,6 +118,7 @@ class Residents:
             marks: Lengths up to which the prompt is expected to come again.
             elsewhere: So many of its tokens could be loaded into an empty slot. If that is more than is known here,
                 and there is room for them, the placement `restores` them; nothing is shared then.
+            loading: Cells that loading them takes for a moment, if what is loaded is longer and cut back.
             claimed: Cells that running sequences will take yet. The prompt must fit beside them, or it would be
                 computed in vain. None: it is placed in any case.
         """
@@ -125,7 +127,9 @@ class Residents:
         if claimed is not None and self._lacking(claimed + len(prompt) - reused) > self._reclaimable(best, reused):
             return None
         elsewhere = min(elsewhere, len(prompt) - 1)
-        placement = self._restore(elsewhere, best, reused) if elsewhere > reused else None
+        placement = None
+        if elsewhere > reused and self._lacking(max(elsewhere, loading)) <= self._reclaimable():
+            placement = self._restore(elsewhere, max(elsewhere, loading), best, reused)
         placement = placement or self._settle(best, reused)
         if placement is None:
             return None
@@ -255,9 +259,7 @@ class Residents:
             return None
         return Placement(slot=best, reused=reused, moves=(self._evict(best, reused),))
 
-    def _restore(self, length: int, best: int | None, reused: int) -> Placement | None:
-        if self._lacking(length) > self._reclaimable():
-            return None
+    def _restore(self, length: int, loading: int, best: int | None, reused: int) -> Placement | None:
         moves: tuple[Change, ...] = ()
         if best is not None and best not in self._busy and reused == self._tree.length(best):
             moves = (self.drop(best),)  # what is loaded begins with it
@@ -265,7 +267,7 @@ class Residents:
         if vacated is None:
             return None
         slot, evicted = vacated
-        return Placement(slot=slot, reused=length, moves=(*moves, *evicted, *self.make_room(length)), restores=True)
+        return Placement(slot=slot, reused=length, moves=(*moves, *evicted, *self.make_room(loading)), restores=True)
 
     def _vacate(self, keep: int | None) -> tuple[int, tuple[Change, ...]] | None:
         """Take a free slot, or evict an idle one. None: all but `keep` are busy."""

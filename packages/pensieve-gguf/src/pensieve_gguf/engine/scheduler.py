@@ -31,7 +31,7 @@ __all__ = ["Evicted", "Exhausted", "Move", "Preempted", "Relief", "Restore", "Ro
 # How long answers get is not known before (clients ask for 64,000 and take 222); so much is kept free for each.
 _ANSWER_CELLS = 256
 # Short prompts go first, and none starves: what has waited ten times as long as it takes to compute goes before all
-# that came later. In tokens/s the credit follows the machine; 50 on any made slow ones compute a third more, as
+# that came later. In tokens/s the credit follows the machine; 50 on any made slow ones compute 1.4 times as much, as
 # sessions pushed each other out in turn (simulated, docs/benchmarks).
 _AGE_CREDIT = 0.1
 # So many tokens are computed twice rather than waited for.
@@ -293,6 +293,7 @@ class Scheduler:
                 conversation=sequence.conversation,
                 marks=sequence.marks,
                 elsewhere=elsewhere,
+                loading=len(shelved.tokens) if shelved is not None else 0,
                 claimed=self._claimed(),
             )
             self._full = placement is None
@@ -310,7 +311,7 @@ class Scheduler:
                 sequence.placed_at = now
                 sequence.cached = placement.reused
             if placement.restores:
-                break  # idle prefixes may have to make room for it: no move may come after that counts on them
+                break  # it may fail: nobody may be placed upon it before it is there
         return tuple(moves)
 
     def _is_being_computed(self, sequence: Sequence, elsewhere: int) -> bool:
