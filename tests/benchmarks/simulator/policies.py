@@ -10,10 +10,12 @@ from typing import assert_never
 from pensieve_core import Priority
 from pensieve_gguf.engine.moves import Evict, Placement
 from pensieve_gguf.engine.residents import Residents
+from pensieve_gguf.engine.scheduler import Scheduler
+from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.tree import Run, Use, common_prefix
 from pensieve_gguf.engine.worth import Worth
 
-__all__ = ["LruSlots", "LruTree", "Policy", "residents_of"]
+__all__ = ["Impatient", "LruSlots", "LruTree", "Policy", "residents_of"]
 
 
 class Policy(enum.StrEnum):
@@ -54,6 +56,13 @@ class LruTree(Residents):
         return True, self._tree.last(slot).use.at
 
 
+class Impatient(Scheduler):
+    """Lets nobody wait for a prefix that a sibling is computing: where slots share nothing it would be in vain."""
+
+    def _is_being_computed(self, sequence: Sequence, elsewhere: int) -> bool:
+        return False
+
+
 class LruSlots(Residents):
     """Slots as `llama-server` keeps them, with a unified cache and without its copies in RAM.
 
@@ -75,6 +84,7 @@ class LruSlots(Residents):
         conversation: Hashable = None,
         marks: Iterable[int] = (),
         elsewhere: int = 0,
+        loading: int = 0,
         claimed: int | None = None,
     ) -> Placement | None:
         slot = self._choose(prompt)

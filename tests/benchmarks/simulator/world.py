@@ -16,6 +16,7 @@ from pensieve_gguf.engine.sequence import Sequence
 from simulator.clients import Agenda, Lane
 from simulator.machine import Machine
 from simulator.oracle import Oracle
+from simulator.policies import Impatient, LruSlots
 from simulator.traces import Ask, Trace
 
 __all__ = ["Outcome", "Setting", "simulate"]
@@ -106,7 +107,8 @@ class _World:
         self._oracle = Oracle()
         self._keys = itertools.count(1)
         self._running: dict[int, _Running] = {}
-        self._scheduler = Scheduler(
+        scheduler = Impatient if isinstance(residents, LruSlots) else Scheduler
+        self._scheduler = scheduler(
             residents,
             batch_tokens=setting.batch_tokens,
             max_running=setting.max_running,
