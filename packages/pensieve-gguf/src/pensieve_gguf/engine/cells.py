@@ -50,7 +50,8 @@ class Cells:
         failed = [move for move in step.moves if not self.make(move) and isinstance(move, Restore)]
         for move in failed:
             self._lose(move)
-        astray = [row.sequence for row in step.rows if self._is_astray(row.sequence.slot, row.start)]
+        placed = (row for row in step.rows if not row.sequence.answering)  # the others were looked at before
+        astray = [row.sequence for row in placed if self._is_astray(row.sequence.slot, row.start)]
         for sequence in astray:
             self._note_astray(sequence.slot, sequence.computed)
             self.make(self._scheduler.rewind(sequence))

@@ -15,7 +15,7 @@ import attrs
 
 from pensieve_gguf.engine.prompt_lookup import PromptLookup
 
-__all__ = ["Draft", "DraftSource", "Drafter"]
+__all__ = ["NO_DRAFT", "Draft", "DraftSource", "Drafter"]
 
 # So many of the newest tokens of a prompt are indexed: 10 MB, and 15 ms of the engine thread.
 _LOOKED_UP = 1 << 16
@@ -49,6 +49,9 @@ class Draft:
     def cut(self, length: int) -> Draft:
         """Return the first `length` tokens."""
         return Draft(self.tokens[:length], self.expected[:length])
+
+
+NO_DRAFT = Draft((), ())
 
 
 class Drafter:
@@ -87,6 +90,8 @@ class Drafter:
         if self._forced:
             tokens = self._forced[:most]
             kinds = [_FORCED] * len(tokens)
+        elif not lookup.matched:
+            return NO_DRAFT
         else:
             tokens = lookup.predict(most)
             kinds = [_kind(lookup.matched + ahead) for ahead in range(len(tokens))]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Several
 
-from pensieve_gguf.engine.drafter import Draft
+from pensieve_gguf.engine.drafter import NO_DRAFT, Draft
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.step_costs import StepCosts
 
@@ -79,8 +79,10 @@ class DraftPolicy:
         most = min(room, left)
         drafter = sequence.drafter
         if drafter is None or most <= 0 or (rows == 1 and drafter.single_s is None):
-            return Draft((), ())
+            return NO_DRAFT
         draft = drafter.draft(most)
+        if not draft.tokens:
+            return draft
         best, rate = 0, _MARGIN * useful / self._costs.of(rows)
         for length in _LENGTHS:
             if length > len(draft.tokens):

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import itertools
 import secrets
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias, TypeVar
 
@@ -35,7 +35,7 @@ from pensieve_gguf.anchors import Anchor
 from pensieve_gguf.constraints import Grammarian, Guide, Plan, Vocabulary
 from pensieve_gguf.engine.anchoring import open_anchoring
 from pensieve_gguf.engine.answer import Answer
-from pensieve_gguf.engine.calibration import StepTime, calibrate
+from pensieve_gguf.engine.calibration import calibrate
 from pensieve_gguf.engine.courier import Courier
 from pensieve_gguf.engine.drafter import Drafter
 from pensieve_gguf.engine.drafts import DraftPolicy
@@ -89,7 +89,6 @@ class GgufEngine:
         clock: Clock,
         *,
         costs: StepCosts | None = None,
-        step_times: Iterable[StepTime] = (),
     ) -> None:
         self.description = description
         self._model = model
@@ -119,8 +118,6 @@ class GgufEngine:
             shelf=shelf,
             drafts=DraftPolicy(costs or LearnedCosts(), longest=description.context_tokens, most=context.shape.drafted),
         )
-        for time in step_times:
-            scheduler.pace.note(streaming=time.streaming, prefilled=time.prefilled, elapsed_s=time.elapsed_s)
         # What a model cannot forget must not be computed on a guess.
         self._drafts = settings.drafts and model.forgets_partially
         self._own_turns = OwnTurns()
@@ -133,6 +130,7 @@ class GgufEngine:
             clock.monotonic,
             longest=description.context_tokens,
             anchors=self._anchors,
+            warm_up=functools.partial(_calibrate, context, scheduler, clock),
         )
         self._keys = itertools.count(1)
         self._running: set[GgufGeneration] = set()
@@ -164,8 +162,7 @@ class GgufEngine:
         """
         loaded = load(descriptor, settings, on_progress)
         try:
-            times = calibrate(loaded.context, clock.monotonic)
-            return cls(loaded.model, loaded.context, loaded.description, settings, clock, costs=costs, step_times=times)
+            return cls(loaded.model, loaded.context, loaded.description, settings, clock, costs=costs)
         except BaseException:
             loaded.context.close()
             loaded.model.close()
@@ -356,6 +353,11 @@ class GgufGeneration:
     def _finish(self) -> None:
         self._done = True
         self._released(self)
+
+
+def _calibrate(context: Context, scheduler: Scheduler, clock: Clock) -> None:
+    for time in calibrate(context, clock.monotonic):
+        scheduler.pace.note(streaming=time.streaming, prefilled=time.prefilled, elapsed_s=time.elapsed_s)
 
 
 def _conversation(origin: Origin) -> Hashable:

@@ -79,6 +79,8 @@ class EngineLoop:
         shelf: Where prefixes go that leave the cache; owned by the loop.
         clock: Monotonic seconds.
         anchors: The disk tier; closed by the loop. None: there is none.
+        warm_up: Called first, in the engine thread: each thread that decodes has threads of its own in OpenMP, and
+            where they are more than cores all of them are slow.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class EngineLoop:
         *,
         longest: int | None = None,
         anchors: Anchoring | None = None,
+        warm_up: Callable[[], None] = lambda: None,
     ) -> None:
         self._context = context
         self._longest = longest or context.cells
@@ -98,6 +101,7 @@ class EngineLoop:
         self._mail: queue.SimpleQueue[_Mail] = queue.SimpleQueue()
         self._jobs: dict[int, Job] = {}
         self._anchors = anchors
+        self._warm_up = warm_up
         self._keeping = Keeping()
         self._fetching: set[int] = set()
         """Jobs that wait for the disk; the scheduler does not know of them yet."""
@@ -139,6 +143,7 @@ class EngineLoop:
 
     def _run(self) -> None:
         try:
+            self._warm_up()
             while self._closing is None:
                 self._read_mail()
                 self._step()
@@ -168,7 +173,7 @@ class EngineLoop:
 
     def _read_mail(self) -> None:
         wait = self._scheduler.idle
-        while True:
+        while wait or not self._mail.empty():
             try:
                 mail = self._mail.get(block=wait, timeout=self._keeping.due_in(self._clock()) if wait else None)
             except queue.Empty:

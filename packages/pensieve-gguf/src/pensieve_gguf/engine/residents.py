@@ -23,6 +23,7 @@ from pensieve_gguf.engine.worth import Appraisal, Worth
 
 __all__ = ["Residents"]
 
+_LOOK_EVERY = 8
 _TRIM = 128
 """At least one in so many of all cells is freed at once: one by one they would cost a look at all slots per token."""
 
@@ -173,7 +174,9 @@ class Residents:
         self._steps += 1
 
     def stale(self, steps: int) -> Idle | None:
-        """Return what has been idle for so many steps, the oldest first."""
+        """Return what has been idle for so many steps, the oldest first. Looks only now and then."""
+        if self._steps % _LOOK_EVERY:
+            return None
         slot = min(self._idle_slots(), key=lambda slot: self._idle_since[slot], default=None)
         if slot is None or self._steps - self._idle_since[slot] < steps:
             return None
