@@ -106,6 +106,7 @@ def _run(scenarios: Iterable[Scenario], options: argparse.Namespace) -> None:
                     threads=options.threads,
                     cores=options.cores,
                     rounds=options.rounds,
+                    further=tuple(options.ours.split()),
                 )
                 part = rendered(scenario.run(bench), heading=f"{scenario.name}, {model.stem}", provenance=provenance)
             print(part, flush=True)
@@ -143,6 +144,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, action="append", default=[])
     parser.add_argument("--cores", help="pin the servers, as taskset writes it")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--ours", default="", help='further options of Pensieve: --ours="--no-drafts"')
     parser.add_argument("--rounds", type=int, default=2, help="of `single`")
     parser.add_argument("--logs", type=Path, help="keep what servers wrote in this folder, which is there")
     parser.add_argument("--report", default=str(_ROOT / "docs" / "benchmarks" / f"{_today()}.md"))

@@ -55,10 +55,13 @@ class Bench:
     threads: int = 2
     cores: str | None = None
     rounds: int = 1
+    further: tuple[str, ...] = ()
+    """Options of Pensieve in every scenario."""
     _logs: Iterator[int] = attrs.field(factory=itertools.count, repr=False, eq=False)
 
     def ours(self, *options: str, context: int, name: str = "pensieve", home: str = "home") -> Server:
         """Return Pensieve; what it keeps on disk lies in `home`, so that servers with the same `home` share it."""
+        options = (*self.further, *options)
         server = pensieve(self.model, *options, threads=self.threads, context=context, cache=self.folder / home)
         return attrs.evolve(server, name=name)
 

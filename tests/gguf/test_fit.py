@@ -88,7 +88,7 @@ def test_the_note_shows_the_sum() -> None:
 
 def test_a_model_that_fits_lies_on_the_gpu_as_a_whole() -> None:
     fitted = fit(DEEPSEEK, gpu=80)
-    assert fitted.gpu_layers == 33
+    assert (fitted.gpu_layers, fitted.batch_tokens) == (33, 2_048)
     assert fitted.cells == 4 * 16_384
     assert "80.0 GiB free on the GPU (33 of 33 layers there)" in fitted.note
 

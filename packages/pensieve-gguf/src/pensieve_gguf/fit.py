@@ -23,7 +23,7 @@ _POOL_SHARE = 0.5
 _RESERVE_BYTES = 1 << 30
 _TIGHT_BYTES = 3 << 30
 _KV_SIZE = {"f16": 1.0, "q8_0": 17 / 32}  # q8_0: 34 bytes for 32 values of 2 bytes each
-_BATCH, _SMALL_BATCH = 512, 128
+_BATCH, _SMALL_BATCH, _GPU_BATCH = 512, 128, 2_048
 _GIB = 1 << 30
 
 
@@ -88,7 +88,7 @@ def fit_model(size: ModelSize, memory: Memory, wishes: Wishes) -> Fit:
         cells=_cells(size, wishes, context, room // per_token),
         kv_type=kv_type,
         gpu_layers=layers,
-        batch_tokens=wishes.batch_tokens or (_BATCH if room > _TIGHT_BYTES else _SMALL_BATCH),
+        batch_tokens=wishes.batch_tokens or _batch(room, whole_on_gpu=layers == size.layers + 1),
         note="",
     )
     return attrs.evolve(fit, note=_note(size, memory, wishes, fit))
@@ -131,6 +131,12 @@ def _cells(size: ModelSize, wishes: Wishes, context: int, fitting: int) -> int:
         return max(context, wishes.cells or 0)
     spare = _whole(int((fitting - context) * _POOL_SHARE))
     return context + max(0, min(spare, (_CONVERSATIONS - 1) * size.trained))
+
+
+def _batch(room: int, *, whole_on_gpu: bool) -> int:
+    if room <= _TIGHT_BYTES:
+        return _SMALL_BATCH
+    return _GPU_BATCH if whole_on_gpu else _BATCH
 
 
 def _per_token(size: ModelSize, kv_type: str) -> int:

@@ -93,6 +93,10 @@ class Grammarian:
         calls = {tool.name: constraint for tool in tools if (constraint := self._arguments(tool)) is not None}
         return Plan(header=header, calls=calls) if header is not None or calls else None
 
+    def get_ready(self) -> None:
+        """Make the vocabulary, before a request has to wait for it."""
+        _ = self._vocabulary
+
     @functools.cached_property
     def _vocabulary(self) -> Vocabulary:
         return self._make_vocabulary()

@@ -26,6 +26,7 @@ from pensieve_core import (
     Origin,
     OverloadedError,
     PensieveError,
+    PrefillProgressed,
     PromptTooLongError,
     PromptUsage,
     RequestRefusedError,
@@ -137,6 +138,7 @@ class GgufEngine:
         self._couriers: tuple[asyncio.AbstractEventLoop, Courier[_Item]] | None = None
         self._closed = False
         self._texts = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prompts")
+        self._texts.submit(self._grammarian.get_ready)
         self._loop.start()
 
     @classmethod
@@ -312,6 +314,7 @@ class GgufGeneration:
         self._courier = courier
         self._released = released
         self._inbox: asyncio.Queue[_Item | None] = asyncio.Queue()
+        self._begun = False
         self._done = False
 
     def __aiter__(self) -> GgufGeneration:
@@ -343,8 +346,10 @@ class GgufGeneration:
     # -- Sink: called in the engine thread -----------------------------------------------------------------------
 
     def event(self, event: GenerationEvent) -> None:
-        """Hand an event to the event loop."""
-        self._courier.post(self._inbox.put_nowait, event, at_once=isinstance(event, GenerationFinished))
+        """Hand an event to the event loop: the first word of an answer and its end at once, what is between in time."""
+        first = not self._begun and not isinstance(event, PrefillProgressed)
+        self._begun = self._begun or first
+        self._courier.post(self._inbox.put_nowait, event, at_once=first or isinstance(event, GenerationFinished))
 
     def failed(self, error: PensieveError) -> None:
         """Hand an error to the event loop."""

@@ -174,13 +174,17 @@ class Residents:
         self._steps += 1
 
     def stale(self, steps: int) -> Idle | None:
-        """Return what has been idle for so many steps, the oldest first. Looks only now and then."""
+        """Return what has been idle for so many steps, the oldest first. Looks only now and then.
+
+        The cells that others hold, too, would be copied without being freed: the more of them, the longer it may stay.
+        """
         if self._steps % _LOOK_EVERY:
             return None
-        slot = min(self._idle_slots(), key=lambda slot: self._idle_since[slot], default=None)
-        if slot is None or self._steps - self._idle_since[slot] < steps:
-            return None
-        return Idle(slot, self.held(slot))
+        for slot in sorted(self._idle_slots(), key=lambda slot: self._idle_since[slot]):
+            beside = self._steps - self._idle_since[slot]
+            if beside * self.exclusive_cells(slot) >= steps * self._tree.length(slot):
+                return Idle(slot, self.held(slot))
+        return None
 
     def touch(self, slot: int, now: float) -> None:
         """Let `slot` count as used now."""

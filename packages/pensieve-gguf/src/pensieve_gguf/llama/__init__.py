@@ -7,6 +7,10 @@ from pensieve_gguf.cores import SPIN_DEFAULT
 # Before llama_cpp is imported: GNU's OpenMP reads its environment once, when it is loaded.
 os.environ.setdefault(*SPIN_DEFAULT)
 
+# Before numpy: a CUDA build may carry a C++ library of its own, and crashes in it when numpy has loaded the system's
+# (seen on an H200). Once llama.cpp is loaded both live side by side.
+import llama_cpp  # noqa: F401
+
 from pensieve_gguf.llama.context import (
     Abort,
     Context,

@@ -29,6 +29,8 @@ Logits: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 _KV_TYPES = {"f16": lib.GGML_TYPE_F16, "q8_0": lib.GGML_TYPE_Q8_0}
 _TO_THE_END = -1
+_MICROBATCH = 512
+"""Rows that are computed at once; larger batches are cut, and on a GPU the parts follow each other without a pause."""
 
 
 class DecodeOutcome(enum.Enum):
@@ -115,7 +117,8 @@ class Context:
         self.abort = Abort()
         params = lib.llama_context_default_params()
         params.n_ctx = shape.cells
-        params.n_batch = params.n_ubatch = shape.batch_tokens
+        params.n_batch = shape.batch_tokens
+        params.n_ubatch = min(shape.batch_tokens, _MICROBATCH)
         params.n_seq_max = shape.sequences
         params.n_outputs_max = shape.sequences + shape.drafted
         params.n_threads = params.n_threads_batch = shape.threads

@@ -2,6 +2,7 @@
 
 import sys
 
+import pensieve_gguf.llama  # noqa: F401 - first: see there
 from pensieve_gguf.worker.host import main
 
 main(sys.argv[1:])
