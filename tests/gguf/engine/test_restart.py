@@ -1,0 +1,118 @@
+"""Ours: design 2, "Disk tier". What one engine computed the next one knows, after a restart; and nobody else does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from pensieve_core import GenerationRequest, TextPart
+from pensieve_gguf.engine import GgufEngine
+
+pytestmark = pytest.mark.model
+
+OpenEngine = Callable[..., GgufEngine]
+HEAD = "You are a lighthouse keeper. " + " ".join(
+    f"Rule {number}: ships of line {number} keep left." for number in range(60)
+)
+PATIENCE_S = 30.0
+
+
+@contextlib.asynccontextmanager
+async def opened(open_engine: OpenEngine, **knobs: Any) -> AsyncIterator[GgufEngine]:
+    engine = open_engine(context_tokens=2_048, **knobs)
+    try:
+        yield engine
+    finally:
+        async with asyncio.timeout(PATIENCE_S):
+            await engine.aclose()
+
+
+def marked(request: GenerationRequest) -> GenerationRequest:
+    """Return `request` with a cache mark at the end of its system text."""
+    head, *rest = request.turns
+    part = head.parts[0]
+    assert isinstance(part, TextPart)
+    return attrs.evolve(request, turns=(attrs.evolve(head, parts=(attrs.evolve(part, cache_mark=True),)), *rest))
+
+
+def damage(folder: Path) -> None:
+    """Flip a bit of the one anchor in `folder`."""
+    (anchor,) = folder.glob("*.anchor")
+    content = bytearray(anchor.read_bytes())
+    content[-1000] ^= 1
+    anchor.write_bytes(content)
+
+
+async def saved(engine: GgufEngine) -> None:
+    """Wait until a prefix was handed over, and is written."""
+    assert engine._anchors is not None
+    async with asyncio.timeout(PATIENCE_S):
+        while not engine.vitals.anchors_saved:  # noqa: ASYNC110 - the engine thread tells nobody
+            await asyncio.sleep(0.01)
+    assert await asyncio.to_thread(engine._anchors.flush, PATIENCE_S)
+
+
+async def test_after_a_restart_a_known_head_is_read_and_not_computed(
+    open_engine: OpenEngine, client: Any, tmp_path: Path
+) -> None:
+    async with opened(open_engine, cache_folder=tmp_path) as engine:
+        first = await client.ask(engine, marked(client.request("Who are you?", system=HEAD)))
+        await saved(engine)
+    question = marked(client.request("Count to three.", system=HEAD))
+    async with opened(open_engine, cache_folder=tmp_path) as engine:
+        again = await client.ask(engine, question)
+        assert engine.vitals.anchors_read == 1
+    async with opened(open_engine) as engine:
+        fresh = await client.ask(engine, question)
+    usage = again.finish.usage
+    assert first.finish.usage.cached_tokens == 0
+    assert usage.prompt_tokens - usage.cached_tokens < 0.03 * usage.prompt_tokens
+    assert again.text == fresh.text
+
+
+async def test_what_is_cancelled_while_the_disk_is_read_leaves_the_engine_as_it_was(
+    open_engine: OpenEngine, client: Any, tmp_path: Path
+) -> None:
+    async with opened(open_engine, cache_folder=tmp_path) as engine:
+        await client.ask(engine, marked(client.request("Who are you?", system=HEAD)))
+        await saved(engine)
+    async with opened(open_engine, cache_folder=tmp_path) as engine:
+        generation = await engine.generate(marked(client.request("And now?", system=HEAD)))
+        await generation.aclose()
+        answer = await client.ask(engine, marked(client.request("And then?", system=HEAD)))
+        assert answer.finish.usage.cached_tokens > 500
+
+
+async def test_a_damaged_file_is_computed_again(open_engine: OpenEngine, client: Any, tmp_path: Path) -> None:
+    async with opened(open_engine, cache_folder=tmp_path) as engine:
+        await client.ask(engine, marked(client.request("Who are you?", system=HEAD)))
+        await saved(engine)
+    damage(tmp_path)
+    async with opened(open_engine, cache_folder=tmp_path) as engine:
+        answer = await client.ask(engine, marked(client.request("Who are you?", system=HEAD)))
+        assert answer.finish.usage.cached_tokens == 0
+        assert engine.vitals.anchors_read == 0
+
+
+async def test_other_cells_are_another_identity(open_engine: OpenEngine, client: Any, tmp_path: Path) -> None:
+    async with opened(open_engine, cache_folder=tmp_path) as engine:
+        await client.ask(engine, marked(client.request("Who are you?", system=HEAD)))
+        await saved(engine)
+    async with opened(open_engine, cache_folder=tmp_path, kv_type="q8_0") as engine:
+        answer = await client.ask(engine, marked(client.request("Who are you?", system=HEAD)))
+        assert answer.finish.usage.cached_tokens == 0
+
+
+async def test_a_folder_that_cannot_be_used_costs_nothing_but_the_disk_tier(
+    open_engine: OpenEngine, client: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    async with opened(open_engine, cache_folder=tmp_path / "file") as engine:
+        answer = await client.ask(engine, client.request("Who are you?"))
+        assert answer.finish.usage.generated_tokens > 0
