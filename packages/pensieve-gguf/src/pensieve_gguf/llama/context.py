@@ -29,6 +29,7 @@ Logits: TypeAlias = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 _KV_TYPES = {"f16": lib.GGML_TYPE_F16, "q8_0": lib.GGML_TYPE_Q8_0}
 _TO_THE_END = -1
+_LARGEST_BATCH = 2**31 - 1
 _MICROBATCH = 512
 """Rows that are computed at once; larger batches are cut, and on a GPU the parts follow each other without a pause."""
 
@@ -112,6 +113,8 @@ class Context:
     """
 
     def __init__(self, model: Model, shape: ContextShape) -> None:
+        if shape.batch_tokens > _LARGEST_BATCH:  # llama.cpp would see what its 32 bits hold, and abort
+            raise LoadError(f"a batch of {shape.batch_tokens} tokens")
         self.model = model
         self.shape = shape
         self.abort = Abort()
