@@ -153,7 +153,7 @@ def test_while_someone_streams_a_prompt_gets_what_the_stretch_affords() -> None:
     machine = scheduler()
     answering(machine, begins=0)
     for _ in range(40):  # until the estimates forget where they began
-        taught(machine, decode_s=0.01, prefill_s=0.001)
+        taught(machine, decode_s=0.1, prefill_s=0.01)
     machine.add(long := sequence(500, begins=10_000))
     start, stop, _ = spans(must(machine.schedule(0.0)))[long.key]
     assert stop - start == pytest.approx(20, abs=1)

@@ -51,7 +51,7 @@ class GgufSettings:
     """Rows of one decode at most: how much prefill runs between two looks at the mailbox. None: as memory allows."""
     drafts: bool = True
     """Whether tokens that probably come next are computed ahead, where that is found to pay. It changes no answer."""
-    stretch: float = attrs.field(default=3.0, validator=gt(1))
+    stretch: float = attrs.field(default=3.3, validator=gt(1))
     """While anyone streams, a step takes about so many times as long as without prefill, whatever waits."""
     spawn_timeout_s: float = attrs.field(default=600.0, validator=gt(0))
     """A worker that has not loaded its model by then is given up."""

@@ -1,8 +1,8 @@
 """How much prefill a step may hold beside answers that stream. Pure; learns what steps cost.
 
 A step without prefill takes as long as the machine takes for one token of each answer: what its client would see if it
-were alone. With prefill it may take `stretch` times as long, no more: so the gap between two tokens stays in proportion
-on every machine. Nobody streams: as much as the batch holds, unless that would take too long.
+were alone. With prefill it may take `stretch` times as long, no more, unless nobody sees that: so the gap between two
+tokens stays in proportion on every machine. Nobody streams: as much as the batch holds, unless that takes too long.
 
 Above: the scheduler, which says what it computed and how long that took.
 """
@@ -16,6 +16,8 @@ _MEMORY = 0.7
 _LONGEST_STEP_S = 10.0
 _USUAL_S = 1e-3
 _ROW_IN_TOKENS = 16  # what a lone row costs, until it was seen
+# Text arrives in pieces of 33 ms anyhow (`courier`); on a CPU a few rows at a time cost twice as much as many.
+_UNSEEN_S = 0.09
 _SMALLEST_COST_S = 1e-9  # a clock may be too coarse to see a step
 
 
@@ -45,8 +47,9 @@ class Pace:
         room = self._batch_tokens - streaming
         if self._prefill_s is None:
             return room
-        spare_s = (self._stretch - 1) * self._decodes_s(streaming) if streaming else _LONGEST_STEP_S
-        return min(room, max(1, int(spare_s / self._prefill_s)))
+        decode_s = self._decodes_s(streaming)
+        longest_s = max(self._stretch * decode_s, _UNSEEN_S) if streaming else _LONGEST_STEP_S
+        return min(room, max(1, int((longest_s - decode_s) / self._prefill_s)))
 
     def note(self, *, streaming: int, prefilled: int, elapsed_s: float) -> None:
         """Learn from a step of `streaming` rows and `prefilled` prompt tokens."""

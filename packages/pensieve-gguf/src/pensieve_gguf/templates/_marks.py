@@ -21,9 +21,12 @@ __all__ = ["locate_head", "locate_marks"]
 
 
 def locate_head(request: GenerationRequest, text: str) -> int:
-    """Return the offset in `text` of the last mark among tools and system text: other conversations begin so, too."""
-    leading = itertools.takewhile(lambda turn: turn.role is Role.SYSTEM, request.turns)
-    return max(locate_marks(attrs.evolve(request, turns=tuple(leading)), text), default=0)
+    """Return where in `text` the marked tools and system text end, wherever they are written; 0 when none is marked."""
+    leading = tuple(itertools.takewhile(lambda turn: turn.role is Role.SYSTEM, request.turns))
+    marked = max(locate_marks(attrs.evolve(request, turns=leading), text), default=0)
+    spoken = (_printed(part, request) for turn in request.turns[len(leading) :] for part in turn.parts)
+    first = next((piece for piece in spoken if piece), "")
+    return max(marked, text.find(first, marked)) if marked and first else marked
 
 
 def locate_marks(request: GenerationRequest, text: str) -> tuple[int, ...]:
