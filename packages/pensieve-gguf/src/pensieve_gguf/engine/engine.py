@@ -30,6 +30,7 @@ from pensieve_core import (
     PromptTooLongError,
     PromptUsage,
     RequestRefusedError,
+    Role,
     ToolCallId,
 )
 from pensieve_gguf.anchors import Anchor
@@ -265,6 +266,7 @@ class GgufEngine:
             sink=generation,
             marked_tokens=prompt.marked_tokens,
             head_tokens=prompt.head_tokens,
+            opens=all(turn.role is not Role.ASSISTANT for turn in request.turns),
             anchor=planned.anchor,
             may_be_empty=prompt.rendered.continues_assistant,
             remember=self._prompts.remembering(prompt),

@@ -45,6 +45,8 @@ class Job:
     """Prompt tokens before the last cache mark."""
     head_tokens: int = 0
     """Prompt tokens before the cache mark where tools and system text end; 0: there is none."""
+    opens: bool = False
+    """Whether it is the first turn of its conversation: what it shares with others is a head, marked or not."""
     anchor: Anchor | None = None
     """What the disk has of its prompt."""
     may_be_empty: bool = False

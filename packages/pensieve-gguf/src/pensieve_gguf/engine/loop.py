@@ -333,7 +333,8 @@ class EngineLoop:
         sequence = job.sequence
         if self._anchors is not None and sequence.priority is not Priority.BACKGROUND:
             prompt = sequence.tokens[: min(sequence.prompt_tokens, sequence.computed)]
-            self._keeping.note(prompt, head=job.head_tokens, conversation=str(sequence.conversation), now=self._clock())
+            head = max(job.head_tokens, sequence.cached) if job.opens else job.head_tokens
+            self._keeping.note(prompt, head=head, conversation=str(sequence.conversation), now=self._clock())
 
     def _fail_if_blamed(self, job: Job) -> None:
         if job.error is None:
