@@ -29,15 +29,13 @@ from pensieve_gguf.anchors import (
     fingerprint,
 )
 from pensieve_gguf.engine.keeping import Keep
-from pensieve_gguf.llama import Context, state_version
+from pensieve_gguf.llama import Context, library_folder, state_version
 from pensieve_gguf.settings import GgufSettings
 
 __all__ = ["Anchoring", "open_anchoring"]
 
 _log = structlog.get_logger(__name__)
 _SHARD = re.compile(r"-\d{5}-of-(\d{5})\.gguf$")
-_SHORTEST = 256
-"""Tokens; less is computed as soon as it is found."""
 _LAST_WRITE_S = 2.0
 
 
@@ -55,7 +53,7 @@ class Anchoring:
 
     def find(self, prompt: array[int]) -> Anchor | None:
         """Return the longest anchor that `prompt` begins with; one token is always left to compute."""
-        return self._store.longest(prompt[:-1], at_least=_SHORTEST)
+        return self._store.longest(prompt[:-1])
 
     def read(self, anchor: Anchor, tokens: array[int], then: Callable[[State | None], None]) -> None:
         """Read the state of `anchor`; `then` is called in another thread, with None if it is of no use."""
@@ -110,16 +108,16 @@ def _budget(folder: Path) -> int:
 
 
 def _identity(context: Context, description: EngineDescription) -> AnchorIdentity:
-    libraries = Path(llama_cpp.__file__).parent / "lib"
+    libraries = sorted(path for path in library_folder().iterdir() if "llama" in path.name or "ggml" in path.name)
     return AnchorIdentity(
         label=description.model.id,
         model=fingerprint(_shards(description.model.path)),
-        build=f"{llama_cpp.__version__} {fingerprint(sorted(libraries.glob('*llama.*')))}",
+        build=f"{llama_cpp.__version__} {fingerprint(libraries)}",
         state_version=state_version(),
         key_type=context.shape.kv_type,
         value_type=context.shape.kv_type,
-        flash_attention=True,
-        layout="unified, sliding windows kept whole",
+        flash_attention=True,  # llama.cpp's own choice, made of the build, the model and the device: all are in here
+        layout=f"unified, sliding windows kept whole, {description.gpu_layers} layers on a GPU",
     )
 
 

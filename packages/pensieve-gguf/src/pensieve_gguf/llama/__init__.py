@@ -23,7 +23,7 @@ from pensieve_gguf.llama.context import (
 )
 from pensieve_gguf.llama.devices import Gpu, gpus
 from pensieve_gguf.llama.guidance import make_lltokenizer
-from pensieve_gguf.llama.library import last_words, state_version, version
+from pensieve_gguf.llama.library import last_words, library_folder, state_version, version
 from pensieve_gguf.llama.model import LoadError, Model, Special, TokenIds
 from pensieve_gguf.llama.sampler import Sampler, SamplingDefaults
 
@@ -45,6 +45,7 @@ __all__ = [
     "TokenIds",
     "gpus",
     "last_words",
+    "library_folder",
     "make_lltokenizer",
     "state_version",
     "version",

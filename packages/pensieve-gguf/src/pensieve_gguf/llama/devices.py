@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from pathlib import Path
 
 import attrs
-import llama_cpp
 
-from pensieve_gguf.llama.library import start_backend
+from pensieve_gguf.llama.library import library_folder, start_backend
 
 __all__ = ["Gpu", "gpus"]
 
@@ -59,5 +57,5 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL]:
 
 def _library(name: str) -> ctypes.CDLL:
     """Open one that `llama_cpp` has loaded already: the system knows it by its file."""
-    folder = Path(llama_cpp.llama_cpp._lib._name).parent  # noqa: SLF001 - the bindings tell nobody where they load from
-    return ctypes.CDLL(str(next(path for path in sorted(folder.iterdir()) if path.stem.split(".")[0] == f"lib{name}")))
+    files = sorted(library_folder().iterdir())
+    return ctypes.CDLL(str(next(path for path in files if path.stem.split(".")[0] == f"lib{name}")))

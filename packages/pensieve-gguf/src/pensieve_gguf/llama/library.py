@@ -9,11 +9,12 @@ from __future__ import annotations
 import collections
 import ctypes
 import functools
+from pathlib import Path
 
 import llama_cpp
 from llama_cpp import llama_cpp as lib
 
-__all__ = ["last_words", "start_backend", "state_version", "version"]
+__all__ = ["last_words", "library_folder", "start_backend", "state_version", "version"]
 
 _WARN = 3  # GGML_LOG_LEVEL_WARN; 4 is ERROR, 5 continues the line before
 _last_words: collections.deque[str] = collections.deque(maxlen=20)
@@ -33,6 +34,11 @@ def start_backend() -> None:
     """Start llama.cpp and take its log over: otherwise it writes to the process's stderr."""
     lib.llama_log_set(_log_callback, ctypes.c_void_p(0))
     lib.llama_backend_init()
+
+
+def library_folder() -> Path:
+    """Return where llama.cpp was loaded from: `LLAMA_CPP_LIB_PATH` may say otherwise than the package."""
+    return Path(lib._lib._name).parent  # noqa: SLF001 - the bindings tell nobody
 
 
 def last_words() -> str:
