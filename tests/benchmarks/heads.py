@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["TOOLS", "cut"]
+__all__ = ["TOOLS", "cut", "settled"]
 
 TOOLS = ("Bash", "Edit", "Read", "Write")
 
@@ -42,6 +42,18 @@ def cut(
         "tools": [_tool(tool, paragraph) for tool in request["tools"] if tool["name"] in tools],
         "messages": messages,
     }
+
+
+def settled(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `body` with all of its system text at the beginning, so that it ends with the user's own words.
+
+    This release of Claude Code writes the environment behind them, as a message of the system; earlier ones had it in
+    the system text.
+    """
+    late = [message for message in body["messages"] if message["role"] == "system"]
+    spoken = [message for message in body["messages"] if message["role"] != "system"]
+    system = [*body["system"], *(block for message in late for block in message["content"])]
+    return {**body, "system": system, "messages": spoken}
 
 
 def _texts(content: Sequence[Mapping[str, Any]], paragraph: int) -> list[dict[str, Any]]:

@@ -27,11 +27,17 @@ def test_a_second_folder_may_compute_sixteen_shared_tokens(timeline: MakeTimelin
 def test_agents_are_judged_by_their_sum_and_by_the_last(timeline: MakeTimeline) -> None:
     first = timeline(computed=2_400, stamps=(20.0, 30.0))
     cheap, dear, late = timeline(computed=200), timeline(computed=201), timeline(computed=200, stamps=(45.1,))
-    assert [claim.holds for claim in agents.judge([first, cheap, cheap, cheap])] == [True, True]
-    assert [claim.holds for claim in agents.judge([first, cheap, cheap, dear])] == [False, True]
-    assert [claim.holds for claim in agents.judge([first, cheap, cheap, late])] == [True, False]
-    (row,) = agents.table([("pensieve", [first, cheap])]).rows
-    assert row == ("pensieve", "2400/200", "2400/200", "2,600", "1.0 s", "20.0 s")
+
+    def crew(*asked: Timeline, kind: str = "short") -> agents.Crew:
+        return agents.Crew(server="pensieve", kind=kind, asked=asked)
+
+    def holds(last: Timeline) -> list[bool]:
+        return [claim.holds for claim in agents.judge([crew(first, cheap, cheap, last)])]
+
+    assert [holds(last) for last in (cheap, dear, late)] == [[True, True], [False, True], [True, False]]
+    assert len(agents.judge([crew(first, dear, dear, dear, kind="recorded")])) == 1, "its sum is what it has to be"
+    (row,) = agents.table([crew(first, cheap)]).rows
+    assert row == ("pensieve", "short", "2400/200", "2400/200", "2,600", "1.0 s", "20.0 s")
 
 
 def test_a_restart_is_judged_by_what_of_the_head_was_computed_and_by_how_soon_it_answers(
@@ -39,17 +45,18 @@ def test_a_restart_is_judged_by_what_of_the_head_was_computed_and_by_how_soon_it
 ) -> None:
     cold = timeline(computed=3_100, stamps=(40.0,))
 
-    def lives(cached: int, ttft: float) -> restart.Lives:
+    def lives(cached: int, ttft: float, kind: str = "short") -> restart.Lives:
         after = timeline(cached=cached, computed=3_100 - cached, stamps=(ttft,))
-        return restart.Lives(server="pensieve", cold=cold, warm=after, restarted=after)
+        return restart.Lives(server="pensieve", kind=kind, head=3_000, cold=cold, warm=after, restarted=after)
 
-    def holds(cached: int, ttft: float) -> list[bool]:
-        return [claim.holds for claim in restart.judge(lives(cached, ttft), 3_000)]
+    def holds(cached: int, ttft: float, kind: str = "short") -> list[bool]:
+        return [claim.holds for claim in restart.judge([lives(cached, ttft, kind)])]
 
     assert holds(2_911, 2.0) == [True, True]
     assert holds(2_910, 2.0) == [False, True]
     assert holds(3_050, 2.1) == [True, False]  # more than the head may be cached: it counts as all of it
-    assert [row[1] for row in restart.table([lives(0, 40.0)]).rows] == ["cold", "warm", "restarted"]
+    assert holds(3_000, 9.0, "recorded") == [True], "its own part takes its time"
+    assert [row[2] for row in restart.table([lives(0, 40.0)]).rows] == ["cold", "warm", "restarted"]
 
 
 def test_leaving_is_judged_by_what_the_next_one_waits_and_by_what_is_kept(timeline: MakeTimeline) -> None:

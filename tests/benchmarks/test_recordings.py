@@ -4,7 +4,7 @@ import re
 
 import pytest
 import recordings
-from heads import TOOLS, cut
+from heads import TOOLS, cut, settled
 from recordings import blanked
 
 PLAIN = recordings.load("heads")["plain-shop"][0]
@@ -45,6 +45,16 @@ def test_a_cut_head_asks_what_it_is_told_to() -> None:
 def test_cutting_paragraphs_makes_a_head_shorter() -> None:
     lengths = [len(str(cut(PLAIN, question="Why?", max_tokens=4, paragraph=size))) for size in (40, 160, 640)]
     assert lengths == sorted(set(lengths))
+
+
+def test_a_settled_head_says_the_same_and_ends_with_the_question() -> None:
+    body = cut(PLAIN, question="Why?", max_tokens=4)
+    moved = settled(body)
+    assert [message["role"] for message in moved["messages"]] == ["user"]
+    assert moved["messages"][-1]["content"][-1]["text"] == "Why?"
+    late = [block for message in body["messages"] if message["role"] == "system" for block in message["content"]]
+    assert late
+    assert moved["system"] == [*body["system"], *late]
 
 
 def test_the_recorded_conversation_has_ten_turns_that_grow() -> None:

