@@ -14,7 +14,7 @@ from pathlib import Path
 __all__ = ["bumped", "main"]
 
 _OWN = re.compile(r'^version = "[^"]+"$', re.MULTILINE)
-_SIBLING = re.compile(r'("pensieve-[a-z]+)==[^"]+"')
+_SIBLING = re.compile(r'("pensieve-[a-z]+(?:\[[a-z,]+\])?)==[^"]+"')
 _VERSION = re.compile(r"\d+\.\d+\.\d+((a|b|rc)\d+)?")
 
 

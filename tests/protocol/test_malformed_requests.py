@@ -141,7 +141,7 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
     ),
     (image(type="base64", media_type="image/png", data="%"), "messages.0.content.0.source.data: expected base64"),
     (image(type="base64", media_type="image/png", data="ä"), "messages.0.content.0.source.data: expected base64"),
-    (image(type="base64", media_type="image/png", data=""), "messages.0.content.0.source.data: must not be empty"),
+    (image(type="base64", media_type="image/png", data=""), "messages.0.content.0.source.data: image cannot be empty"),
     (
         image(type="base64", media_type="image/png", data=3),
         "messages.0.content.0.source.data: expected a string, got an integer",
@@ -269,7 +269,7 @@ def test_a_body_that_is_no_object_is_refused(raw: bytes, what: str) -> None:
 
 def test_an_image_beyond_the_size_of_any_request_is_refused(body: Callable[..., bytes]) -> None:
     data = base64.b64encode(bytes(32 * 2**20 + 1)).decode()
-    with pytest.raises(RequestError, match=r"source\.data: must not be longer than 33554432, got 33554433"):
+    with pytest.raises(RequestError, match=r"source\.data: image exceeds the maximum of 33554432 bytes: got 33554433"):
         parse_messages_request(body(**image(type="base64", media_type="image/png", data=data)))
 
 

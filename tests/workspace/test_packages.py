@@ -21,7 +21,8 @@ def _siblings(pyproject: dict[str, Any]) -> dict[str, str]:
     extras = pyproject["project"].get("optional-dependencies", {}).values()
     requirements = [*pyproject["project"].get("dependencies", []), *(one for extra in extras for one in extra)]
     ours = [requirement for requirement in requirements if requirement.startswith("pensieve-")]
-    return {name: f"=={version}" for name, _, version in (requirement.partition("==") for requirement in ours)}
+    pins = [requirement.partition("==") for requirement in ours]
+    return {name.partition("[")[0]: f"=={version}" for name, _, version in pins}
 
 
 def test_there_are_seven() -> None:

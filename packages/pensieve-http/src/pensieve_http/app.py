@@ -13,6 +13,7 @@ Everything is passed in and nothing is global, so that a process may hold severa
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Awaitable, Callable
 
@@ -29,6 +30,7 @@ from structlog.typing import FilteringBoundLogger
 
 from pensieve_core import Clock, RequestId
 from pensieve_http.body import BodyReader
+from pensieve_http.documents import Documents, pdf_process
 from pensieve_http.drain import Drain
 from pensieve_http.endpoints.count_tokens import CountTokens
 from pensieve_http.endpoints.health import Health
@@ -87,6 +89,7 @@ def create_app(
         drain=drain or Drain(clock),
         log=log or structlog.get_logger("pensieve_http"),
         new_id=new_id,
+        documents=_documents(settings, clock),
     )
     app = Starlette(
         routes=[*_api_routes(parts), *_own_routes(parts)],
@@ -106,6 +109,7 @@ class _Parts:
     drain: Drain
     log: FilteringBoundLogger
     new_id: Callable[[], RequestId]
+    documents: Documents
 
     @property
     def translator(self) -> ErrorTranslator:
@@ -115,10 +119,17 @@ class _Parts:
     def intake(self) -> Intake:
         limits = self.settings
         reader = BodyReader(clock=self.clock, max_bytes=limits.max_body_bytes, timeout_s=limits.body_timeout_s)
-        return Intake(catalog=self.catalog, reader=reader)
+        return Intake(catalog=self.catalog, reader=reader, documents=self.documents)
 
     def gate(self) -> Gate:
         return Gate(places=self.settings.max_concurrent, queue=self.settings.max_queued)
+
+
+def _documents(settings: HttpSettings, clock: Clock) -> Documents:
+    seconds = settings.document_timeout_s
+    return Documents(
+        pdf_process(max_pages=settings.max_pdf_pages, max_cpu_s=math.ceil(seconds)), clock, timeout_s=seconds
+    )
 
 
 def _middleware(parts: _Parts) -> list[Middleware]:
@@ -138,7 +149,7 @@ def _middleware(parts: _Parts) -> list[Middleware]:
 
 
 def _api_routes(parts: _Parts) -> list[Route]:
-    models = Models(catalog=parts.catalog, engines=parts.engines)
+    models = Models(catalog=parts.catalog, engines=parts.engines, reads_pdfs=parts.documents.reads_pdfs)
     messages = Messages(
         intake=parts.intake,
         engines=parts.engines,

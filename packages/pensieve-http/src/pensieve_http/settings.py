@@ -57,6 +57,10 @@ class HttpSettings:
     """After decoding, too; Anthropic's own limit."""
     body_timeout_s: float = 60.0
     """From the first to the last byte of a request's body."""
+    max_pdf_pages: int = 100
+    """Of one document; Anthropic's own limit for contexts of 200,000 tokens. 0: PDFs are refused."""
+    document_timeout_s: float = 30.0
+    """For reading all documents of one request."""
     max_header_count: int = 100
     max_header_bytes: int = 32 * 1024
     """Names and values together. Hypercorn's own limit misses headers that come in one packet."""

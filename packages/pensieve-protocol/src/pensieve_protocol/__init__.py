@@ -13,6 +13,7 @@ from pensieve_protocol._blocks import (
     ContentBlock,
     ContentSource,
     DocumentBlock,
+    DocumentSource,
     ImageBlock,
     OpaqueBlock,
     PdfSource,
@@ -99,6 +100,7 @@ from pensieve_protocol._requests import (
     ToolChoiceNone,
     ToolChoiceTool,
 )
+from pensieve_protocol._sources import PendingSource, pending_sources, with_sources
 from pensieve_protocol._stream import IllegalTransition, MessageStream, Signer, sign_thinking
 from pensieve_protocol._tools import ClientTool, CustomTool, RequestTool, SearchTool, ToolName
 from pensieve_protocol._translation import to_generation_request
@@ -123,6 +125,7 @@ __all__ = [
     "DiagnosticsConfig",
     "DisabledThinking",
     "DocumentBlock",
+    "DocumentSource",
     "EnabledThinking",
     "ErrorDetail",
     "ErrorEvent",
@@ -151,6 +154,7 @@ __all__ = [
     "OutputTokensDetails",
     "PageQuery",
     "PdfSource",
+    "PendingSource",
     "Ping",
     "RedactedThinkingBlock",
     "RequestError",
@@ -194,8 +198,10 @@ __all__ = [
     "parse_count_tokens_request",
     "parse_messages_request",
     "parse_page_query",
+    "pending_sources",
     "sign_thinking",
     "stop_reason",
     "to_api_error",
     "to_generation_request",
+    "with_sources",
 ]

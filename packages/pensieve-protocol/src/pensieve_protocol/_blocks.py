@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 import attrs
 
 from pensieve_core import JsonObject
-from pensieve_protocol._constraints import Length, Refuses
+from pensieve_protocol._constraints import MediaSize, Refuses
 
 __all__ = [
     "Base64ImageSource",
@@ -20,6 +20,7 @@ __all__ = [
     "ContentBlock",
     "ContentSource",
     "DocumentBlock",
+    "DocumentSource",
     "ImageBlock",
     "OpaqueBlock",
     "PdfSource",
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 
-MAX_IMAGE_BYTES = 32 * 2**20
+MAX_MEDIA_BYTES = 32 * 2**20
 """No less than a whole request may have (Anthropic: 32 MB)."""
 
 _NOT_SERVED = Refuses({
@@ -69,8 +70,8 @@ class Base64ImageSource:
 
     type: Literal["base64"]
     media_type: Literal["image/jpeg", "image/png", "image/gif", "image/webp"]
-    data: Annotated[bytes, Length(MAX_IMAGE_BYTES)]
-    """Decoded."""
+    data: Annotated[bytes, MediaSize("image", MAX_MEDIA_BYTES)]
+    """Decoded from base64, and no further."""
 
 
 @attrs.frozen(kw_only=True)
@@ -100,11 +101,16 @@ class ContentSource:
 
 @attrs.frozen(kw_only=True)
 class PdfSource:
-    """A PDF in the request itself, undecoded: its text is not extracted here."""
+    """A PDF in the request itself: its text is extracted elsewhere (`_sources`)."""
 
     type: Literal["base64"]
     media_type: Literal["application/pdf"]
-    data: str
+    data: Annotated[bytes, MediaSize("PDF", MAX_MEDIA_BYTES)]
+    """Decoded from base64, and no further."""
+
+
+DocumentSource: TypeAlias = TextSource | ContentSource | PdfSource
+"""What a document may be made of."""
 
 
 @attrs.frozen(kw_only=True)
@@ -112,7 +118,7 @@ class DocumentBlock:
     """A document, with what the client says about it."""
 
     type: Literal["document"]
-    source: Annotated[TextSource | ContentSource | PdfSource, _NOT_SERVED]
+    source: Annotated[DocumentSource, _NOT_SERVED]
     title: str = ""
     context: str = ""
     cache_control: CacheControl | None = None

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import attrs
 
-__all__ = ["AtLeast", "Between", "Constraint", "Length", "Matches", "Refuses"]
+__all__ = ["AtLeast", "Between", "Constraint", "Length", "Matches", "MediaSize", "Refuses"]
 
 
 class Constraint(Protocol):
@@ -56,6 +56,23 @@ class Length:
         if len(value) > self.maximum:
             return f"must not be longer than {self.maximum}, got {len(value)}"
         return None if len(value) else "must not be empty"
+
+
+@attrs.frozen
+class MediaSize:
+    """For the bytes of an image or a PDF: some, and not more than `maximum`.
+
+    In Anthropic's words: Claude Code 2.1.330 finds them in a 400, and goes on without the block that was refused.
+    """
+
+    kind: str
+    maximum: int
+
+    def problem(self, value: Sized, /) -> str | None:
+        """Count."""
+        if len(value) > self.maximum:
+            return f"{self.kind} exceeds the maximum of {self.maximum} bytes: got {len(value)}"
+        return None if len(value) else f"{self.kind} cannot be empty"
 
 
 @attrs.frozen

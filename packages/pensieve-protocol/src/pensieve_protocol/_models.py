@@ -166,6 +166,7 @@ def model_info(
     description: EngineDescription | None = None,
     *,
     id: str | None = None,  # noqa: A002 - the wire's name
+    reads_pdfs: bool = False,
 ) -> ModelInfo:
     """Return the wire form of a model, under its own id or under the alias `id`.
 
@@ -173,6 +174,7 @@ def model_info(
         descriptor: What the file says.
         description: What was fitted, when the model is loaded.
         id: An alias to list it by.
+        reads_pdfs: Whether the text of PDFs is extracted before the model sees a request.
     """
     context = descriptor.context_tokens if description is None else description.context_tokens
     return ModelInfo(
@@ -181,7 +183,7 @@ def model_info(
         created_at=_rfc3339(descriptor.created_at),
         max_input_tokens=context,
         max_tokens=context,
-        capabilities=_capabilities(descriptor),
+        capabilities=_capabilities(descriptor, Support(supported=reads_pdfs)),
     )
 
 
@@ -242,9 +244,10 @@ def _rfc3339(unix_seconds: int) -> str:
     return dt.datetime.fromtimestamp(unix_seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _capabilities(descriptor: ModelDescriptor) -> CapabilitySupport:
+def _capabilities(descriptor: ModelDescriptor, pdfs: Support) -> CapabilitySupport:
     thinks = Support(supported=descriptor.capabilities.thinking)
     return CapabilitySupport(
         image_input=Support(supported=descriptor.capabilities.images),
+        pdf_input=pdfs,
         thinking=ThinkingSupport(supported=thinks.supported, types=ThinkingTypes(adaptive=thinks, enabled=thinks)),
     )

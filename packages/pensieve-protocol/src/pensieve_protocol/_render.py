@@ -12,6 +12,7 @@ from pensieve_core import ImagePart, ResultPart, TextPart
 from pensieve_protocol._blocks import (
     ContentSource,
     DocumentBlock,
+    DocumentSource,
     ImageBlock,
     OpaqueBlock,
     PdfSource,
@@ -51,7 +52,7 @@ def document_parts(block: DocumentBlock) -> tuple[ResultPart, ...]:
     return (opening, *_source_parts(block.source), TextPart(text="\n</document>"))
 
 
-def _source_parts(source: TextSource | ContentSource | PdfSource) -> tuple[ResultPart, ...]:
+def _source_parts(source: DocumentSource) -> tuple[ResultPart, ...]:
     match source:
         case TextSource(data=text):
             return (TextPart(text=text),)

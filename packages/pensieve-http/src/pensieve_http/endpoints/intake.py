@@ -1,4 +1,7 @@
-"""From an HTTP request to a request for an engine: read, check, resolve, translate. What both POSTs begin with."""
+"""From an HTTP request to a request for an engine: read, check, resolve, translate. What both POSTs begin with.
+
+Documents are read before the translation, which is pure.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from starlette.types import Receive, Scope
 
 from pensieve_core import GenerationRequest, ModelDescriptor
 from pensieve_http.body import BodyReader
+from pensieve_http.documents import Documents
 from pensieve_http.origin import read_origin
 from pensieve_http.record import RequestRecord, record_of
 from pensieve_inference import ModelCatalog
@@ -45,6 +49,7 @@ class Intake:
 
     catalog: ModelCatalog
     reader: BodyReader
+    documents: Documents
 
     async def take(self, parse: Parser[_Wire], scope: Scope, receive: Receive) -> Accepted[_Wire]:
         """Return the request in `scope`.
@@ -61,5 +66,6 @@ class Intake:
         record.requested_model, record.unknown_fields = wire.model, wire.unknown_fields
         model = self.catalog.resolve(wire.model)
         record.model = model.id
+        wire = await self.documents.read(wire)
         request = to_generation_request(wire, request_id=record.id, model=model.id, origin=record.origin)
         return Accepted(wire=wire, model=model, request=request, record=record)

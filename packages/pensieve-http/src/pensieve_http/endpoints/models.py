@@ -34,6 +34,7 @@ class Models:
 
     catalog: ModelCatalog
     engines: EngineProvider
+    reads_pdfs: bool
 
     async def page(self, request: Request) -> Response:
         """`GET /v1/models`."""
@@ -60,7 +61,7 @@ class Models:
                 yield alias, models[model_id]
 
     def _info(self, name: str, model: ModelDescriptor) -> ModelInfo:
-        return model_info(model, self.engines.loaded(model.id), id=name)
+        return model_info(model, self.engines.loaded(model.id), id=name, reads_pdfs=self.reads_pdfs)
 
 
 def _json(body: object) -> Response:

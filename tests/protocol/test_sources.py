@@ -1,0 +1,60 @@
+"""What a request leaves to be read by others, and the request with what they read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pensieve_protocol import MessagesRequest, PdfSource, RequestError, TextSource, pending_sources, with_sources
+
+Parse = Callable[..., MessagesRequest]
+
+PDF = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}}
+TEXT = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "plain"}}
+RESULT = {"type": "tool_result", "tool_use_id": "toolu_1"}
+FIRST = ("messages", 0, "content", 1, "source")
+WITHIN = ("messages", 2, "content", 0, "content", 1, "source")
+
+
+@pytest.fixture
+def request_with_pdfs(parse: Parse) -> MessagesRequest:
+    def user(*blocks: dict[str, Any]) -> dict[str, Any]:
+        return {"role": "user", "content": list(blocks)}
+
+    nested = {**RESULT, "content": [TEXT, PDF]}
+    return parse(messages=[user(TEXT, PDF), user({**RESULT, "content": "said"}), user(nested), user(RESULT)])
+
+
+def test_pdfs_are_pending_wherever_they_stand(request_with_pdfs: MessagesRequest) -> None:
+    found = pending_sources(request_with_pdfs)
+    assert [pending.path for pending in found] == [FIRST, WITHIN]
+    assert {pending.source.data for pending in found} == {b"%PDF-"}
+
+
+def test_what_was_read_takes_their_place_and_nothing_else_changes(request_with_pdfs: MessagesRequest) -> None:
+    text = TextSource(type="text", data="read")
+    done = with_sources(request_with_pdfs, {FIRST: text, WITHIN: text})
+    assert not pending_sources(done)
+    pdf = PdfSource(type="base64", media_type="application/pdf", data=b"%PDF-")
+    assert with_sources(done, {FIRST: pdf, WITHIN: pdf}) == request_with_pdfs
+
+
+def test_a_request_without_any_stays_the_very_same(parse: Parse) -> None:
+    plain = parse(messages=[{"role": "user", "content": "Hi"}])
+    assert not pending_sources(plain)
+    assert with_sources(plain, {}) is plain
+
+
+def test_a_refusal_names_the_data(request_with_pdfs: MessagesRequest) -> None:
+    refusal = pending_sources(request_with_pdfs)[1].refusal("broken")
+    assert isinstance(refusal, RequestError)
+    assert refusal.error.message == "messages.2.content.0.content.1.source.data: broken"
+    assert refusal.error.status == 400
+
+
+def test_a_pdf_must_be_base64(parse: Parse) -> None:
+    bad = {**PDF, "source": {**PDF["source"], "data": "%"}}  # type: ignore[dict-item] # a literal of two depths
+    with pytest.raises(RequestError, match=r"messages.0.content.0.source.data: expected base64"):
+        parse(messages=[{"role": "user", "content": [bad]}])
