@@ -4,6 +4,9 @@ import pytest
 
 from pensieve_core import (
     EngineFailedError,
+    FileExpiredError,
+    FileId,
+    FileTooLargeError,
     ModelBrokenError,
     ModelId,
     ModelNotFoundError,
@@ -12,6 +15,8 @@ from pensieve_core import (
     PromptTooLongError,
     QuarantinedError,
     RequestRefusedError,
+    StorageFullError,
+    UnknownFileError,
 )
 
 
@@ -26,6 +31,10 @@ from pensieve_core import (
         (RequestRefusedError("no images here"), "no images here"),
         (OverloadedError("the queue is full"), "the queue is full"),
         (EngineFailedError("the engine died"), "the engine died"),
+        (UnknownFileError(FileId("file_1")), "no file has the id file_1; list them with GET /v1/files"),
+        (FileExpiredError(FileId("file_1")), "the file file_1 has expired; upload it again"),
+        (FileTooLargeError(10), "the file exceeds 10 bytes; send a smaller one, or several"),
+        (StorageFullError("it is full"), "it is full; delete files that are no longer needed, and try again"),
     ],
 )
 def test_the_message_is_what_a_user_reads(error: PensieveError, message: str) -> None:
@@ -41,6 +50,8 @@ def test_errors_carry_their_data() -> None:
     too_long = PromptTooLongError(101, 100)
     assert (too_long.prompt_tokens, too_long.maximum) == (101, 100)
     assert QuarantinedError(2).deaths == 2
+    assert FileExpiredError(FileId("file_1")).file_id == "file_1"
+    assert FileTooLargeError(10).max_bytes == 10
 
 
 def test_what_can_never_succeed_is_one_branch_of_the_tree() -> None:

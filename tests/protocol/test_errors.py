@@ -7,9 +7,14 @@ import json
 import anthropic
 import httpx2
 import pytest
+from anthropic.types.file_expired_error import FileExpiredError as FileExpired
+from anthropic.types.storage_quota_exceeded_error import StorageQuotaExceededError as StorageQuotaExceeded
 
 from pensieve_core import (
     EngineFailedError,
+    FileExpiredError,
+    FileId,
+    FileTooLargeError,
     ModelBrokenError,
     ModelId,
     ModelNotFoundError,
@@ -18,6 +23,8 @@ from pensieve_core import (
     PromptTooLongError,
     QuarantinedError,
     RequestRefusedError,
+    StorageFullError,
+    UnknownFileError,
 )
 from pensieve_protocol import ApiError, api_error, error_body, to_api_error
 
@@ -103,3 +110,25 @@ def test_the_envelope_is_what_the_sdk_reads() -> None:
         error = client._make_status_error_from_response(response)
     assert isinstance(error, anthropic.NotFoundError)
     assert error.type == "not_found_error"
+
+
+@pytest.mark.parametrize(
+    ("exc", "status", "cls", "code"),
+    [
+        (UnknownFileError(FileId("file_1")), 404, anthropic.NotFoundError, None),
+        (FileExpiredError(FileId("file_1")), 404, FileExpired, "file_expired"),
+        (FileTooLargeError(9), 413, anthropic.RequestTooLargeError, None),
+        (StorageFullError("full"), 400, StorageQuotaExceeded, "storage_quota_exceeded"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_errors_of_files_become_the_sdks_own_classes(
+    exc: PensieveError, status: int, cls: type[anthropic.APIStatusError], code: str | None
+) -> None:
+    body = error_body(to_api_error(exc), "req_1")
+    response = httpx2.Response(status, content=body, request=httpx2.Request("GET", "http://127.0.0.1/v1/files/x"))
+    with anthropic.Anthropic(api_key="k", base_url="http://127.0.0.1:1") as client:
+        error = client._make_status_error_from_response(response)
+    assert to_api_error(exc).status == status
+    assert type(error) is cls
+    assert (error.error_code, error.api_message) == (code, exc.message)

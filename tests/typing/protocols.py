@@ -13,10 +13,21 @@ from pensieve_core import (
     ModelId,
     PromptUsage,
 )
-from pensieve_inference import EngineProvider, Generation, InferenceEngine, ModelCatalog, SystemClock
+from pensieve_inference import (
+    EngineProvider,
+    FileReader,
+    FileStore,
+    Generation,
+    InferenceEngine,
+    ModelCatalog,
+    SystemClock,
+    Upload,
+)
 from pensieve_inference.testing import (
     FakeClock,
     InMemoryCatalog,
+    InMemoryFileStore,
+    InMemoryUpload,
     ScriptedEngine,
     ScriptedGeneration,
     ScriptedProvider,
@@ -36,6 +47,9 @@ from pensieve_registry import (
 clocks: list[type[Clock]] = [SystemClock, FakeClock]
 engines: list[type[InferenceEngine]] = [ScriptedEngine]
 generations: list[type[Generation]] = [ScriptedGeneration]
+stores: list[type[FileStore]] = [InMemoryFileStore]
+readers: list[type[FileReader]] = [InMemoryFileStore]
+uploads: list[type[Upload]] = [InMemoryUpload]
 providers: list[type[EngineProvider]] = [ScriptedProvider]
 catalogs: list[type[ModelCatalog]] = [InMemoryCatalog, LocalCatalog]
 sources: list[type[ModelSource]] = [FileSource, FolderSource, HuggingFaceCacheSource, InstalledDistributionSource]

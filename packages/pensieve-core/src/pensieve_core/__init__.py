@@ -1,6 +1,6 @@
 """The values that every Pensieve package speaks in.
 
-Knows: ids, conversation, request, events, models, errors, time. Knows no I/O, no wire format and no engine;
+Knows: ids, conversation, request, events, models, files, errors, time. Knows no I/O, no wire format and no engine;
 imports nothing but attrs. Everything here is immutable and compares by value.
 """
 
@@ -24,6 +24,8 @@ from pensieve_core._conversation import (
 )
 from pensieve_core._errors import (
     EngineFailedError,
+    FileExpiredError,
+    FileTooLargeError,
     ModelBrokenError,
     ModelNotFoundError,
     OverloadedError,
@@ -31,6 +33,8 @@ from pensieve_core._errors import (
     PromptTooLongError,
     QuarantinedError,
     RequestRefusedError,
+    StorageFullError,
+    UnknownFileError,
 )
 from pensieve_core._events import (
     FinishReason,
@@ -45,7 +49,8 @@ from pensieve_core._events import (
     ToolCallStarted,
     Usage,
 )
-from pensieve_core._ids import AgentId, ModelId, RequestId, SessionId, ToolCallId
+from pensieve_core._files import StoredFile
+from pensieve_core._ids import AgentId, FileId, ModelId, RequestId, SessionId, ToolCallId
 from pensieve_core._models import (
     EngineDescription,
     EnginePhase,
@@ -62,6 +67,9 @@ __all__ = [
     "EngineFailedError",
     "EnginePhase",
     "EngineStatus",
+    "FileExpiredError",
+    "FileId",
+    "FileTooLargeError",
     "FinishReason",
     "GenerationEvent",
     "GenerationFinished",
@@ -89,6 +97,8 @@ __all__ = [
     "Role",
     "Sampling",
     "SessionId",
+    "StorageFullError",
+    "StoredFile",
     "TextPart",
     "TextProduced",
     "Thinking",
@@ -105,5 +115,6 @@ __all__ = [
     "ToolReferencePart",
     "ToolResultPart",
     "Turn",
+    "UnknownFileError",
     "Usage",
 ]

@@ -7,6 +7,10 @@
     │   ├── PromptTooLongError  … because its prompt exceeds the context
     │   └── QuarantinedError    … because it killed engines before
     ├── OverloadedError         later it could succeed
+    ├── UnknownFileError        no stored file has this id
+    │   └── FileExpiredError    … any more
+    ├── FileTooLargeError       one file exceeds what a file may have
+    ├── StorageFullError        all files together would exceed their quota, or the disk
     └── EngineFailedError       the engine died or gave up under this request
 
 `OverloadedError` covers closing down too: to a client both mean "come back later".
@@ -16,10 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pensieve_core._ids import ModelId
+from pensieve_core._ids import FileId, ModelId
 
 __all__ = [
     "EngineFailedError",
+    "FileExpiredError",
+    "FileTooLargeError",
     "ModelBrokenError",
     "ModelNotFoundError",
     "OverloadedError",
@@ -27,6 +33,8 @@ __all__ = [
     "PromptTooLongError",
     "QuarantinedError",
     "RequestRefusedError",
+    "StorageFullError",
+    "UnknownFileError",
 ]
 
 
@@ -88,3 +96,33 @@ class OverloadedError(PensieveError):
 
 class EngineFailedError(PensieveError):
     """The engine died, hung or answered nonsense while it worked on this request."""
+
+
+class UnknownFileError(PensieveError):
+    """No stored file has this id: it never had one, or it was deleted."""
+
+    def __init__(self, file_id: FileId, message: str | None = None) -> None:
+        super().__init__(message or f"no file has the id {file_id[:100]}; list them with GET /v1/files")
+        self.file_id = file_id
+
+
+class FileExpiredError(UnknownFileError):
+    """Its time is over, and its bytes are gone."""
+
+    def __init__(self, file_id: FileId) -> None:
+        super().__init__(file_id, f"the file {file_id[:100]} has expired; upload it again")
+
+
+class FileTooLargeError(PensieveError):
+    """A file exceeds `max_bytes`: what one file may have, or what can be made of it here."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"the file exceeds {max_bytes} bytes; send a smaller one, or several")
+        self.max_bytes = max_bytes
+
+
+class StorageFullError(PensieveError):
+    """There is no room for more. The message says what is full; what to do is always to delete something."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}; delete files that are no longer needed, and try again")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NewType
 
-__all__ = ["AgentId", "ModelId", "RequestId", "SessionId", "ToolCallId"]
+__all__ = ["AgentId", "FileId", "ModelId", "RequestId", "SessionId", "ToolCallId"]
 
 RequestId = NewType("RequestId", str)
 """One HTTP request, `req_…`; the key of its log line and of its generation."""
@@ -20,3 +20,6 @@ SessionId = NewType("SessionId", str)
 
 AgentId = NewType("AgentId", str)
 """One agent in a session (Claude Code: `x-claude-code-agent-id`)."""
+
+FileId = NewType("FileId", str)
+"""One stored file, `file_…`. Later files have greater ids."""

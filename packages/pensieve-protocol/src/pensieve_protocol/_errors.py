@@ -16,12 +16,16 @@ from typing import Literal, TypeAlias
 import attrs
 
 from pensieve_core import (
+    FileExpiredError,
+    FileTooLargeError,
     ModelBrokenError,
     ModelNotFoundError,
     OverloadedError,
     PensieveError,
     QuarantinedError,
     RequestRefusedError,
+    StorageFullError,
+    UnknownFileError,
 )
 from pensieve_protocol._json import dump_json
 
@@ -52,6 +56,9 @@ ErrorType: TypeAlias = Literal[
     "overloaded_error",
 ]
 
+ErrorCode: TypeAlias = Literal["file_expired", "storage_quota_exceeded"]
+"""Of the many in the SDK's `types/shared/error_details.py`, those that can happen here."""
+
 # https://docs.claude.com/en/api/errors; a status that is not listed takes the type of its hundred.
 _TYPE_OF_STATUS: Mapping[int, ErrorType] = {
     400: "invalid_request_error",
@@ -81,6 +88,8 @@ class ApiError:
     """For the `retry-after` header; None: leave it out."""
     retryable: bool | None = None
     """For the `x-should-retry` header; None: the client's own rule for the status."""
+    code: ErrorCode | None = None
+    """The cause, by which the SDKs choose a class of their own."""
 
 
 class RequestError(Exception):
@@ -97,6 +106,20 @@ class ErrorDetail:
 
     type: ErrorType
     message: str
+
+
+@attrs.frozen(kw_only=True)
+class ErrorCause:
+    """The cause, for programs."""
+
+    error_code: ErrorCode
+
+
+@attrs.frozen(kw_only=True)
+class CodedErrorDetail(ErrorDetail):
+    """What went wrong, where the cause has a code of its own."""
+
+    details: ErrorCause
 
 
 @attrs.frozen(kw_only=True)
@@ -124,7 +147,13 @@ def invalid_request(message: str) -> RequestError:
 
 def error_event(error: ApiError, request_id: str) -> ErrorEvent:
     """Return the envelope of `error`."""
-    return ErrorEvent(error=ErrorDetail(type=error.type, message=error.message), request_id=request_id)
+    return ErrorEvent(error=_detail(error), request_id=request_id)
+
+
+def _detail(error: ApiError) -> ErrorDetail:
+    if error.code is None:
+        return ErrorDetail(type=error.type, message=error.message)
+    return CodedErrorDetail(type=error.type, message=error.message, details=ErrorCause(error_code=error.code))
 
 
 def error_body(error: ApiError, request_id: str) -> bytes:
@@ -149,4 +178,18 @@ def to_api_error(exc: PensieveError) -> ApiError:
         case OverloadedError(retry_after_s=seconds):
             return api_error(529, exc.message, retry_after_s=seconds, retryable=True)
         case _:
-            return api_error(500, exc.message)
+            return _file_error(exc) or api_error(500, exc.message)
+
+
+def _file_error(exc: PensieveError) -> ApiError | None:
+    match exc:
+        case FileExpiredError():
+            return attrs.evolve(api_error(404, exc.message), code="file_expired")
+        case UnknownFileError():
+            return api_error(404, exc.message)
+        case FileTooLargeError():
+            return api_error(413, exc.message)
+        case StorageFullError():  # 400, as the SDK's StorageQuotaExceededError has it
+            return attrs.evolve(api_error(400, exc.message), code="storage_quota_exceeded")
+        case _:
+            return None

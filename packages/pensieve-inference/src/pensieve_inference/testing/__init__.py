@@ -15,10 +15,13 @@ from pensieve_inference.testing._engine import (
     say,
     think,
 )
+from pensieve_inference.testing._files import InMemoryFileStore, InMemoryUpload
 
 __all__ = [
     "FakeClock",
     "InMemoryCatalog",
+    "InMemoryFileStore",
+    "InMemoryUpload",
     "Raise",
     "Script",
     "ScriptedEngine",

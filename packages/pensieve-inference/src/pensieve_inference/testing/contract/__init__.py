@@ -18,15 +18,19 @@ from pensieve_inference.testing.contract._engine import (
 )
 from pensieve_inference.testing.contract._events import check_transcript
 from pensieve_inference.testing.contract._expect import ContractBrokenError, check_name
+from pensieve_inference.testing.contract._files import FILE_STORE_CHECKS, FileStoreCase, FileStoreCheck
 
 __all__ = [
     "CATALOG_CHECKS",
     "ENGINE_CHECKS",
+    "FILE_STORE_CHECKS",
     "MAX_TOKENS_CHECKS",
     "CatalogCheck",
     "ContractBrokenError",
     "EngineCase",
     "EngineCheck",
+    "FileStoreCase",
+    "FileStoreCheck",
     "RequestFactory",
     "check_name",
     "check_transcript",
