@@ -78,6 +78,8 @@ class Said:
 @attrs.frozen
 class Held:
     guide: Guide | None
+    forced: int | None = None
+    cut_short: bool = False
 
 
 def choose(
@@ -87,6 +89,8 @@ def choose(
     generated: int = 1,
     may_be_empty: bool = False,
     not_first: Tokens[int] = (),
+    forced: int | None = None,
+    cut_short: bool = False,
 ) -> tuple[int, Vitals, Guide | None]:
     @attrs.frozen
     class Asked:
@@ -98,7 +102,7 @@ def choose(
 
     guide = None if only is None else Guide(Plan(whole=only))
     vitals = Vitals()
-    job = Asked(Said(generated), Held(guide), may_be_empty, frozenset(array("i", not_first)))
+    job = Asked(Said(generated), Held(guide, forced, cut_short), may_be_empty, frozenset(array("i", not_first)))
     token = Chooser(cast("Any", context), vitals).choose(cast("Any", job), 0)
     return token, vitals, guide
 
@@ -152,3 +156,17 @@ def test_an_answer_ends_before_it_begins_only_where_it_may(*, may_be_empty: bool
 def test_an_answer_does_not_begin_again_as_a_refused_one_did() -> None:
     assert choose(Likely(4, 5, 6), generated=0, not_first=[4, 5])[0] == 6
     assert choose(Likely(4, 5, 6), generated=1, not_first=[4, 5])[0] == 4
+
+
+@pytest.mark.parametrize("generated", [0, 1])
+def test_what_must_come_is_not_drawn(generated: int) -> None:
+    """The mark that ends reasoning whose budget is used up."""
+    context = Likely(4)
+    assert choose(context, Only({5}), generated=generated, forced=3)[0] == 3
+    assert context.drawn == 0
+
+
+def test_an_answer_whose_reasoning_was_cut_short_does_not_end_there() -> None:
+    chosen, vitals, _ = choose(Likely(END, 3), not_first=[3], may_be_empty=True, cut_short=True)
+    assert chosen == 3
+    assert vitals.empty_turns_refused == 1

@@ -58,11 +58,12 @@ from pensieve_core._models import (
     ModelCapabilities,
     ModelDescriptor,
 )
-from pensieve_core._request import GenerationRequest, Origin, Priority, Sampling, Thinking
+from pensieve_core._request import Effort, GenerationRequest, Origin, Priority, Sampling, Thinking
 
 __all__ = [
     "AgentId",
     "Clock",
+    "Effort",
     "EngineDescription",
     "EngineFailedError",
     "EnginePhase",

@@ -9,7 +9,7 @@ import attrs
 from pensieve_core._conversation import JsonObject, Tool, ToolChoice, Turn
 from pensieve_core._ids import AgentId, ModelId, RequestId, SessionId
 
-__all__ = ["GenerationRequest", "Origin", "Priority", "Sampling", "Thinking"]
+__all__ = ["Effort", "GenerationRequest", "Origin", "Priority", "Sampling", "Thinking"]
 
 
 class Priority(enum.IntEnum):
@@ -41,13 +41,25 @@ class Sampling:
     seed: int | None = None
 
 
+class Effort(enum.StrEnum):
+    """How hard the client wants the model to try."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    XHIGH = "xhigh"
+    MAX = "max"
+
+
 @attrs.frozen(kw_only=True)
 class Thinking:
     """Whether the model may reason before it answers, and for how long."""
 
     enabled: bool = False
     budget_tokens: int | None = None
-    """None: as long as it likes."""
+    """The marks around it included. None: as long as it likes. 0: reasoning that begins all the same ends at once."""
+    effort: Effort | None = None
+    """For templates that have levels of their own; None: theirs."""
 
 
 @attrs.frozen(kw_only=True)

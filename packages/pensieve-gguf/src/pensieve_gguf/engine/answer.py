@@ -11,10 +11,10 @@ from typing import Protocol
 from pensieve_core import (
     FinishReason,
     GenerationEvent,
-    ThinkingProduced,
     ToolCallStarted,
 )
 from pensieve_gguf.constraints import Guide
+from pensieve_gguf.engine.reasoning import Reasoning
 from pensieve_gguf.engine.repeats import RepeatGuard
 from pensieve_gguf.parsers import OutputParser, ParsedEvent, StopSequences, Utf8Decoder
 
@@ -46,6 +46,7 @@ class Answer:
         turn_ends: Texts that mean to this model that its turn is over.
         guard: Takes the answer back when it only repeats a call.
         guide: Says what may be sampled; told here of what was.
+        reasoning: Counts the tokens of reasoning, and ends it in time.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Answer:
         turn_ends: tuple[str, ...] = (),
         guard: RepeatGuard | None = None,
         guide: Guide | None = None,
+        reasoning: Reasoning | None = None,
     ) -> None:
         self.guide = guide
         """Asked before a token is sampled; None when anything may be."""
@@ -68,16 +70,31 @@ class Answer:
         self._turn_ends = turn_ends
         self._max_tokens = max_tokens
         self._guard = guard or RepeatGuard(frozenset())
+        self._reasoning = reasoning or Reasoning()
         self._called = False
         self.words = ""
         """All text as sampled, calls and reasoning included."""
         self.told: list[GenerationEvent] = []
         """All events so far."""
         self.generated_tokens = 0
-        self.thinking_tokens = 0
         self.stop_sequence: str | None = None
         self.finish_reason: FinishReason | None = None
         """Set as soon as nothing more is to be sampled."""
+
+    @property
+    def thinking_tokens(self) -> int:
+        """Of the generated tokens, those of reasoning and of its marks."""
+        return self._reasoning.tokens
+
+    @property
+    def forced(self) -> int | None:
+        """The token that must come next; None: whatever is sampled."""
+        return self._reasoning.forced
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether its reasoning was ended just now, and not by the model."""
+        return self._reasoning.cut_short
 
     @property
     def settled(self) -> bool:
@@ -104,6 +121,7 @@ class Answer:
         self.generated_tokens += 1
         text, stop = self._stops.feed(self._decoder.feed(self._pieces.piece(token)))
         events = self._told(text)
+        self._reasoning.follow(token, reasons=self._parser.thinking)
         if self.guide is not None:
             self.guide.follow(token, self._parser, settled=self._decoder.empty and self._stops.empty)
         if self.refused:
@@ -140,8 +158,6 @@ class Answer:
         return self._noted(self._parser.feed(text)) if text else ()
 
     def _noted(self, events: tuple[ParsedEvent, ...]) -> tuple[GenerationEvent, ...]:
-        if events and isinstance(events[-1], ThinkingProduced):
-            self.thinking_tokens = self.generated_tokens
         return self._kept(self._guard.feed(events))
 
     def _kept(self, events: tuple[GenerationEvent, ...]) -> tuple[GenerationEvent, ...]:

@@ -39,11 +39,17 @@ class Chooser:
     def choose(self, job: Job, index: int) -> int:
         """Return the token of `job` that follows batch row `index`; call it once a row.
 
+        Where the answer leaves no choice, nothing is drawn: its reasoning has used up its budget, and ends.
+
         What the sampler draws is taken when its guide admits it. Else the sampler draws once more, from what is
         admitted: the same distribution as if it had drawn from that alone. But where the answer may end, it does: the
         model wants neither to end nor to say more of what was asked of it.
         """
-        token = self._context.sample(job.sampler, index) if job.sequence.generated else self._first(job, index)
+        forced = job.answer.forced
+        if forced is not None:
+            return forced
+        begins = not job.sequence.generated or job.answer.cut_short
+        token = self._first(job, index) if begins else self._context.sample(job.sampler, index)
         guide = job.answer.guide
         if guide is None or guide.admits(token):
             return token
@@ -82,11 +88,13 @@ class Chooser:
         return token
 
     def _first(self, job: Job, index: int) -> int:
+        """Draw what the answer begins with, be it after reasoning that was cut short."""
         context = self._context
-        if job.not_first:
+        if job.not_first and not job.sequence.generated:
             context.forbid(index, sorted(job.not_first))
         token = context.sample(job.sampler, index)
-        if context.model.is_end(token) and not job.may_be_empty:
+        may_be_empty = job.may_be_empty and not job.answer.cut_short
+        if context.model.is_end(token) and not may_be_empty:
             # Small models end a turn with nothing at all (seen with Qwen2.5-Coder-1.5B under Claude Code).
             self._vitals.empty_turns_refused += 1
             context.forbid(index, sorted(context.model.end_tokens))

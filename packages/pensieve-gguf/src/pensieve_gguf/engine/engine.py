@@ -46,6 +46,7 @@ from pensieve_gguf.engine.loading import load
 from pensieve_gguf.engine.loop import EngineLoop, Vitals
 from pensieve_gguf.engine.own_turns import OwnTurns
 from pensieve_gguf.engine.prompts import Prompt, Prompts
+from pensieve_gguf.engine.reasoning import Reasoning, closing_mark
 from pensieve_gguf.engine.repeats import Repeat, RepeatGuard, answered_calls
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.scheduler import Scheduler
@@ -123,6 +124,7 @@ class GgufEngine:
         # What a model cannot forget must not be computed on a guess.
         self._drafts = settings.drafts and model.forgets_partially
         self._own_turns = OwnTurns()
+        self._closing = closing_mark(model, self._template.source)
         self._prompts = Prompts(model, self._template, self._own_turns)
         self._anchors = open_anchoring(context, description, settings, clock)
         self._loop = EngineLoop(
@@ -294,6 +296,7 @@ class GgufEngine:
                 turn_ends=rendered.stops,
                 guard=RepeatGuard(next(patience, frozenset())),
                 guide=None if plan is None else Guide(plan),
+                reasoning=Reasoning(request.thinking.budget_tokens, self._closing, begun=rendered.opens_thinking),
             )
 
         return start
