@@ -30,7 +30,7 @@ def prompt_tokens(model: Path) -> Tokenizer:
     template = ChatTemplate(loaded.chat_template or "", bos_token=loaded.bos_text, eos_token=loaded.eos_text)
 
     def tokens(body: Mapping[str, Any]) -> Sequence[int]:
-        wire = parse_messages_request(json.dumps(body).encode(), version="2023-06-01")
+        wire = parse_messages_request(json.dumps(body).encode())
         request = to_generation_request(wire, request_id=RequestId("req"), model=ModelId("any"), origin=Origin())
         return loaded.tokenize(template.render(request).text).tolist()
 

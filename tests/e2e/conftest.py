@@ -113,7 +113,12 @@ def _running_server(log: Path, arguments: Sequence[str], environment: Mapping[st
 def _clean_environment(home: Path) -> dict[str, str]:
     """Return this process's variables, without a developer's own settings of the server."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSIEVE_")}
-    return {**kept, "XDG_CONFIG_HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    return {
+        **kept,
+        "XDG_CONFIG_HOME": str(home),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "XDG_DATA_HOME": str(home / "data"),
+    }
 
 
 def _await_port(server: Server) -> str:

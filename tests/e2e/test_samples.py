@@ -15,6 +15,7 @@ import pytest
 from pensieve_core import GenerationRequest, ModelId, Origin, RequestId, Role, TextPart
 from pensieve_protocol import (
     RequestError,
+    Terms,
     parse_count_tokens_request,
     parse_messages_request,
     to_generation_request,
@@ -31,7 +32,7 @@ MESSAGES = sorted(
 def translate(name: str) -> GenerationRequest:
     sample = SAMPLES[name]
     parse = parse_count_tokens_request if name in COUNTS else parse_messages_request
-    request = parse(json.dumps(sample["body"]).encode(), version=sample["headers"].get("anthropic-version"))
+    request = parse(json.dumps(sample["body"]).encode(), Terms(version=sample["headers"].get("anthropic-version")))
     return to_generation_request(request, request_id=RequestId("req_sample"), model=ModelId("any"), origin=Origin())
 
 

@@ -16,9 +16,11 @@ from pensieve_core import (
     Origin,
     Priority,
     TextProduced,
+    ThinkingPart,
     Timings,
     Usage,
 )
+from pensieve_http import HttpSettings
 from pensieve_http.testing import build_world
 from pensieve_inference.testing import Script, call, make_descriptor, say, think
 from pensieve_protocol import API_VERSIONS
@@ -139,6 +141,75 @@ async def test_what_is_unknown_is_ignored_and_named_in_the_log(body: Body) -> No
     reply = await world.client.post("/v1/messages?beta=true&x=y", body(brand_new=1), headers=headers)
     assert reply.status == 200
     assert world.lines()[0]["unknown_fields"] == ["brand_new"]
+
+
+async def test_what_is_unknown_is_said_once(body: Body) -> None:
+    """Design 3: "unknown field, unknown beta: ignored, logged once"."""
+    world = build_world()
+    for beta in ("nobody-knows-2099-01-01, claude-code-20250219", "nobody-knows-2099-01-01", "x" * 99):
+        await world.client.post("/v1/messages", body(brand_new=1), headers={"anthropic-beta": beta})
+    said = [(entry["kind"], entry["name"]) for entry in world.log if entry["event"] == "unknown_ignored"]
+    assert said == [("field", "brand_new"), ("beta", "nobody-knows-2099-01-01"), ("beta", "x" * 80)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers", "told"),
+    [
+        ({"brand_new": 1}, {}, "brand_new: there is no such field"),
+        ({}, {"anthropic-beta": "nobody-knows-2099-01-01"}, "anthropic-beta: 'nobody-knows-2099-01-01'"),
+        ({"temperature": 1}, {"anthropic-version": "2026-10-21"}, "temperature: is no field of"),
+    ],
+)
+async def test_a_strict_server_refuses_it(
+    body: Body, fields: dict[str, Any], headers: dict[str, str], told: str
+) -> None:
+    world = build_world(settings=HttpSettings(strict=True))
+    reply = await world.client.post("/v1/messages", body(**fields), headers=headers)
+    assert reply.status == 400
+    assert reply.json()["error"]["message"].startswith(told)
+    assert world.engine.requests == []
+
+
+def _returning(*blocks: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"role": "user", "content": "?"},
+        {"role": "assistant", "content": list(blocks)},
+        {"role": "user", "content": "!"},
+    ]
+
+
+@pytest.mark.parametrize("display", ["summarized", "omitted", "updates"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_reasoning_that_comes_back_reaches_the_model_as_it_was(body: Body, display: str, *, stream: bool) -> None:
+    """Sent or not: with `omitted` its signature brings it back."""
+    world = build_world([*think("So be it."), *say("Yes")])
+    thinking = {"type": "adaptive", "display": display}
+    reply = await world.client.post("/v1/messages", body(thinking=thinking, stream=stream))
+    block = (_fold([event.data for event in reply.events()]) if stream else reply.json())["content"][0]
+    assert block["thinking"] == ("" if display == "omitted" else "So be it.")
+    await world.client.post("/v1/messages", body(messages=_returning(block)))
+    assert world.engine.requests[1].turns[1].parts == (ThinkingPart(text="So be it.", signature=block["signature"]),)
+    assert "foreign_thinking" not in world.lines()[1]
+
+
+async def test_reasoning_of_others_is_accepted_and_counted(body: Body) -> None:
+    """A conversation may have begun elsewhere: refusing its signatures would end it."""
+    world = build_world()
+    blocks = [
+        {"type": "thinking", "thinking": "Hm.", "signature": "EqQBCkgIAR"},
+        {"type": "redacted_thinking", "data": "EmwKAhgB"},
+        {"type": "text", "text": "Yes"},
+    ]
+    reply = await world.client.post("/v1/messages", body(messages=_returning(*blocks)))
+    assert reply.status == 200
+    assert world.lines()[0]["foreign_thinking"] == 1
+
+
+async def test_the_signature_is_the_last_of_a_block_of_reasoning(body: Body) -> None:
+    world = build_world([*think("Hm."), *say("Yes")])
+    reply = await world.client.post("/v1/messages", body(stream=True, thinking={"type": "adaptive"}))
+    kinds = [event.data.get("delta", {}).get("type", event.name) for event in reply.events()]
+    assert kinds[2:5] == ["thinking_delta", "signature_delta", "content_block_stop"]
 
 
 async def test_omitted_thinking_is_signed_but_not_shown(body: Body) -> None:

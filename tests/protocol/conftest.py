@@ -33,13 +33,22 @@ def parse(body: Callable[..., bytes]) -> Parse:
 
 
 @pytest.fixture
-def translate(parse: Parse) -> Translate:
-    """Return what the engine is asked for `body(**fields)`."""
+def as_asked() -> Callable[[MessagesRequest], GenerationRequest]:
+    """Return what makes of a request what the engine is asked."""
 
-    def build(origin: Origin | None = None, **fields: Any) -> GenerationRequest:
-        request = parse(**fields)
+    def ask(request: MessagesRequest, origin: Origin | None = None) -> GenerationRequest:
         return to_generation_request(
             request, request_id=RequestId("req_1"), model=ModelId("qwen"), origin=origin or Origin()
         )
+
+    return ask
+
+
+@pytest.fixture
+def translate(parse: Parse, as_asked: Translate) -> Translate:
+    """Return what the engine is asked for `body(**fields)`."""
+
+    def build(origin: Origin | None = None, **fields: Any) -> GenerationRequest:
+        return as_asked(parse(**fields), origin)
 
     return build

@@ -15,6 +15,7 @@ import pytest
 from pensieve_protocol import (
     ApiError,
     RequestError,
+    Terms,
     parse_count_tokens_request,
     parse_messages_request,
 )
@@ -281,13 +282,56 @@ def test_counting_tokens_needs_no_max_tokens_but_the_rest(body: Callable[..., by
 
 @pytest.mark.parametrize("version", [None, "2023-06-01", "2026-10-21"])
 def test_known_versions_and_none_are_accepted(body: Callable[..., bytes], version: str | None) -> None:
-    assert parse_messages_request(body(temperature=0.5), version=version).temperature == 0.5
+    assert parse_messages_request(body(temperature=0.5), Terms(version=version)).temperature == 0.5
 
 
 @pytest.mark.parametrize("version", ["", "2023-01-01", "latest"])
 def test_an_unknown_version_is_refused(body: Callable[..., bytes], version: str) -> None:
     with pytest.raises(RequestError) as caught:
-        parse_messages_request(body(), version=version)
+        parse_messages_request(body(), Terms(version=version))
     assert caught.value.error.message == (
         f"anthropic-version: {version!r} is not known; use one of 2023-06-01, 2026-10-21"
     )
+
+
+@pytest.mark.parametrize("content", ["The answer is ", [{"type": "text", "text": "The answer is\n"}], "\u00a0"])
+def test_what_the_model_is_to_go_on_from_cannot_end_in_white_space(body: Callable[..., bytes], content: Any) -> None:
+    """The API: "final assistant content cannot end with trailing whitespace"."""
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": content}]
+    with pytest.raises(RequestError) as caught:
+        parse_messages_request(body(messages=messages))
+    message = "messages.1.content: final assistant content cannot end with trailing whitespace"
+    assert caught.value.error.message == message
+    parse_messages_request(body(messages=[*messages, {"role": "user", "content": "Go on"}]))
+
+
+def test_a_strict_server_refuses_what_it_does_not_know(body: Callable[..., bytes]) -> None:
+    """Design 3: "unknown field, unknown beta: ignored, logged once; `strict` refuses"."""
+    terms = Terms(betas=("context-management-2025-06-27", "brand-new-2030-01-01"), strict=True)
+    with pytest.raises(RequestError) as caught:
+        parse_messages_request(body(brand_new=1, service_tier="auto"), terms)
+    assert caught.value.error.message == (
+        "anthropic-beta: 'brand-new-2030-01-01' is not known, and this server is strict; "
+        "brand_new: there is no such field, and this server is strict"
+    )
+    assert parse_messages_request(body(service_tier="auto"), Terms(strict=True)).unknown_fields == ()
+
+
+@pytest.mark.parametrize("field", ["temperature", "top_p", "top_k"])
+def test_a_strict_server_refuses_sampling_where_the_version_has_none(body: Callable[..., bytes], field: str) -> None:
+    """Anthropic's API of 2026-10-21 has no sampling fields; null is as good as left out."""
+    new = Terms(version="2026-10-21", strict=True)
+    with pytest.raises(RequestError, match=f"^{field}: is no field of anthropic-version 2026-10-21"):
+        parse_messages_request(body(**{field: 1}), new)
+    parse_messages_request(body(**{field: None}), new)
+    parse_messages_request(body(**{field: 1}), Terms(version="2023-06-01", strict=True))
+
+
+def test_between_tools_reasoning_has_a_budget_of_its_own(body: Callable[..., bytes]) -> None:
+    """The beta interleaved-thinking-2025-05-14: there `budget_tokens` may exceed `max_tokens`, with tools."""
+    beta = Terms(betas=("interleaved-thinking-2025-05-14",))
+    large = {"thinking": {"type": "enabled", "budget_tokens": 4000}, "max_tokens": 2000}
+    parse_messages_request(body(**large, tools=[TOOL]), beta)
+    for fields, terms in ((large, beta), ({**large, "tools": [TOOL]}, Terms())):
+        with pytest.raises(RequestError, match="budget_tokens: must be less than max_tokens"):
+            parse_messages_request(body(**fields), terms)

@@ -143,9 +143,8 @@ def test_reasoning_is_signed_as_a_whole_right_before_its_end() -> None:
 
 
 def test_omitted_reasoning_is_signed_but_not_shown() -> None:
-    assert transcript(think("secret"), text("c"), show_thinking=False)[:4] == [
+    assert transcript(think("secret"), text("c"), show_thinking=False)[:3] == [
         "0 thinking",
-        "0 thinking_delta ",
         "0 signature_delta SECRET",
         "0 stop",
     ]

@@ -9,6 +9,7 @@ import pytest
 
 from pensieve_core import (
     AgentId,
+    Effort,
     GenerationRequest,
     ImagePart,
     Origin,
@@ -376,18 +377,31 @@ def test_tool_choice(translate: Translate, choice: dict[str, Any] | None, expect
 @pytest.mark.parametrize(
     ("thinking", "effort", "expected"),
     [
-        (None, "high", Thinking()),
-        ({"type": "disabled"}, "max", Thinking()),
-        ({"type": "between_tools"}, None, Thinking()),
-        ({"type": "enabled", "budget_tokens": 2048}, "low", Thinking(enabled=True, budget_tokens=2048)),
-        ({"type": "adaptive"}, None, Thinking(enabled=True)),
-        ({"type": "adaptive"}, "extreme", Thinking(enabled=True)),
-        ({"type": "adaptive"}, "low", Thinking()),
+        (None, "high", Thinking(effort=Effort.HIGH)),
+        ({"type": "disabled"}, "max", Thinking(budget_tokens=0, effort=Effort.MAX)),
+        ({"type": "between_tools"}, None, Thinking(budget_tokens=0)),
+        (
+            {"type": "enabled", "budget_tokens": 2048},
+            "low",
+            Thinking(enabled=True, budget_tokens=2048, effort=Effort.LOW),
+        ),
+        ({"type": "adaptive"}, None, Thinking(enabled=True, budget_tokens=8192)),
+        ({"type": "adaptive"}, "extreme", Thinking(enabled=True, budget_tokens=8192)),
+        ({"type": "adaptive"}, "low", Thinking(budget_tokens=0, effort=Effort.LOW)),
+        ({"type": "adaptive"}, "medium", Thinking(enabled=True, budget_tokens=2048, effort=Effort.MEDIUM)),
+        ({"type": "adaptive"}, "xhigh", Thinking(enabled=True, budget_tokens=16384, effort=Effort.XHIGH)),
+        ({"type": "adaptive"}, "max", Thinking(enabled=True, budget_tokens=24000, effort=Effort.MAX)),
     ],
 )
 def test_thinking(translate: Translate, thinking: dict[str, Any], effort: str | None, expected: Thinking) -> None:
-    request = translate(max_tokens=4096, thinking=thinking, output_config={"effort": effort})
+    request = translate(max_tokens=32000, thinking=thinking, output_config={"effort": effort})
     assert request.thinking == expected
+
+
+def test_adaptive_thinking_leaves_room_for_the_answer(translate: Translate) -> None:
+    adaptive = {"type": "adaptive"}
+    assert translate(max_tokens=1000, thinking=adaptive).thinking == Thinking(enabled=True, budget_tokens=750)
+    assert translate(max_tokens=0, thinking=adaptive).thinking.enabled
 
 
 def test_sampling_is_carried_and_a_temperature_above_one_means_one(translate: Translate) -> None:

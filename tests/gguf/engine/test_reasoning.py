@@ -41,9 +41,9 @@ def test_without_a_budget_nothing_is_forced() -> None:
 def test_the_mark_comes_when_there_is_just_enough_left_for_it() -> None:
     reasoning = Reasoning(10, MARK, begun=True)
     assert run(reasoning, [WORD] * 10, begun=True) == [WORD] * 7 + list(MARK)
-    assert reasoning.cut_short
+    cut_short = [reasoning.cut_short]
     assert run(reasoning, [WORD] * 4, begun=False) == [WORD] * 4
-    assert not reasoning.cut_short
+    assert [*cut_short, reasoning.cut_short] == [True, False]
     assert reasoning.tokens == 10
 
 

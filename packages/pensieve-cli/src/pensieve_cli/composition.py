@@ -25,6 +25,7 @@ from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.http_server import AsgiApp
 from pensieve_cli.settings import CacheSettings, EngineSettings, ModelSettings, Settings
+from pensieve_cli.signing_key import signing_key
 from pensieve_cli.version import version
 from pensieve_core import Clock
 from pensieve_http import Drain, HttpSettings, create_app
@@ -141,6 +142,8 @@ def _http_settings(settings: Settings) -> HttpSettings:
         api_keys=read_keys(settings.access),
         allowed_hosts=(settings.listen.host, *settings.access.allow_host),
         allowed_origins=settings.access.allow_origin,
+        strict=settings.api.strict,
+        signing_key=signing_key(settings.api.signing_key_file),
     )
 
 

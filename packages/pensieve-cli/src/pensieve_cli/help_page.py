@@ -14,8 +14,7 @@ Usage: pensieve-server [serve] [OPTIONS]   serve until Ctrl-C
        pensieve-server models [--json]     the models found on this machine
        pensieve-server cache [list|size] [--json]   prompts kept on the disk
        pensieve-server cache clear [--older-than DAYS] [--yes]
-       pensieve-server settings [--json]   every setting, and who set it
-       pensieve-server version
+       pensieve-server settings [--json] | version
 
 Model
   --model NAME           default model: an id, an alias or a GGUF file
@@ -36,6 +35,7 @@ Server
   --host ADDRESS         address to listen on                       [127.0.0.1]
   --port N               port to listen on, 0 for any free one      [8000]
   --drain-seconds S      how long answers may go on after Ctrl-C    [30]
+  --strict               refuse fields and betas that are not known
 Access
   --api-key KEY          key that clients must send; repeatable
   --api-key-file FILE    keys, one a line

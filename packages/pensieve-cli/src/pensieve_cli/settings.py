@@ -17,6 +17,7 @@ from cyclopts.validators import Number
 
 __all__ = [
     "AccessSettings",
+    "ApiSettings",
     "CacheSettings",
     "EngineSettings",
     "ListenSettings",
@@ -77,6 +78,20 @@ class AccessSettings:
     """Web pages that may call this server (the `Origin` header)."""
     unsafe_no_key: Annotated[bool, _Switch] = False
     """Listen beyond this machine without any key, on the user's own risk."""
+
+
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
+class ApiSettings:
+    """How requests are taken."""
+
+    strict: Annotated[bool, _Switch] = False
+    """Refuse fields and betas that are not known instead of ignoring them; for those who write clients."""
+
+    @property
+    def signing_key_file(self) -> Path:
+        """Where the key is kept that signs reasoning, there or not."""
+        return platformdirs.user_data_path("pensieve") / "signing.key"
 
 
 @Parameter(name="*")
@@ -148,6 +163,7 @@ class Settings:
 
     listen: ListenSettings = ListenSettings()
     access: AccessSettings = AccessSettings()
+    api: ApiSettings = ApiSettings()
     model: ModelSettings = ModelSettings()
     engine: EngineSettings = EngineSettings()
     cache: CacheSettings = CacheSettings()

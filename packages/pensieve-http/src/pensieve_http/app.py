@@ -49,8 +49,10 @@ from pensieve_http.middleware.hosts import AllowedHosts
 from pensieve_http.middleware.origins import Origins
 from pensieve_http.middleware.request_log import RequestLog
 from pensieve_http.middleware.unread_body import UnreadBody
+from pensieve_http.oddities import Oddities
 from pensieve_http.settings import HttpSettings
 from pensieve_inference import EngineProvider, ModelCatalog
+from pensieve_protocol import Signatures
 
 __all__ = ["create_app", "new_request_id"]
 
@@ -81,15 +83,18 @@ def create_app(
         log: Where the request lines go; structlog's configured logger by default.
         new_id: Makes request ids; to be unique.
     """
+    log = log or structlog.get_logger("pensieve_http")
     parts = _Parts(
         catalog=catalog,
         engines=engines,
         settings=settings,
         clock=clock,
         drain=drain or Drain(clock),
-        log=log or structlog.get_logger("pensieve_http"),
+        log=log,
         new_id=new_id,
         documents=_documents(settings, clock),
+        signatures=Signatures(settings.signing_key),
+        oddities=Oddities(log),
     )
     app = Starlette(
         routes=[*_api_routes(parts), *_own_routes(parts)],
@@ -110,6 +115,8 @@ class _Parts:
     log: FilteringBoundLogger
     new_id: Callable[[], RequestId]
     documents: Documents
+    signatures: Signatures
+    oddities: Oddities
 
     @property
     def translator(self) -> ErrorTranslator:
@@ -119,7 +126,14 @@ class _Parts:
     def intake(self) -> Intake:
         limits = self.settings
         reader = BodyReader(clock=self.clock, max_bytes=limits.max_body_bytes, timeout_s=limits.body_timeout_s)
-        return Intake(catalog=self.catalog, reader=reader, documents=self.documents)
+        return Intake(
+            catalog=self.catalog,
+            reader=reader,
+            documents=self.documents,
+            signatures=self.signatures,
+            oddities=self.oddities,
+            strict=limits.strict,
+        )
 
     def gate(self) -> Gate:
         return Gate(places=self.settings.max_concurrent, queue=self.settings.max_queued)
@@ -157,6 +171,7 @@ def _api_routes(parts: _Parts) -> list[Route]:
         drain=parts.drain,
         clock=parts.clock,
         translator=parts.translator,
+        signatures=parts.signatures,
         settings=parts.settings,
     )
     count = CountTokens(intake=parts.intake, engines=parts.engines, gate=parts.gate(), drain=parts.drain)

@@ -61,6 +61,8 @@ class RequestRecord:
     error_type: str | None = None
     unknown_fields: tuple[str, ...] = ()
     """Names of request fields that were ignored."""
+    foreign_thinking: int = 0
+    """Blocks of reasoning that came back without a signature of this installation, or changed."""
     ending: Ending = Ending.ANSWERED
 
     def line(self, now: float) -> dict[str, object]:
@@ -83,6 +85,7 @@ class RequestRecord:
             "agent": _hashed(self.origin.agent),
             "stop_reason": self.stop_reason,
             "error_type": self.error_type,
+            "foreign_thinking": self.foreign_thinking or None,
             "unknown_fields": [name[:_NAME_LENGTH] for name in self.unknown_fields[:_NAMES]] or None,
         }
         return {key: value for key, value in {**facts, **self._cost()}.items() if value is not None}

@@ -7,6 +7,7 @@ few that they need as constructor arguments.
 from __future__ import annotations
 
 import hashlib
+import secrets
 from typing import Self
 
 import attrs
@@ -53,6 +54,10 @@ class HttpSettings:
     """Names under which the server may be addressed, besides localhost, 127.0.0.1 and [::1]; without port."""
     allowed_origins: tuple[str, ...] = ()
     """Origins (`https://app.example`) whose pages may call; all others are refused."""
+    strict: bool = False
+    """Refuse fields and betas that are not known, and sampling fields where the version has none."""
+    signing_key: bytes = attrs.field(factory=lambda: secrets.token_bytes(_DIGEST_BYTES), repr=False)
+    """Signs reasoning. One that outlives the process lets it be recognised after a restart."""
     max_body_bytes: int = 32 * 1024 * 1024
     """After decoding, too; Anthropic's own limit."""
     body_timeout_s: float = 60.0

@@ -79,7 +79,7 @@ from pensieve_protocol._models import (
     paginate,
     parse_page_query,
 )
-from pensieve_protocol._parse import API_VERSIONS, check_version, parse_count_tokens_request, parse_messages_request
+from pensieve_protocol._parse import check_version, parse_count_tokens_request, parse_messages_request
 from pensieve_protocol._requests import (
     AdaptiveThinking,
     BetweenToolsThinking,
@@ -100,8 +100,10 @@ from pensieve_protocol._requests import (
     ToolChoiceNone,
     ToolChoiceTool,
 )
+from pensieve_protocol._signatures import Recalled, Signatures
 from pensieve_protocol._sources import PendingSource, pending_sources, with_sources
 from pensieve_protocol._stream import IllegalTransition, MessageStream, Signer, sign_thinking
+from pensieve_protocol._terms import API_VERSIONS, Terms, parse_betas, unknown_betas
 from pensieve_protocol._tools import ClientTool, CustomTool, RequestTool, SearchTool, ToolName
 from pensieve_protocol._translation import to_generation_request
 
@@ -156,6 +158,7 @@ __all__ = [
     "PdfSource",
     "PendingSource",
     "Ping",
+    "Recalled",
     "RedactedThinkingBlock",
     "RequestError",
     "RequestTool",
@@ -167,9 +170,11 @@ __all__ = [
     "SearchResultBlock",
     "SearchTool",
     "SignatureDelta",
+    "Signatures",
     "Signer",
     "StopReason",
     "StreamEvent",
+    "Terms",
     "TextBlock",
     "TextDelta",
     "TextSource",
@@ -195,6 +200,7 @@ __all__ = [
     "model_info",
     "openai_model",
     "paginate",
+    "parse_betas",
     "parse_count_tokens_request",
     "parse_messages_request",
     "parse_page_query",
@@ -203,5 +209,6 @@ __all__ = [
     "stop_reason",
     "to_api_error",
     "to_generation_request",
+    "unknown_betas",
     "with_sources",
 ]

@@ -4,7 +4,8 @@
 
 Each step can fail; `_validation` puts what it found into one sentence, and that is the `RequestError`.
 
-Above: `pensieve_http` hands over body and `anthropic-version`. Below: core's values are made in `_translation`.
+Above: `pensieve_http` hands over the body and what its headers say (`_terms`). Below: core's values are made in
+`_translation`.
 """
 
 from __future__ import annotations
@@ -20,14 +21,13 @@ from pensieve_protocol._errors import invalid_request
 from pensieve_protocol._json import JsonError, parse_json
 from pensieve_protocol._requests import CountTokensRequest, MessagesRequest
 from pensieve_protocol._rules import violations
+from pensieve_protocol._terms import API_VERSIONS, Terms, strict_problems, unknown_fields
 from pensieve_protocol._validation import InvalidValueError, problems, sentence
 
-__all__ = ["API_VERSIONS", "check_version", "parse_count_tokens_request", "parse_messages_request"]
-
-API_VERSIONS = ("2023-06-01", "2026-10-21")
-"""Of the header `anthropic-version`. Both get the same answers; sampling fields are honoured on the newer one, too."""
+__all__ = ["check_version", "parse_count_tokens_request", "parse_messages_request"]
 
 _Request = TypeVar("_Request", bound=CountTokensRequest)
+_USUAL = Terms()
 
 
 def check_version(version: str | None) -> None:
@@ -36,31 +36,34 @@ def check_version(version: str | None) -> None:
         raise invalid_request(f"anthropic-version: {version!r} is not known; use one of {', '.join(API_VERSIONS)}")
 
 
-def parse_messages_request(body: bytes, *, version: str | None = None) -> MessagesRequest:
-    """Return the request in `body`, sent with this `anthropic-version`.
+def parse_messages_request(body: bytes, terms: Terms = _USUAL) -> MessagesRequest:
+    """Return the request in `body`, sent under these `terms`.
 
     Raises:
         RequestError: 400; the message names the JSON path.
     """
-    return _parse(body, version, MessagesRequest)
+    return _parse(body, terms, MessagesRequest)
 
 
-def parse_count_tokens_request(body: bytes, *, version: str | None = None) -> CountTokensRequest:
+def parse_count_tokens_request(body: bytes, terms: Terms = _USUAL) -> CountTokensRequest:
     """Return the request in `body`; as `parse_messages_request`."""
-    return _parse(body, version, CountTokensRequest)
+    return _parse(body, terms, CountTokensRequest)
 
 
-def _parse(body: bytes, version: str | None, cls: type[_Request]) -> _Request:
-    check_version(version)
+def _parse(body: bytes, terms: Terms, cls: type[_Request]) -> _Request:
+    check_version(terms.version)
     try:
-        document = parse_json(body)
+        document = cast("JsonObject", parse_json(body))
     except JsonError as error:
         raise invalid_request(str(error)) from None
     request = _structure(document, cls)
-    found = tuple(violations(request))
+    unknown = unknown_fields(document.keys() - attrs.fields_dict(cls).keys())
+    found = [*violations(request, terms)]
+    if terms.strict:
+        found += strict_problems(document, unknown, terms)
     if found:
         raise invalid_request(sentence(found))
-    return attrs.evolve(request, unknown_fields=_unknown(cast("JsonObject", document), cls))
+    return attrs.evolve(request, unknown_fields=unknown)
 
 
 def _structure(document: JsonValue, cls: type[_Request]) -> _Request:
@@ -68,7 +71,3 @@ def _structure(document: JsonValue, cls: type[_Request]) -> _Request:
         return structure(document, cls)
     except (cattrs.BaseValidationError, InvalidValueError) as error:
         raise invalid_request(sentence(problems(error))) from None
-
-
-def _unknown(document: JsonObject, cls: type[_Request]) -> tuple[str, ...]:
-    return tuple(sorted(document.keys() - attrs.fields_dict(cls).keys()))

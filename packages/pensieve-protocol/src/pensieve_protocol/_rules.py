@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from pensieve_protocol._blocks import TextBlock
 from pensieve_protocol._deferral import offered_tools
 from pensieve_protocol._requests import (
     CountTokensRequest,
@@ -17,6 +18,7 @@ from pensieve_protocol._requests import (
     ToolChoiceAny,
     ToolChoiceTool,
 )
+from pensieve_protocol._terms import INTERLEAVED_THINKING, Terms
 from pensieve_protocol._tools import CustomTool, SearchTool
 from pensieve_protocol._validation import Problem
 
@@ -32,7 +34,7 @@ _BLOCKS_NOT_OF_ROLE: Mapping[str, frozenset[str]] = {
 }  # fmt: skip
 
 
-def violations(request: CountTokensRequest) -> Iterator[Problem]:
+def violations(request: CountTokensRequest, terms: Terms) -> Iterator[Problem]:
     """Yield what is wrong between fields, in the order of the fields."""
     for index, message in enumerate(request.messages):
         yield from _misplaced_blocks(index, message)
@@ -40,8 +42,9 @@ def violations(request: CountTokensRequest) -> Iterator[Problem]:
     yield from _tool_choice_problems(request)
     if request.mcp_servers:
         yield Problem(("mcp_servers",), "this server connects to no MCP servers; let the client do it")
+    yield from _prefill_problems(request)
     if isinstance(request, MessagesRequest):
-        yield from _budget_problems(request)
+        yield from _budget_problems(request, terms)
         if request.container:
             yield Problem(("container",), "this server has no code execution containers")
 
@@ -81,8 +84,34 @@ def _tool_choice_problems(request: CountTokensRequest) -> Iterator[Problem]:
             return
 
 
-def _budget_problems(request: MessagesRequest) -> Iterator[Problem]:
-    """Hold "less than `max_tokens`" (the SDK on `budget_tokens`), save for a request that only warms the cache."""
+def _prefill_problems(request: CountTokensRequest) -> Iterator[Problem]:
+    """Refuse, as the API does, white space at the end of what the model is to go on from.
+
+    It rarely finds its way from there: its tokens have their space in front.
+    """
+    last = request.messages[-1]
+    if last.role == "assistant" and _last_text(last)[-1:].isspace():
+        path = ("messages", len(request.messages) - 1, "content")
+        yield Problem(path, "final assistant content cannot end with trailing whitespace")
+
+
+def _last_text(message: InputMessage) -> str:
+    if isinstance(message.content, str):
+        return message.content
+    match message.content:
+        case (*_, TextBlock(text=text)):
+            return text
+        case _:
+            return ""
+
+
+def _budget_problems(request: MessagesRequest, terms: Terms) -> Iterator[Problem]:
+    """Hold "less than `max_tokens`" (the SDK on `budget_tokens`), save for a request that only warms the cache.
+
+    With tools, reasoning between them has a budget of its own (beta interleaved-thinking-2025-05-14).
+    """
+    if request.tools and INTERLEAVED_THINKING in terms.betas:
+        return
     match request.thinking:
         case EnabledThinking(budget_tokens=budget) if 0 < request.max_tokens <= budget:
             message = f"must be less than max_tokens ({request.max_tokens}), got {budget}"

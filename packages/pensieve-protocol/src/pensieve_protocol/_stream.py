@@ -176,7 +176,7 @@ class MessageStream:
         message_id: `msg_…`, unique; made by the caller.
         model: The name that the client asked for.
         sign: Makes the signature of a thinking block from its whole text.
-        show_thinking: False for `display: omitted`: reasoning is signed, but its text is not sent.
+        show_thinking: False for `display: omitted`: a block of reasoning is its signature alone.
     """
 
     def __init__(
@@ -245,7 +245,7 @@ class MessageStream:
     def _reason(self, text: str) -> Events:
         opening = self._enter(_W.THINKING, ResponseThinking())
         self._reasoning.append(text)
-        return (*opening, self._delta(ThinkingDelta(thinking=text if self._show_thinking else "")))
+        return (*opening, self._delta(ThinkingDelta(thinking=text))) if self._show_thinking else opening
 
     def _give(self, fragment: str) -> Events:
         self._move(_W.TOOL_ARGUMENTS if fragment else _W.TOOL_SILENCE)

@@ -20,21 +20,16 @@ from pensieve_core import (
     RequestId,
     Sampling,
     SessionId,
-    Thinking,
     ToolChoice,
     ToolChoiceMode,
 )
 from pensieve_protocol._client_tools import neutral_tools
 from pensieve_protocol._conversation import conversation
 from pensieve_protocol._deferral import offered_tools
+from pensieve_protocol._effort import thinking
 from pensieve_protocol._requests import (
-    AdaptiveThinking,
-    BetweenToolsThinking,
     CountTokensRequest,
-    DisabledThinking,
-    EnabledThinking,
     MessagesRequest,
-    ThinkingConfig,
     ToolChoiceAny,
     ToolChoiceAuto,
     ToolChoiceConfig,
@@ -62,7 +57,7 @@ def to_generation_request(
         turns=conversation(request),
         tools=neutral_tools(offered_tools(request)),
         tool_choice=_tool_choice(request.tool_choice),
-        thinking=_thinking(request.thinking, request.output_config.effort),
+        thinking=thinking(request.thinking, request.output_config.effort, None),
         max_tokens=0,
         output_schema=_output_schema(request),
         origin=origin,
@@ -74,6 +69,7 @@ def _with_generation(base: GenerationRequest, request: MessagesRequest) -> Gener
     return attrs.evolve(
         base,
         max_tokens=request.max_tokens,
+        thinking=thinking(request.thinking, request.output_config.effort, request.max_tokens),
         stop_sequences=request.stop_sequences,
         sampling=_sampling(request),
         origin=_origin(request, base.origin),
@@ -108,19 +104,6 @@ def _priority(request: MessagesRequest, origin: Origin) -> Priority:
 def _output_schema(request: CountTokensRequest) -> JsonObject | None:
     output_format = request.output_config.format or request.output_format
     return None if output_format is None else output_format.schema
-
-
-def _thinking(config: ThinkingConfig | None, effort: str | None) -> Thinking:
-    """Adaptive thinking has no budget; at low effort it is off, which is what "as you see fit" means there."""
-    match config:
-        case EnabledThinking(budget_tokens=budget):
-            return Thinking(enabled=True, budget_tokens=budget)
-        case AdaptiveThinking():
-            return Thinking(enabled=effort != "low")
-        case DisabledThinking() | BetweenToolsThinking() | None:
-            return Thinking()
-        case _:
-            assert_never(config)
 
 
 def _tool_choice(config: ToolChoiceConfig | None) -> ToolChoice:

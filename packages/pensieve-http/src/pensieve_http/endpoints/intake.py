@@ -14,10 +14,18 @@ from starlette.types import Receive, Scope
 from pensieve_core import GenerationRequest, ModelDescriptor
 from pensieve_http.body import BodyReader
 from pensieve_http.documents import Documents
+from pensieve_http.oddities import Oddities
 from pensieve_http.origin import read_origin
 from pensieve_http.record import RequestRecord, record_of
 from pensieve_inference import ModelCatalog
-from pensieve_protocol import CountTokensRequest, to_generation_request
+from pensieve_protocol import (
+    CountTokensRequest,
+    Signatures,
+    Terms,
+    parse_betas,
+    to_generation_request,
+    unknown_betas,
+)
 
 __all__ = ["Accepted", "Intake", "Parser"]
 
@@ -28,7 +36,7 @@ _Wire_co = TypeVar("_Wire_co", bound=CountTokensRequest, covariant=True)
 class Parser(Protocol[_Wire_co]):
     """`parse_messages_request` or its sibling."""
 
-    def __call__(self, body: bytes, *, version: str | None = None) -> _Wire_co:
+    def __call__(self, body: bytes, terms: Terms) -> _Wire_co:
         """Return the request; raise `RequestError`."""
         ...
 
@@ -50,6 +58,11 @@ class Intake:
     catalog: ModelCatalog
     reader: BodyReader
     documents: Documents
+    signatures: Signatures
+    """Recall reasoning that this installation signed."""
+    oddities: Oddities
+    strict: bool
+    """Refuse what is not known."""
 
     async def take(self, parse: Parser[_Wire], scope: Scope, receive: Receive) -> Accepted[_Wire]:
         """Return the request in `scope`.
@@ -62,10 +75,18 @@ class Intake:
         headers, record = Headers(scope=scope), record_of(scope)
         record.origin = read_origin(headers)
         body = await self.reader.read(scope, receive)
-        wire = parse(body, version=headers.get("anthropic-version"))
+        wire = self._parsed(parse, body, headers)
         record.requested_model, record.unknown_fields = wire.model, wire.unknown_fields
+        wire, record.foreign_thinking = self.signatures.recall_all(wire)
         model = self.catalog.resolve(wire.model)
         record.model = model.id
         wire = await self.documents.read(wire)
         request = to_generation_request(wire, request_id=record.id, model=model.id, origin=record.origin)
         return Accepted(wire=wire, model=model, request=request, record=record)
+
+    def _parsed(self, parse: Parser[_Wire], body: bytes, headers: Headers) -> _Wire:
+        betas = parse_betas(headers.getlist("anthropic-beta"))
+        wire = parse(body, Terms(version=headers.get("anthropic-version"), betas=betas, strict=self.strict))
+        self.oddities.note("field", wire.unknown_fields)
+        self.oddities.note("beta", unknown_betas(betas))
+        return wire

@@ -30,6 +30,7 @@ from pensieve_protocol import (
     MessageAccumulator,
     MessagesRequest,
     MessageStream,
+    Signatures,
     dump_json,
     parse_messages_request,
 )
@@ -47,6 +48,7 @@ class Messages:
     drain: Drain
     clock: Clock
     translator: ErrorTranslator
+    signatures: Signatures
     settings: HttpSettings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,7 +67,7 @@ class Messages:
             await whole(scope, receive, send)
 
     async def _whole(self, accepted: Accepted[MessagesRequest]) -> Response:
-        answer, message = _answer(accepted), MessageAccumulator()
+        answer, message = self._answer(accepted), MessageAccumulator()
         with self.drain.hold():
             async with aclosing(self._exchange(accepted).happenings()) as happenings:
                 async for happening in happenings:
@@ -85,7 +87,7 @@ class Messages:
     def _live(self, accepted: Accepted[MessagesRequest], scope: Scope) -> LiveStream:
         now = self.clock.monotonic()
         return LiveStream(
-            answer=_answer(accepted),
+            answer=self._answer(accepted),
             signs=SignsOfLife(
                 now,
                 interval_s=self.settings.ping_interval_s,
@@ -100,16 +102,12 @@ class Messages:
     def _exchange(self, accepted: Accepted[MessagesRequest]) -> Exchange:
         return Exchange(request=accepted.request, model=accepted.model, engines=self.engines, gate=self.gate)
 
-
-def _answer(accepted: Accepted[MessagesRequest]) -> Answer:
-    stream = MessageStream(
-        message_id=message_id(accepted.record.id),
-        model=accepted.wire.model,
-        show_thinking=_shows_thinking(accepted.wire),
-    )
-    return Answer(stream, accepted.record)
-
-
-def _shows_thinking(wire: MessagesRequest) -> bool:
-    """Return False for `display: omitted`; the kinds of thinking that switch it off have no display."""
-    return getattr(wire.thinking, "display", None) != "omitted"
+    def _answer(self, accepted: Accepted[MessagesRequest]) -> Answer:
+        shown = accepted.wire.shows_thinking
+        stream = MessageStream(
+            message_id=message_id(accepted.record.id),
+            model=accepted.wire.model,
+            sign=self.signatures.sign if shown else self.signatures.seal,
+            show_thinking=shown,
+        )
+        return Answer(stream, accepted.record)

@@ -65,7 +65,7 @@ def build_world(
     app = create_app(
         catalog=catalog or InMemoryCatalog(engine.description.model),
         engines=provider(engine),
-        settings=settings or HttpSettings(),
+        settings=settings or HttpSettings(signing_key=bytes(32)),
         clock=clock,
         drain=drain,
         log=_captured(capture),
