@@ -14,8 +14,8 @@ from simulator.policies import Policy, residents_of
 from simulator.traces import Trace, read_traces
 from simulator.world import Outcome, Setting, simulate
 
-from pensieve_gguf.engine.scheduler import Row, Step
 from pensieve_gguf.engine.sequence import Sequence
+from pensieve_gguf.engine.steps import Row, Step
 
 
 class Recording(Protocol):

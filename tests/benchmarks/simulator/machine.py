@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from pensieve_gguf.engine.scheduler import Step
+from pensieve_gguf.engine.steps import Step
 
 __all__ = ["Machine"]
 

@@ -11,8 +11,9 @@ import attrs
 from pensieve_core import Priority
 from pensieve_gguf.engine.moves import Evict
 from pensieve_gguf.engine.residents import Residents
-from pensieve_gguf.engine.scheduler import Move, Preempted, Row, Scheduler, Step
+from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
+from pensieve_gguf.engine.steps import Move, Preempted, Row, Step
 from simulator.clients import Agenda, Lane
 from simulator.machine import Machine
 from simulator.oracle import Oracle

@@ -24,10 +24,11 @@ from pensieve_gguf.engine.drafter import Drafter
 from pensieve_gguf.engine.drafts import DraftPolicy
 from pensieve_gguf.engine.moves import Cut, Evict, Idle, Share
 from pensieve_gguf.engine.residents import Residents
-from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Move, Preempted, Restore, Row, Scheduler, Step, Undrafted
+from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.shelf import Shelf, Shelved
 from pensieve_gguf.engine.step_costs import GivenCosts
+from pensieve_gguf.engine.steps import Evicted, Exhausted, Move, Preempted, Restore, Row, Step, Undrafted
 
 _SLOTS = 3
 _MAX_RUNNING = 3

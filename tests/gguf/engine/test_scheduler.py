@@ -14,10 +14,11 @@ from pensieve_gguf.engine.drafter import Drafter
 from pensieve_gguf.engine.drafts import DraftPolicy
 from pensieve_gguf.engine.moves import Cut, Evict, Share
 from pensieve_gguf.engine.residents import Residents
-from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Preempted, Restore, Scheduler, Step, Undrafted
+from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.shelf import Shelf, Shelved
 from pensieve_gguf.engine.step_costs import GivenCosts, LearnedCosts, StepCosts
+from pensieve_gguf.engine.steps import Evicted, Exhausted, Preempted, Restore, Step, Undrafted
 
 _keys = itertools.count(1)
 

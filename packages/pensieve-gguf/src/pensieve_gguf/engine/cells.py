@@ -15,8 +15,9 @@ from typing import assert_never
 import structlog
 
 from pensieve_gguf.engine.moves import Cut, Evict, Idle, Share
-from pensieve_gguf.engine.scheduler import Move, Restore, Scheduler, Step
+from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.shelf import Shelf, Shelved
+from pensieve_gguf.engine.steps import Move, Restore, Step
 from pensieve_gguf.engine.vitals import Vitals
 from pensieve_gguf.llama import Context, State
 

@@ -30,8 +30,9 @@ from pensieve_gguf.engine.cells import Cells
 from pensieve_gguf.engine.chooser import Chooser, Drawn
 from pensieve_gguf.engine.job import Job, blaming, timings_of, usage_of
 from pensieve_gguf.engine.keeping import Keeping
-from pensieve_gguf.engine.scheduler import Evicted, Exhausted, Preempted, Row, Scheduler, Step, Undrafted
+from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.shelf import Shelf
+from pensieve_gguf.engine.steps import Evicted, Exhausted, Preempted, Row, Step, Undrafted
 from pensieve_gguf.engine.vitals import Vitals
 from pensieve_gguf.llama import Context, DecodeError, DecodeOutcome, Rows, State
 

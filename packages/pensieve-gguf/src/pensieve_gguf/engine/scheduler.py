@@ -14,19 +14,17 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Several
-from typing import TypeAlias
-
-import attrs
 
 from pensieve_gguf.engine.drafts import DraftPolicy
-from pensieve_gguf.engine.moves import Change, Cut, Evict, Idle
+from pensieve_gguf.engine.moves import Cut, Evict, Idle
 from pensieve_gguf.engine.pace import Pace
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.sequence import Sequence
-from pensieve_gguf.engine.shelf import Shelf, Shelved
+from pensieve_gguf.engine.shelf import Shelf
+from pensieve_gguf.engine.steps import Evicted, Exhausted, Move, Preempted, Relief, Restore, Row, Step, Undrafted
 from pensieve_gguf.engine.tree import common_prefix
 
-__all__ = ["Evicted", "Exhausted", "Move", "Preempted", "Relief", "Restore", "Row", "Scheduler", "Step", "Undrafted"]
+__all__ = ["Scheduler"]
 
 # How long answers get is not known before (clients ask for 64,000 and take 222); so much is kept free for each.
 _ANSWER_CELLS = 256
@@ -39,78 +37,6 @@ _WORTH_A_WAIT = 16
 # An idle prefix makes every step beside it slower; after so many of them that has cost what it costs to carry it to
 # RAM and back (measured: SmolLM2 and the 1.5B coder, 38 steps each, whatever the length).
 _STALE_STEPS = 48
-
-
-@attrs.frozen
-class Restore:
-    """Let `slot` hold the first `length` tokens of what is on the shelf."""
-
-    slot: int
-    shelved: Shelved
-    length: int
-
-
-Move: TypeAlias = Change | Restore
-
-
-@attrs.frozen(kw_only=True)
-class Row:
-    """Tokens `start` to `stop` of one sequence; `samples`: a token is drawn after the last of them."""
-
-    sequence: Sequence
-    start: int
-    stop: int
-    samples: bool
-    draft: tuple[int, ...] = ()
-    """Guessed tokens that follow: a token is drawn after each of them, too, as long as it is the guessed one."""
-
-
-@attrs.frozen(kw_only=True)
-class Step:
-    """One decode: the moves to make in the cache before, and the rows."""
-
-    moves: tuple[Move, ...]
-    rows: tuple[Row, ...]
-
-    @property
-    def tokens(self) -> int:
-        """Rows of the batch."""
-        return sum(row.stop - row.start for row in self.rows) + self.drafted
-
-    @property
-    def drafted(self) -> int:
-        """Of these, rows of tokens that are guessed."""
-        return sum(len(row.draft) for row in self.rows)
-
-
-@attrs.frozen
-class Evicted:
-    """An idle prefix was forgotten, or the end of one; its cells are still to be cut."""
-
-    cut: Cut | Evict
-
-
-@attrs.frozen
-class Preempted:
-    """A running sequence gave cells up, which are still to be cut; it waits, and is placed anew."""
-
-    sequence: Sequence
-    cut: Cut | Evict
-
-
-@attrs.frozen
-class Undrafted:
-    """The next step goes without drafts."""
-
-
-@attrs.frozen
-class Exhausted:
-    """This sequence alone fills the cache: it cannot go on."""
-
-    sequence: Sequence
-
-
-Relief: TypeAlias = Evicted | Undrafted | Preempted | Exhausted
 
 
 class Scheduler:
