@@ -10,7 +10,7 @@ RUN := $(UV) run --no-sync
 TESTS ?= tests
 ARGS ?=
 
-.PHONY: help install serve test e2e cov lint fmt types layers bench simulate build bump all
+.PHONY: help install serve test e2e cov lint fmt types layers bench simulate docs build bump all
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench: | .venv ## Compare with llama-server of the same llama.cpp (built once): 
 
 simulate: | .venv ## Play recorded sessions over scheduler and prefix tree, without a model: make simulate ARGS="--traces …"
 	PYTHONPATH=tests/benchmarks $(RUN) python -m simulator $(ARGS)
+
+docs: | .venv ## Write what is generated in docs/: the API reference
+	$(RUN) python tools/api_reference.py
 
 build: | $(UV) ## Build the wheels and source archives of all seven packages into dist/
 	$(UV) build --all-packages --quiet

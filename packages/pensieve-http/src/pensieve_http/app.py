@@ -24,7 +24,6 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import ASGIApp
 from structlog.typing import FilteringBoundLogger
 
@@ -32,10 +31,11 @@ from pensieve_core import Clock, RequestId
 from pensieve_http.body import BodyReader
 from pensieve_http.documents import Documents, pdf_process
 from pensieve_http.drain import Drain
-from pensieve_http.endpoints.count_tokens import CountTokens
+from pensieve_http.endpoints.count_tokens import COUNT_TOKENS, CountTokens
+from pensieve_http.endpoints.description import Description
 from pensieve_http.endpoints.health import Health
 from pensieve_http.endpoints.intake import Intake
-from pensieve_http.endpoints.messages import Messages
+from pensieve_http.endpoints.messages import CREATE_MESSAGE, Messages
 from pensieve_http.endpoints.models import Models
 from pensieve_http.errors import ErrorTranslator, error_response
 from pensieve_http.gate import Gate
@@ -50,6 +50,8 @@ from pensieve_http.middleware.origins import Origins
 from pensieve_http.middleware.request_log import RequestLog
 from pensieve_http.middleware.unread_body import UnreadBody
 from pensieve_http.oddities import Oddities
+from pensieve_http.operation import Endpoint
+from pensieve_http.routing import routes
 from pensieve_http.settings import HttpSettings
 from pensieve_inference import EngineProvider, ModelCatalog
 from pensieve_protocol import Signatures
@@ -97,7 +99,7 @@ def create_app(
         oddities=Oddities(log),
     )
     app = Starlette(
-        routes=[*_api_routes(parts), *_own_routes(parts)],
+        routes=routes(_endpoints(parts)),
         middleware=_middleware(parts),
         exception_handlers={HTTPException: _routing_failed(parts.translator)},
     )
@@ -162,7 +164,12 @@ def _middleware(parts: _Parts) -> list[Middleware]:
     ]
 
 
-def _api_routes(parts: _Parts) -> list[Route]:
+def _endpoints(parts: _Parts) -> list[Endpoint]:
+    described = [*_api_endpoints(parts), *_own_endpoints(parts)]
+    return [*described, Description(others=described, version=parts.settings.version).endpoint()]
+
+
+def _api_endpoints(parts: _Parts) -> list[Endpoint]:
     models = Models(catalog=parts.catalog, engines=parts.engines, reads_pdfs=parts.documents.reads_pdfs)
     messages = Messages(
         intake=parts.intake,
@@ -176,21 +183,15 @@ def _api_routes(parts: _Parts) -> list[Route]:
     )
     count = CountTokens(intake=parts.intake, engines=parts.engines, gate=parts.gate(), drain=parts.drain)
     return [
-        Route("/v1/messages", messages, methods=["POST"]),
-        Route("/v1/messages/count_tokens", count, methods=["POST"]),
-        Route("/v1/models", models.page, methods=["GET"]),
-        Route("/v1/models/{model_id:path}", models.one, methods=["GET"]),
+        Endpoint(method="POST", path="/v1/messages", app=messages, operation=CREATE_MESSAGE),
+        Endpoint(method="POST", path="/v1/messages/count_tokens", app=count, operation=COUNT_TOKENS),
+        *models.endpoints(),
     ]
 
 
-def _own_routes(parts: _Parts) -> list[Route]:
+def _own_endpoints(parts: _Parts) -> list[Endpoint]:
     health = Health(catalog=parts.catalog, engines=parts.engines, drain=parts.drain, version=parts.settings.version)
-    return [
-        Route("/", health.root, methods=["GET"]),
-        Route("/healthz", health.healthz, methods=["GET"]),
-        Route("/readyz", health.readyz, methods=["GET"]),
-        Route("/version", health.version_of_server, methods=["GET"]),
-    ]
+    return [*health.endpoints()]
 
 
 def _routing_failed(translator: ErrorTranslator) -> Callable[[Request, Exception], Awaitable[Response]]:

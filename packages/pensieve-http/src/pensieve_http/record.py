@@ -44,6 +44,8 @@ class RequestRecord:
     id: RequestId
     method: str
     path: str
+    route: str | None = None
+    """The path of the endpoint, its parameters unfilled; None while no endpoint was found."""
     started_at: float
     status: int | None = None
     ttfb_s: float | None = None

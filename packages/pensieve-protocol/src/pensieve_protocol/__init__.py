@@ -56,6 +56,7 @@ from pensieve_protocol._events import (
     encode_sse,
 )
 from pensieve_protocol._json import dump_json
+from pensieve_protocol._json_schema import Direction, Schemas
 from pensieve_protocol._messages import (
     Message,
     MessageUsage,
@@ -103,7 +104,7 @@ from pensieve_protocol._requests import (
 from pensieve_protocol._signatures import Recalled, Signatures
 from pensieve_protocol._sources import PendingSource, pending_sources, with_sources
 from pensieve_protocol._stream import IllegalTransition, MessageStream, Signer, sign_thinking
-from pensieve_protocol._terms import API_VERSIONS, Terms, parse_betas, unknown_betas
+from pensieve_protocol._terms import API_VERSIONS, ApiVersion, Terms, parse_betas, unknown_betas
 from pensieve_protocol._tools import ClientTool, CustomTool, RequestTool, SearchTool, ToolName
 from pensieve_protocol._translation import to_generation_request
 
@@ -111,6 +112,7 @@ __all__ = [
     "API_VERSIONS",
     "AdaptiveThinking",
     "ApiError",
+    "ApiVersion",
     "Base64ImageSource",
     "BetweenToolsThinking",
     "BlockDelta",
@@ -125,6 +127,7 @@ __all__ = [
     "CountTokensRequest",
     "CustomTool",
     "DiagnosticsConfig",
+    "Direction",
     "DisabledThinking",
     "DocumentBlock",
     "DocumentSource",
@@ -167,6 +170,7 @@ __all__ = [
     "ResponseThinking",
     "ResponseToolUse",
     "ResultBlock",
+    "Schemas",
     "SearchResultBlock",
     "SearchTool",
     "SignatureDelta",

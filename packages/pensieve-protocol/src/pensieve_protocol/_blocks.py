@@ -7,12 +7,12 @@ The wire is the specification: the official SDK's `types/*_block_param.py`. Fiel
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import attrs
 
 from pensieve_core import JsonObject
-from pensieve_protocol._constraints import MediaSize, Refuses
+from pensieve_protocol._constraints import Matches, MediaSize, Refuses
 
 __all__ = [
     "Base64ImageSource",
@@ -172,6 +172,13 @@ class ToolReferenceBlock:
     cache_control: CacheControl | None = None
 
 
+_OPAQUE_TYPES = (
+    "server_tool_use", "mcp_tool_use", "compaction", "fallback", "tool_addition", "tool_removal", "mcp_tool_listing",
+    "browser_state",
+)  # fmt: skip
+_OpaqueType: TypeAlias = Annotated[str, Matches(f"{'|'.join(_OPAQUE_TYPES)}|.*_tool_result")]
+
+
 @attrs.frozen(kw_only=True)
 class OpaqueBlock:
     """Something that only Anthropic's servers produce, sent back in a conversation that began there.
@@ -179,15 +186,10 @@ class OpaqueBlock:
     Rendered as text or skipped (`_render`), never refused: refusing would end the conversation.
     """
 
-    type: str
-    raw: JsonObject
+    type: _OpaqueType
+    raw: JsonObject = attrs.field(metadata={"whole": True})
     """The whole block."""
     cache_control: CacheControl | None = None
-
-    KNOWN: ClassVar[frozenset[str]] = frozenset({
-        "server_tool_use", "mcp_tool_use", "compaction", "fallback", "tool_addition", "tool_removal",
-        "mcp_tool_listing", "browser_state",
-    })  # fmt: skip
 
     @property
     def added_tool(self) -> str | None:
@@ -201,7 +203,7 @@ class OpaqueBlock:
     @classmethod
     def accepts(cls, tag: str) -> bool:
         """Return whether a block of this `type` is taken: the known ones, and every server tool's result."""
-        return tag in cls.KNOWN or tag.endswith("_tool_result")
+        return tag in _OPAQUE_TYPES or tag.endswith("_tool_result")
 
 
 ResultBlock: TypeAlias = TextBlock | ImageBlock | DocumentBlock | SearchResultBlock | ToolReferenceBlock | OpaqueBlock

@@ -1,6 +1,7 @@
 """What a field may hold beyond its type, said where the field is declared: `Annotated[int, AtLeast(0)]`.
 
-Each constraint only detects; `_converter` applies it, and `_validation` says where in the request it was.
+Each constraint only detects; `_converter` applies it, `_validation` says where in the request it was, and
+`_json_schema` tells clients of it beforehand.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Any, Protocol
 
 import attrs
 
+from pensieve_core import JsonObject
+
 __all__ = ["AtLeast", "Between", "Constraint", "Length", "Matches", "MediaSize", "Refuses"]
 
 
@@ -19,6 +22,10 @@ class Constraint(Protocol):
 
     def problem(self, value: Any, /) -> str | None:  # noqa: ANN401 - each constraint has its own type of value
         """Return what is wrong with `value`; None when nothing is."""
+        ...
+
+    def keywords(self, schema: JsonObject, /) -> JsonObject:
+        """Return the keywords of JSON Schema that say the same, to be added to `schema`."""
         ...
 
 
@@ -32,6 +39,10 @@ class AtLeast:
         """Compare."""
         return f"must be at least {self.minimum}, got {value}" if value < self.minimum else None
 
+    def keywords(self, _schema: JsonObject, /) -> JsonObject:
+        """Return the bound."""
+        return {"minimum": self.minimum}
+
 
 @attrs.frozen
 class Between:
@@ -43,6 +54,10 @@ class Between:
     def problem(self, value: float, /) -> str | None:
         """Compare."""
         return None if self.low <= value <= self.high else f"must be from {self.low} to {self.high}, got {value}"
+
+    def keywords(self, _schema: JsonObject, /) -> JsonObject:
+        """Return both bounds."""
+        return {"minimum": self.low, "maximum": self.high}
 
 
 @attrs.frozen
@@ -56,6 +71,11 @@ class Length:
         if len(value) > self.maximum:
             return f"must not be longer than {self.maximum}, got {len(value)}"
         return None if len(value) else "must not be empty"
+
+    def keywords(self, schema: JsonObject, /) -> JsonObject:
+        """Return the bounds of what `schema` describes: items or characters."""
+        unit = "Items" if schema.get("type") == "array" else "Length"
+        return {f"min{unit}": 1, f"max{unit}": self.maximum}
 
 
 @attrs.frozen
@@ -74,6 +94,10 @@ class MediaSize:
             return f"{self.kind} exceeds the maximum of {self.maximum} bytes: got {len(value)}"
         return None if len(value) else f"{self.kind} cannot be empty"
 
+    def keywords(self, _schema: JsonObject, /) -> JsonObject:
+        """Return the bounds of the base64 characters that stand for the bytes."""
+        return {"minLength": 1, "maxLength": -(-self.maximum // 3) * 4}
+
 
 @attrs.frozen
 class Matches:
@@ -84,6 +108,10 @@ class Matches:
     def problem(self, value: str, /) -> str | None:
         """Match."""
         return None if re.fullmatch(self.pattern, value) else f"must match {self.pattern}, got {value[:80]!r}"
+
+    def keywords(self, _schema: JsonObject, /) -> JsonObject:
+        """Return the pattern, anchored: JSON Schema searches."""
+        return {"pattern": f"^(?:{self.pattern})$"}
 
 
 @attrs.frozen(eq=False)

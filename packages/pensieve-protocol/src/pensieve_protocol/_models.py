@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import attrs
 
 from pensieve_core import EngineDescription, ModelDescriptor
+from pensieve_protocol._constraints import Between
 from pensieve_protocol._errors import invalid_request
 
 __all__ = [
@@ -139,7 +140,8 @@ class PageQuery:
 
     after_id: str | None = None
     before_id: str | None = None
-    limit: int = _DEFAULT_LIMIT
+    """Not together with `after_id`."""
+    limit: Annotated[int, Between(1, _MAX_LIMIT)] = _DEFAULT_LIMIT
 
 
 @attrs.frozen(kw_only=True)

@@ -8,7 +8,7 @@ of every field that does nothing turns on `strict`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, Literal, TypeAlias, get_args
 
 import attrs
 
@@ -18,6 +18,7 @@ from pensieve_protocol._validation import Problem
 __all__ = [
     "API_VERSIONS",
     "INTERLEAVED_THINKING",
+    "ApiVersion",
     "Terms",
     "parse_betas",
     "strict_problems",
@@ -25,7 +26,8 @@ __all__ = [
     "unknown_fields",
 ]
 
-API_VERSIONS: Final = ("2023-06-01", "2026-10-21")
+ApiVersion: TypeAlias = Literal["2023-06-01", "2026-10-21"]
+API_VERSIONS: Final[tuple[str, ...]] = get_args(ApiVersion)
 """Of the header `anthropic-version`. Both get the same answers, unless the server is strict."""
 
 _WITHOUT_SAMPLING: Final = API_VERSIONS[1]

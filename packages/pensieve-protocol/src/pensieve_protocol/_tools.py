@@ -31,6 +31,8 @@ SEARCH_TOOL_PREFIX = "tool_search_tool_"
 SERVER_TOOL_PREFIXES = ("web_search", "web_fetch", "code_execution", "computer_", "browser_", "advisor_", "mcp_toolset")
 
 ToolName: TypeAlias = Annotated[str, Matches(r"[a-zA-Z0-9_-]{1,128}")]
+_ClientToolType: TypeAlias = Annotated[str, Matches(f"(?:{'|'.join(CLIENT_TOOL_PREFIXES)}).*")]
+_SearchToolType: TypeAlias = Annotated[str, Matches(f"{SEARCH_TOOL_PREFIX}.*")]
 
 
 @attrs.frozen(kw_only=True)
@@ -53,7 +55,7 @@ class CustomTool:
 class ClientTool:
     """A tool known by its type alone; `_client_tools` has its description and schema."""
 
-    type: str
+    type: _ClientToolType
     name: ToolName
     defer_loading: bool = False
     cache_control: CacheControl | None = None
@@ -63,7 +65,7 @@ class ClientTool:
 class SearchTool:
     """Search over deferred tools by the server: accepted and left out; all tools are loaded at once instead."""
 
-    type: str
+    type: _SearchToolType
     name: ToolName
 
 

@@ -9,11 +9,21 @@ from starlette.types import Receive, Scope, Send
 from pensieve_http.drain import Drain
 from pensieve_http.endpoints.intake import Accepted, Intake
 from pensieve_http.gate import Gate
+from pensieve_http.operation import Body, ClientHeaders, Operation
 from pensieve_http.race import client_gone, race
 from pensieve_inference import EngineProvider
 from pensieve_protocol import CountTokensRequest, TokenCount, dump_json, parse_count_tokens_request
 
-__all__ = ["CountTokens"]
+__all__ = ["COUNT_TOKENS", "CountTokens"]
+
+COUNT_TOKENS = Operation(
+    name="count_tokens",
+    summary="Count the tokens of a request's prompt, exactly as it would be charged",
+    headers=ClientHeaders,
+    takes=Body(type=CountTokensRequest),
+    answers={200: (Body(type=TokenCount),)},
+    errors=(404,),
+)
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import attrs
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import request_response
 
 from pensieve_core import EnginePhase, EngineStatus, ModelId
 from pensieve_http.drain import Drain
+from pensieve_http.operation import Body, Endpoint, Operation
 from pensieve_inference import EngineProvider, ModelCatalog
 from pensieve_protocol import API_VERSIONS, dump_json
 
@@ -46,6 +51,42 @@ def _obstacle(status: EngineStatus) -> str:
     return f"model {status.model} is broken: {status.detail or 'no details'}"
 
 
+@attrs.frozen(kw_only=True)
+class ServerName:
+    """What `GET /` answers."""
+
+    name: Literal["pensieve-server"] = "pensieve-server"
+    version: str
+    api: str = "/v1/messages"
+
+
+@attrs.frozen(kw_only=True)
+class ServerVersion:
+    """What `GET /version` answers."""
+
+    name: Literal["pensieve-server"] = "pensieve-server"
+    version: str
+    api_versions: tuple[str, ...] = API_VERSIONS
+    """Accepted values of the header `anthropic-version`."""
+
+
+@attrs.frozen(kw_only=True)
+class Alive:
+    """What `GET /healthz` answers, as long as it answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+@attrs.frozen(kw_only=True)
+class ReadinessReport:
+    """What `GET /readyz` answers."""
+
+    status: Literal["ready", "unavailable"]
+    reason: str | None
+    engines: tuple[EngineStatus, ...]
+    """Every engine that was ever asked for."""
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Health:
     """The probes' endpoints."""
@@ -55,30 +96,66 @@ class Health:
     drain: Drain
     version: str
 
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Return them all."""
+        return [
+            Endpoint(method="GET", path=path, app=request_response(answer), operation=operation)
+            for path, answer, operation in (
+                ("/", self.root, _ROOT),
+                ("/healthz", self.healthz, _HEALTHZ),
+                ("/readyz", self.readyz, _READYZ),
+                ("/version", self.version_of_server, _VERSION),
+            )
+        ]
+
     async def root(self, _request: Request) -> Response:
         """`GET /`, `HEAD /`: Claude Code knocks here first."""
-        return _json({"name": "pensieve-server", "version": self.version, "api": "/v1/messages"})
+        return _json(ServerName(version=self.version))
 
     async def healthz(self, _request: Request) -> Response:
         """`GET /healthz`: the event loop turns."""
-        return _json({"status": "ok"})
+        return _json(Alive())
 
     async def readyz(self, _request: Request) -> Response:
         """`GET /readyz`: 200, or 503 with the reason; either way all engines."""
         statuses = self.engines.statuses()
         found = self._readiness(statuses)
-        body = {"status": "ready" if found.ready else "unavailable", "reason": found.reason, "engines": statuses}
-        return _json(body, status=200 if found.ready else 503)
+        report = ReadinessReport(
+            status="ready" if found.ready else "unavailable", reason=found.reason, engines=statuses
+        )
+        return _json(report, status=200 if found.ready else 503)
 
     async def version_of_server(self, _request: Request) -> Response:
         """`GET /version`."""
-        return _json({"name": "pensieve-server", "version": self.version, "api_versions": API_VERSIONS})
+        return _json(ServerVersion(version=self.version))
 
     def _readiness(self, statuses: tuple[EngineStatus, ...]) -> Readiness:
         if self.drain.draining:
             return Readiness(ready=False, reason="the server is shutting down")
         models = self.catalog.models()
         return readiness(models[0].id if models else None, statuses)
+
+
+_ROOT = Operation(
+    name="get_root",
+    summary="Say what answers here",
+    answers={200: (Body(type=ServerName),)},
+)
+_HEALTHZ = Operation(
+    name="get_health",
+    summary="Say that the process is alive",
+    answers={200: (Body(type=Alive),)},
+)
+_READYZ = Operation(
+    name="get_readiness",
+    summary="Say whether a request would be answered soon; if not, why",
+    answers={200: (Body(type=ReadinessReport),), 503: (Body(type=ReadinessReport),)},
+)
+_VERSION = Operation(
+    name="get_version",
+    summary="Say which version this is",
+    answers={200: (Body(type=ServerVersion),)},
+)
 
 
 def _json(body: object, *, status: int = 200) -> Response:

@@ -21,21 +21,33 @@ from pensieve_http.errors import ErrorTranslator
 from pensieve_http.exchange import Exchange
 from pensieve_http.gate import Gate
 from pensieve_http.live_stream import LiveStream
+from pensieve_http.operation import EVENT_STREAM, Body, ClientHeaders, Operation
 from pensieve_http.race import client_gone, race
 from pensieve_http.settings import HttpSettings
 from pensieve_http.signs_of_life import SignsOfLife
 from pensieve_http.sse import EventStreamResponse
 from pensieve_inference import EngineProvider
 from pensieve_protocol import (
+    Message,
     MessageAccumulator,
     MessagesRequest,
     MessageStream,
     Signatures,
+    StreamEvent,
     dump_json,
     parse_messages_request,
 )
 
-__all__ = ["Messages"]
+__all__ = ["CREATE_MESSAGE", "Messages"]
+
+CREATE_MESSAGE = Operation(
+    name="create_message",
+    summary="Answer a conversation, with `stream` as it is written",
+    headers=ClientHeaders,
+    takes=Body(type=MessagesRequest),
+    answers={200: (Body(type=Message), Body(type=StreamEvent, media_type=EVENT_STREAM))},
+    errors=(404,),
+)
 
 
 @attrs.frozen(kw_only=True, eq=False)

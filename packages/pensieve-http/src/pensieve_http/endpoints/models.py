@@ -6,17 +6,22 @@ Code's picker keeps only names that contain `claude` or `anthropic`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import attrs
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import request_response
 
 from pensieve_core import ModelDescriptor
+from pensieve_http.operation import Body, ClientHeaders, Endpoint, Operation
 from pensieve_inference import EngineProvider, ModelCatalog
 from pensieve_protocol import (
     ModelInfo,
+    ModelPage,
+    OpenAIModel,
     OpenAIModelList,
+    PageQuery,
     check_version,
     dump_json,
     model_info,
@@ -28,6 +33,31 @@ from pensieve_protocol import (
 __all__ = ["Models"]
 
 
+@attrs.frozen(kw_only=True)
+class ModelPath:
+    """Which model."""
+
+    model_id: str
+    """Its id, or any alias that a request may use."""
+
+
+LIST_MODELS = Operation(
+    name="list_models",
+    summary="List models and aliases, page by page; in OpenAI's form, and all at once, without `anthropic-version`",
+    query=PageQuery,
+    headers=ClientHeaders,
+    answers={200: (Body(type=ModelPage | OpenAIModelList),)},
+)
+RETRIEVE_MODEL = Operation(
+    name="retrieve_model",
+    summary="Describe one model; in OpenAI's form without `anthropic-version`",
+    path=ModelPath,
+    headers=ClientHeaders,
+    answers={200: (Body(type=ModelInfo | OpenAIModel),)},
+    errors=(404,),
+)
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Models:
     """Both endpoints. Nothing is loaded to answer them."""
@@ -35,6 +65,14 @@ class Models:
     catalog: ModelCatalog
     engines: EngineProvider
     reads_pdfs: bool
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Return both."""
+        one = request_response(self.one)
+        return [
+            Endpoint(method="GET", path="/v1/models", app=request_response(self.page), operation=LIST_MODELS),
+            Endpoint(method="GET", path="/v1/models/{model_id:path}", app=one, operation=RETRIEVE_MODEL),
+        ]
 
     async def page(self, request: Request) -> Response:
         """`GET /v1/models`."""

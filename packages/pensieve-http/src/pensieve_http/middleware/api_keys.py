@@ -16,9 +16,9 @@ from pensieve_http.record import record_of
 from pensieve_http.settings import ApiKey
 from pensieve_protocol import ApiError, api_error
 
-__all__ = ["ApiKeys"]
+__all__ = ["OPEN_PATHS", "ApiKeys"]
 
-_OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/version"})
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/version", "/openapi.json"})
 """Probes and banners; they tell nothing of what was asked or answered."""
 
 _BEARER = b"bearer "
@@ -32,7 +32,7 @@ class ApiKeys:
 
     def __call__(self, scope: Scope) -> ApiError | None:
         """Return why the request is refused."""
-        if not self._keys or scope["path"] in _OPEN_PATHS:
+        if not self._keys or scope["path"] in OPEN_PATHS:
             return None
         presented = list(_presented(scope))
         if not presented:
