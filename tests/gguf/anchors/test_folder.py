@@ -91,7 +91,7 @@ def test_a_link_is_not_followed_to_the_index(
     target = tmp_path / "target"
     for index in folder.glob("index-*"):
         index.unlink()
-    (folder / "index-1.0.sqlite").symlink_to(target)
+    (folder / "index-2.0.sqlite").symlink_to(target)
     assert refusal(folder)
     assert not target.exists()
 

@@ -123,9 +123,9 @@ def test_the_damaged_index_is_kept_until_the_next_start(
     filled.close()
     _no_database(folder)
     open_store()
-    assert sorted(path.name for path in folder.glob("index-*.sqlite")) == ["index-1.0.sqlite", "index-1.1.sqlite"]
+    assert sorted(path.name for path in folder.glob("index-*.sqlite")) == ["index-2.0.sqlite", "index-2.1.sqlite"]
     open_store()
-    assert sorted(path.name for path in folder.glob("index-*.sqlite")) == ["index-1.1.sqlite"]
+    assert sorted(path.name for path in folder.glob("index-*.sqlite")) == ["index-2.1.sqlite"]
 
 
 def test_an_index_of_an_older_layout_is_removed_and_of_a_newer_one_left_alone(
@@ -133,10 +133,10 @@ def test_an_index_of_an_older_layout_is_removed_and_of_a_newer_one_left_alone(
 ) -> None:
     filled.close()
     (folder / "index-0.7.sqlite").write_text("old")
-    (folder / "index-2.0.sqlite").write_text("new")
+    (folder / "index-3.0.sqlite").write_text("new")
     assert _both_are_found(open_store(), tokens)
     names = {path.name for path in folder.glob("index-*.sqlite")}
-    assert names == {"index-1.0.sqlite", "index-2.0.sqlite"}
+    assert names == {"index-2.0.sqlite", "index-3.0.sqlite"}
 
 
 def test_rows_that_lie_find_nothing_and_files_without_rows_are_found_at_the_start(
@@ -200,4 +200,4 @@ def test_an_index_that_another_process_holds_is_no_damage_and_no_exception(
         holder.execute("ROLLBACK")
         holder.close()
     assert filled.save(tokens(300), state(), kind=HEAD) is Saved.SAVED
-    assert [path.name for path in folder.glob("index-*.sqlite")] == ["index-1.0.sqlite"]
+    assert [path.name for path in folder.glob("index-*.sqlite")] == ["index-2.0.sqlite"]

@@ -32,6 +32,7 @@ def _anchor(name: str, kind: AnchorKind = HEAD, used_at: float = 0.0, file_bytes
         length=1,
         kind=kind,
         conversation=b"",
+        chunks=b"",
         file_bytes=file_bytes,
         created_at=0.0,
         used_at=used_at,

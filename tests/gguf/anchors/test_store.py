@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from array import array
@@ -14,7 +15,8 @@ import attrs
 import numpy as np
 import pytest
 
-from pensieve_gguf.anchors import AnchorIdentity, AnchorKind, AnchorStore, Limits, Saved, State
+from pensieve_gguf.anchors import AnchorIdentity, AnchorKind, AnchorStore, Limits, Saved, State, chunk_digests
+from pensieve_gguf.anchors.testing import FaultyFolder
 
 Tokens: TypeAlias = "Callable[[int], array[int]]"
 MakeState: TypeAlias = Callable[..., State]
@@ -210,3 +212,74 @@ def test_a_turn_replaces_the_turns_of_its_conversation_that_it_continues(
     found = store.longest(branch)
     assert found is not None
     assert found.length == 120
+
+
+def test_what_begins_alike_is_found_to_the_chunk_and_told_to_the_token(
+    open_store: OpenStore, tokens: Tokens, state: MakeState
+) -> None:
+    store = open_store()
+    branches = {}
+    for shared in (300, 700, 1_100):
+        branches[shared] = tokens(shared) + array("i", range(900))
+        store.save(branches[shared], state(shared), kind=HEAD)
+    store.save(array("i", range(2_000)), state(), kind=HEAD)
+    found = store.akin(chunk_digests(tokens(2_000)), 1)
+    assert branches[1_100] in [store.tokens_of(anchor) for anchor in found]
+    assert len(store.akin(chunk_digests(tokens(2_000)), 9)) == 4
+
+
+def test_tokens_of_what_is_gone_or_torn_are_none(
+    open_store: OpenStore, tokens: Tokens, state: MakeState, folder: Path
+) -> None:
+    store = open_store()
+    for length in (100, 200):
+        store.save(tokens(length), state(), kind=HEAD)
+    gone, torn = (store.longest(tokens(length)) for length in (100, 200))
+    assert gone is not None
+    assert torn is not None
+    (folder / gone.name).unlink()
+    content = bytearray((folder / torn.name).read_bytes())
+    content[300] ^= 1
+    (folder / torn.name).write_bytes(content)
+    assert [store.tokens_of(anchor) for anchor in (gone, torn)] == [None, None]
+    assert store.longest(tokens(200)) is None
+
+
+def test_a_turn_takes_the_place_of_the_one_that_became_it_although_its_answer_was_rendered_anew(
+    open_store: OpenStore, tokens: Tokens, state: MakeState
+) -> None:
+    # a call that comes back as JSON may be other tokens than those that were sampled
+    store = open_store()
+    said, again = tokens(1_000) + array("i", range(100)), tokens(1_000) + array("i", range(5, 700))
+    tails = {"a": array("i", [1]), "b": array("i", [2]), "": array("i", [3])}
+    for conversation, tail in tails.items():
+        store.save(said + tail, state(), kind=TURN, conversation=conversation)
+    for conversation in ("a", ""):
+        store.save(again + tails[conversation], state(), kind=TURN, conversation=conversation)
+    kept = [store.tokens_of(anchor) for anchor in store.akin(chunk_digests(said), 9)]
+    assert len(kept) == 4
+    assert said + tails["a"] not in kept, "it became another one"
+    assert said + tails[""] in kept, "who knows whose it is"
+
+
+def test_what_was_used_last_is_read_ahead_as_far_as_it_may_be_and_a_gone_file_hurts_nobody(
+    open_store: OpenStore,
+    identity: AnchorIdentity,
+    tokens: Tokens,
+    state: MakeState,
+    folder: Path,
+) -> None:
+    store = open_store()
+    for length in (100, 200, 300):
+        store.save(tokens(length), state(), kind=HEAD)
+    sizes = [anchor.stat().st_size for anchor in _files(folder)]
+    faulty = FaultyFolder.open(folder)
+    read: list[str] = []
+    faulty.before = read.append
+    with contextlib.closing(AnchorStore(faulty, identity, limits=Limits(budget_bytes=1), clock=lambda: 0.0)) as other:
+        read.clear()
+        other.read_ahead(sum(sizes) - 1)
+        assert read == ["read", "read"]
+        for file in _files(folder):
+            file.unlink()
+        other.read_ahead(sum(sizes))

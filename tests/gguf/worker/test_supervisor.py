@@ -179,6 +179,19 @@ async def test_nothing_is_left_when_it_is_closed(open_supervised: OpenSupervised
     assert this.num_fds() == before
 
 
+async def test_what_was_answered_a_moment_before_the_end_is_known_at_the_next_start(
+    open_supervised: OpenSupervised, client: Any, tmp_path: Path
+) -> None:
+    # a server stopped within the second after the answer lost what it had not written yet
+    long = " ".join(f"Ship {number} keeps left." for number in range(150))
+    async with opened(open_supervised, cache_folder=tmp_path) as engine:
+        first = await client.ask(engine, client.request(long))
+    async with opened(open_supervised, cache_folder=tmp_path) as engine:
+        again = await client.ask(engine, client.request(long))
+    assert first.finish.usage.cached_tokens == 0
+    assert again.finish.usage.cached_tokens > 512
+
+
 async def test_closing_while_it_loads_leaves_nothing_and_tells_those_who_wait(open_supervised: OpenSupervised) -> None:
     this = psutil.Process()
     async with opened(open_supervised) as engine:

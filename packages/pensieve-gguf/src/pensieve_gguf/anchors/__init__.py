@@ -7,7 +7,7 @@ and shells around files (`folder`, `files`, `index`, `store`, `writer`).
 
 from pensieve_gguf.anchors.files import State
 from pensieve_gguf.anchors.folder import FolderRefusedError
-from pensieve_gguf.anchors.format import AnchorKind
+from pensieve_gguf.anchors.format import AnchorKind, chunk_digests, shared_at_most
 from pensieve_gguf.anchors.identity import AnchorIdentity, fingerprint
 from pensieve_gguf.anchors.index import Anchor
 from pensieve_gguf.anchors.policy import Limits, default_budget
@@ -28,8 +28,10 @@ __all__ = [
     "Saved",
     "State",
     "Survey",
+    "chunk_digests",
     "clear_folder",
     "default_budget",
     "fingerprint",
+    "shared_at_most",
     "survey_folder",
 ]

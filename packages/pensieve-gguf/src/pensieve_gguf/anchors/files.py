@@ -106,14 +106,14 @@ def found_anchors(folder: PrivateFolder, names: set[str]) -> Iterator[Anchor]:
     """Yield what the files `names` say of themselves; torn ones are removed, those of a later Pensieve left alone."""
     for name in sorted(names):
         try:
-            header, facts = read_head(folder, name).header, folder.facts(name)
+            head, facts = read_head(folder, name), folder.facts(name)
         except NotAnAnchorError as error:
             if not error.newer:
                 folder.remove(name)
         except OSError:  # gone, a link, or not to be read today
             continue
         else:
-            yield Anchor.of(header, header.created_at if facts is None else facts.st_mtime)
+            yield Anchor.of(head.header, head.tokens, head.header.created_at if facts is None else facts.st_mtime)
 
 
 def _fresh_memory(size: int) -> State:

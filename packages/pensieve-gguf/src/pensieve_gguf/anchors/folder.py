@@ -111,6 +111,12 @@ class PrivateFolder:
             raise OSError(f"{name} is no regular file")
         return os.fdopen(handle, "rb", buffering=0)
 
+    def read_ahead(self, name: str) -> None:
+        """Let the system read a file into its own memory, where it does such things; nobody waits for it."""
+        if hasattr(os, "posix_fadvise"):
+            with self.read(name) as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+
     # -- changing: each of these may fail or be the last thing that the process does ------------------------------
 
     def create(self) -> tuple[str, int]:

@@ -25,9 +25,11 @@ __all__ = [
     "Header",
     "NotAnAnchorError",
     "checksum_of",
+    "chunk_digests",
     "expect",
     "prefix_digest",
     "prefix_digests",
+    "shared_at_most",
     "verified_tokens",
 ]
 
@@ -39,6 +41,8 @@ _CHECKSUM_BYTES = 16
 HEADER_BYTES = _HEADER.size + _CHECKSUM_BYTES
 _LABEL_BYTES = 128
 _TOKEN_BYTES = 4
+_CHUNK_TOKENS = 256
+_CHUNK_DIGEST_BYTES = 8
 
 
 class AnchorKind(enum.IntEnum):
@@ -178,3 +182,19 @@ def prefix_digests(tokens: array[int], lengths: Iterable[int]) -> Iterator[tuple
         running.update(data[_TOKEN_BYTES * done : _TOKEN_BYTES * length])
         done = length
         yield length, running.copy().digest()
+
+
+def chunk_digests(tokens: array[int]) -> bytes:
+    """Return 8 bytes for each whole chunk of 256 tokens, in order: what begins alike sorts side by side."""
+    data, size = memoryview(tokens).cast("B"), _TOKEN_BYTES * _CHUNK_TOKENS
+    chunks = (data[start : start + size] for start in range(0, len(data) - size + 1, size))
+    return b"".join(xxhash.xxh3_64_digest(chunk) for chunk in chunks)
+
+
+def shared_at_most(left: bytes, right: bytes) -> int:
+    """Return how many tokens two prefixes may begin with alike, as far as their `chunk_digests` tell; 0: under 256."""
+    size = _CHUNK_DIGEST_BYTES
+    starts = range(0, min(len(left), len(right)), size)
+    alike = next((start for start in starts if left[start : start + size] != right[start : start + size]), None)
+    chunks = min(len(left), len(right)) // size if alike is None else alike // size
+    return (chunks + 1) * _CHUNK_TOKENS - 1 if chunks else 0

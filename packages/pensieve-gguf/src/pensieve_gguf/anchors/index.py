@@ -1,7 +1,7 @@
 """Which anchors there are: a cache of the files' own headers, in SQLite, shared by all processes.
 
 Nothing in it is believed when a state is loaded: the file is the truth. So an index that is damaged, or gone, is left
-where it lies, and a new one is filled from the files under the next number: `index-1.0.sqlite`, `index-1.1.sqlite`…
+where it lies, and a new one is filled from the files under the next number: `index-2.0.sqlite`, `index-2.1.sqlite`…
 (the first number is the layout's). Renaming a database, or unlinking one, under another process that has it open would
 make that one remove the new one's log when it closes; a number that only grows needs no agreement between processes.
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -20,24 +21,25 @@ import attrs
 import structlog
 
 from pensieve_gguf.anchors.folder import PrivateFolder
-from pensieve_gguf.anchors.format import AnchorKind, Header
+from pensieve_gguf.anchors.format import AnchorKind, Header, chunk_digests
 
 __all__ = ["Anchor", "Index"]
 
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
 
-_LAYOUT = 1
+_LAYOUT = 2
 _FILE = re.compile(r"index-(?P<layout>\d+)\.(?P<number>\d+)\.sqlite(?:-wal|-shm|-journal)?")
 _BUSY_S = 1.0
 _HOUR_S = 3_600.0
 _TABLES = """
     CREATE TABLE IF NOT EXISTS anchors (
         name TEXT PRIMARY KEY, identity BLOB, prefix BLOB, length INTEGER, kind INTEGER, conversation BLOB,
-        file_bytes INTEGER, created_at REAL, used_at REAL
+        chunks BLOB, file_bytes INTEGER, created_at REAL, used_at REAL
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS by_length ON anchors (identity, length);
     CREATE INDEX IF NOT EXISTS by_prefix ON anchors (identity, prefix);
+    CREATE INDEX IF NOT EXISTS by_chunks ON anchors (identity, chunks);
     CREATE TABLE IF NOT EXISTS writes (at REAL, bytes INTEGER);
 """
 # What is no sign of damage: others hold it, the disk is full or read-only, there is no memory or no descriptor.
@@ -63,14 +65,16 @@ class Anchor:
     """Tokens."""
     kind: AnchorKind
     conversation: bytes = attrs.field(repr=False)
+    chunks: bytes = attrs.field(repr=False)
+    """`chunk_digests` of the tokens."""
     file_bytes: int
     created_at: float
     used_at: float
     """Unix seconds."""
 
     @classmethod
-    def of(cls, header: Header, used_at: float) -> Anchor:
-        """Return what `header` says."""
+    def of(cls, header: Header, tokens: array[int], used_at: float) -> Anchor:
+        """Return what `header` says, and what stands for `tokens`."""
         return cls(
             name=header.name,
             identity=header.identity,
@@ -78,13 +82,14 @@ class Anchor:
             length=header.length,
             kind=header.kind,
             conversation=header.conversation,
+            chunks=chunk_digests(tokens),
             file_bytes=header.file_bytes,
             created_at=header.created_at,
             used_at=used_at,
         )
 
 
-_SHAPE = (str, bytes, bytes, int, int, bytes, int, float, float)
+_SHAPE = (str, bytes, bytes, int, int, bytes, bytes, int, float, float)
 _COLUMNS = tuple(field.name for field in attrs.fields(Anchor))
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM anchors"  # noqa: S608 - names of our own class
 _INSERT = f"INSERT OR REPLACE INTO anchors ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - as above
@@ -143,6 +148,33 @@ class Index:
         marks = ", ".join("?" * len(prefixes))
         query = f"{_SELECT} WHERE identity = ? AND prefix IN ({marks}) ORDER BY length DESC LIMIT ?"
         return self._do(lambda connection: _anchors(connection.execute(query, (identity, *prefixes, most))))
+
+    def akin(self, identity: bytes, chunks: bytes, most: int) -> list[Anchor]:
+        """Return rows of one identity whose chunks begin as `chunks` do, the most alike among them.
+
+        In the order of their chunks none is more alike than the neighbours; `most` of them are returned on either side.
+        """
+        below = f"{_SELECT} WHERE identity = ? AND chunks <= ? ORDER BY chunks DESC LIMIT ?"
+        above = f"{_SELECT} WHERE identity = ? AND chunks > ? ORDER BY chunks LIMIT ?"
+
+        def neighbours(connection: sqlite3.Connection) -> list[Anchor]:
+            return [
+                a for query in (below, above) for a in _anchors(connection.execute(query, (identity, chunks, most)))
+            ]
+
+        return self._do(neighbours)
+
+    def latest(self, identity: bytes, most: int) -> list[Anchor]:
+        """Return the rows of one identity that were used last, the latest first."""
+        query = f"{_SELECT} WHERE identity = ? ORDER BY used_at DESC, name LIMIT ?"
+        return self._do(lambda connection: _anchors(connection.execute(query, (identity, most))))
+
+    def turns_of(self, identity: bytes, conversation: bytes) -> list[Anchor]:
+        """Return the turns of one conversation."""
+        query = f"{_SELECT} WHERE identity = ? AND conversation = ? AND kind = ?"
+        return self._do(
+            lambda connection: _anchors(connection.execute(query, (identity, conversation, AnchorKind.TURN)))
+        )
 
     def add(self, anchor: Anchor) -> None:
         """Add a row, or replace it."""

@@ -1,6 +1,7 @@
 """Prefixes that outlive the process: saved once, found again by their exact token ids.
 
     longest(tokens) -> Anchor          the index says so: hashes at the lengths that are kept
+    akin(tokens) -> Anchors            likewise: hashes of chunks, for those that only begin alike
     load(anchor, tokens) -> state      the file says so: identity, token ids, checksum
     save(tokens, state) -> outcome     written once, whole, within budgets; off the hot path: see `writer`
 
@@ -33,7 +34,15 @@ from pensieve_gguf.anchors.files import (
     write_anchor,
 )
 from pensieve_gguf.anchors.folder import FolderRefusedError, PrivateFolder
-from pensieve_gguf.anchors.format import AnchorKind, Header, NotAnAnchorError, prefix_digest, prefix_digests
+from pensieve_gguf.anchors.format import (
+    AnchorKind,
+    Header,
+    NotAnAnchorError,
+    chunk_digests,
+    prefix_digest,
+    prefix_digests,
+    shared_at_most,
+)
 from pensieve_gguf.anchors.identity import AnchorIdentity
 from pensieve_gguf.anchors.index import Anchor, Index
 from pensieve_gguf.anchors.policy import Limits, victims
@@ -44,6 +53,8 @@ _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
 _FAULTS = (OSError, sqlite3.Error, MemoryError)
 _UNKNOWN_YET = bytes(16)
+_EXPECTED = 8
+_NOBODYS = hashlib.blake2b(b"", digest_size=16).digest()
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -131,6 +142,26 @@ class AnchorStore:
             _told("search", fault)
             return None
 
+    def akin(self, chunks: bytes, most: int) -> list[Anchor]:
+        """Return anchors that begin as `chunks` (`chunk_digests`) do, as far as the index knows; up to twice `most`.
+
+        Those that agree with the most chunks are among them; `tokens_of` says in which token they part.
+        """
+        try:
+            return self._index.akin(self._identity, chunks, most)
+        except _FAULTS as fault:
+            _told("search", fault)
+            return []
+
+    def tokens_of(self, anchor: Anchor) -> array[int] | None:
+        """Return the tokens of `anchor` as its file has them; None when it is gone or torn."""
+        try:
+            head = self._if_sound(anchor.name, lambda: read_head(self._folder, anchor.name))
+        except _FAULTS as fault:
+            _told("search", fault)
+            return None
+        return None if head is None else head.tokens
+
     def load(self, anchor: Anchor, tokens: array[int]) -> State | None:
         """Return the state of `anchor`, which was saved for exactly the first `anchor.length` of `tokens`.
 
@@ -148,6 +179,18 @@ class AnchorStore:
         if state is not None:
             self._note_use(anchor.name)
         return state
+
+    def read_ahead(self, most_bytes: int) -> None:
+        """Let the system read what was used last, so much of it at most: what is asked for first after a start."""
+        try:
+            sizes = 0
+            for anchor in self._index.latest(self._identity, _EXPECTED):
+                sizes += anchor.file_bytes
+                if sizes > most_bytes:
+                    break
+                self._folder.read_ahead(anchor.name)
+        except _FAULTS as fault:
+            _told("read ahead", fault)
 
     # -- saving --------------------------------------------------------------------------------------------------
 
@@ -181,7 +224,8 @@ class AnchorStore:
             tokens: Not mutated, and not to be mutated by others meanwhile.
             state: As `tokens`.
             kind: A TURN takes the place of those TURNs of its conversation that it continues.
-            conversation: Whose turn it is; a digest of it is stored.
+            conversation: Whose turn it is; a digest of it is stored. Where it has a name, a TURN is continued by what
+                begins with half of it; where it has none, only by what begins with all of it.
             cancelled: Asked between chunks of 4 MiB; True ends the write.
         """
         try:
@@ -213,7 +257,7 @@ class AnchorStore:
             return Saved.WRITTEN_ENOUGH
         self._remove(doomed)
         write_anchor(self._folder, header, tokens, state, cancelled)
-        self._index.add(Anchor.of(header, header.created_at))
+        self._index.add(Anchor.of(header, tokens, header.created_at))
         self._remove(replaced)
         self._trim(header.name)
         return Saved.SAVED
@@ -226,7 +270,7 @@ class AnchorStore:
             created_at=self._clock(),
             identity=self._identity,
             prefix=prefix_digest(tokens),
-            conversation=hashlib.blake2b(conversation.encode(), digest_size=16).digest(),
+            conversation=_digest(conversation),
             checksum=_UNKNOWN_YET,
             label=self._label,
         )
@@ -246,14 +290,19 @@ class AnchorStore:
         return any(anchor.length <= length or self._begins_with(anchor, tokens) for anchor in lasting)
 
     def _begins_with(self, anchor: Anchor, tokens: array[int]) -> bool:
-        head = self._if_sound(anchor.name, lambda: read_head(self._folder, anchor.name))
-        return head is not None and head.tokens[: len(tokens)] == tokens
+        held = self.tokens_of(anchor)
+        return held is not None and held[: len(tokens)] == tokens
 
     def _replaced_by(self, header: Header, tokens: array[int]) -> list[Anchor]:
         if header.kind is not AnchorKind.TURN:
             return []
-        shorter = self._prefixes(tokens[:-1], 1)
-        return [a for a in shorter if a.kind is AnchorKind.TURN and a.conversation == header.conversation]
+        shorter = {anchor.name for anchor in self._prefixes(tokens[:-1], 1)}
+        chunks = chunk_digests(tokens)
+        return [
+            turn
+            for turn in self._index.turns_of(self._identity, header.conversation)
+            if turn.name in shorter or (header.conversation != _NOBODYS and _goes_on(chunks, turn))
+        ]
 
     # -- budgets -------------------------------------------------------------------------------------------------
 
@@ -326,6 +375,15 @@ class AnchorStore:
             self._index.touch(name, now)
         except _FAULTS as fault:
             _told("note", fault)
+
+
+def _digest(conversation: str) -> bytes:
+    return hashlib.blake2b(conversation.encode(), digest_size=16).digest()
+
+
+def _goes_on(chunks: bytes, turn: Anchor) -> bool:
+    """Whether what has `chunks` is what became of `turn`: an answer that was rendered anew may be other tokens."""
+    return 2 * shared_at_most(chunks, turn.chunks) >= turn.length
 
 
 def _told(task: str, fault: Exception) -> None:

@@ -7,6 +7,7 @@ thread of their own, and written in the writer's. Above: the engine and its loop
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import shutil
 from array import array
@@ -19,7 +20,6 @@ import structlog
 
 from pensieve_core import Clock, EngineDescription
 from pensieve_gguf.anchors import (
-    Anchor,
     AnchorIdentity,
     AnchorStore,
     AnchorWriter,
@@ -28,6 +28,7 @@ from pensieve_gguf.anchors import (
     default_budget,
     fingerprint,
 )
+from pensieve_gguf.engine.candidates import Candidates, Loaded, candidates_for, load_best
 from pensieve_gguf.engine.keeping import Keep
 from pensieve_gguf.llama import Context, library_folder, state_version
 from pensieve_gguf.settings import GgufSettings
@@ -35,8 +36,9 @@ from pensieve_gguf.settings import GgufSettings
 __all__ = ["Anchoring", "open_anchoring"]
 
 _log = structlog.get_logger(__name__)
+_AHEAD_BYTES = 1 << 30
+"""The system reads so much of what was used last while the model gets ready; it may forget it when memory is short."""
 _SHARD = re.compile(r"-\d{5}-of-(\d{5})\.gguf$")
-_LAST_WRITE_S = 2.0
 
 
 class Anchoring:
@@ -44,20 +46,28 @@ class Anchoring:
 
     Args:
         store: Closed by `close`.
+        longest: Tokens that there are cells for.
+        in_part: Whether a state can be cut back, and so serves a prompt that only begins like it.
     """
 
-    def __init__(self, store: AnchorStore) -> None:
+    def __init__(self, store: AnchorStore, *, longest: int, in_part: bool) -> None:
         self._store = store
+        self._longest = longest
+        self._in_part = in_part
         self._writer = AnchorWriter(store)
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="anchors")
+        self._reader.submit(store.read_ahead, _AHEAD_BYTES)
 
-    def find(self, prompt: array[int]) -> Anchor | None:
-        """Return the longest anchor that `prompt` begins with; one token is always left to compute."""
-        return self._store.longest(prompt[:-1])
+    def find(self, prompt: array[int]) -> Candidates | None:
+        """Return what begins like `prompt`, as far as the index knows. None: nothing does."""
+        return candidates_for(self._store, prompt, longest=self._longest, in_part=self._in_part)
 
-    def read(self, anchor: Anchor, tokens: array[int], then: Callable[[State | None], None]) -> None:
-        """Read the state of `anchor`; `then` is called in another thread, with None if it is of no use."""
-        future = self._reader.submit(self._store.load, anchor, tokens)
+    def read(
+        self, candidates: Candidates, prompt: array[int], at_least: int, then: Callable[[Loaded | None], None]
+    ) -> None:
+        """Read the best of `candidates`; `then` is called in another thread, with None if none spares `at_least`."""
+        load = functools.partial(load_best, at_least=at_least, in_part=self._in_part)
+        future = self._reader.submit(load, self._store, candidates, prompt)
         future.add_done_callback(lambda done: then(_result(done)))
 
     def wants(self, keep: Keep, state_bytes: int) -> bool:
@@ -72,10 +82,10 @@ class Anchoring:
         """Wait until all is written; False: it took longer."""
         return self._writer.flush(timeout_s)
 
-    def close(self) -> None:
-        """Write what can be written in a moment, and close the folder."""
+    def close(self, within_s: float) -> None:
+        """Write what can be written `within_s` seconds, and close the folder."""
         self._reader.shutdown(cancel_futures=True)
-        self._writer.close(_LAST_WRITE_S)
+        self._writer.close(within_s)
         self._store.close()
 
 
@@ -93,10 +103,12 @@ def open_anchoring(
         _log.warning("anchors_disabled", folder=str(folder), reason=str(error))
         return None
     store = AnchorStore.open(folder, identity, limits=Limits(budget_bytes=budget), clock=clock.time)
-    return None if store is None else Anchoring(store)
+    if store is None:
+        return None
+    return Anchoring(store, longest=context.cells, in_part=context.model.forgets_partially)
 
 
-def _result(done: Future[State | None]) -> State | None:
+def _result(done: Future[Loaded | None]) -> Loaded | None:
     with contextlib.suppress(Exception):  # what a disk can do the store has told already
         return done.result()
     return None

@@ -33,11 +33,11 @@ from pensieve_core import (
     Role,
     ToolCallId,
 )
-from pensieve_gguf.anchors import Anchor
 from pensieve_gguf.constraints import Grammarian, Guide, Plan, Vocabulary
 from pensieve_gguf.engine.anchoring import open_anchoring
 from pensieve_gguf.engine.answer import Answer
 from pensieve_gguf.engine.calibration import calibrate
+from pensieve_gguf.engine.candidates import Candidates
 from pensieve_gguf.engine.courier import Courier
 from pensieve_gguf.engine.drafter import Drafter
 from pensieve_gguf.engine.drafts import DraftPolicy
@@ -73,7 +73,7 @@ class _Planned:
     prompt: Prompt
     plan: Plan | None
     """What the answer is held to."""
-    anchor: Anchor | None
+    on_disk: Candidates | None
     """What the disk has of the prompt."""
 
 
@@ -245,8 +245,8 @@ class GgufEngine:
     def _prompt_and_plan(self, request: GenerationRequest) -> _Planned:
         prompt = self._prompts.prepare(request)
         plan = self._grammarian.plan(request, opens_thinking=prompt.rendered.opens_thinking)
-        anchor = None if self._anchors is None else self._anchors.find(prompt.tokens)
-        return _Planned(prompt=prompt, plan=plan, anchor=anchor)
+        on_disk = None if self._anchors is None else self._anchors.find(prompt.tokens)
+        return _Planned(prompt=prompt, plan=plan, on_disk=on_disk)
 
     def _job(self, request: GenerationRequest, planned: _Planned, generation: GgufGeneration) -> Job:
         prompt = planned.prompt
@@ -269,7 +269,7 @@ class GgufEngine:
             marked_tokens=prompt.marked_tokens,
             head_tokens=prompt.head_tokens,
             opens=all(turn.role is not Role.ASSISTANT for turn in request.turns),
-            anchor=planned.anchor,
+            on_disk=planned.on_disk,
             may_be_empty=prompt.rendered.continues_assistant,
             remember=self._prompts.remembering(prompt),
         )

@@ -11,8 +11,8 @@ from typing import Protocol
 import attrs
 
 from pensieve_core import EngineFailedError, GenerationEvent, PensieveError, Timings, Usage
-from pensieve_gguf.anchors import Anchor
 from pensieve_gguf.engine.answer import Answer
+from pensieve_gguf.engine.candidates import Candidates
 from pensieve_gguf.engine.prompts import Remember
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.llama import Sampler
@@ -47,7 +47,7 @@ class Job:
     """Prompt tokens before the cache mark where tools and system text end; 0: there is none."""
     opens: bool = False
     """Whether it is the first turn of its conversation: what it shares with others is a head, marked or not."""
-    anchor: Anchor | None = None
+    on_disk: Candidates | None = None
     """What the disk has of its prompt."""
     may_be_empty: bool = False
     """Whether the model may end its turn at once; if not, it is asked a second time."""

@@ -7,7 +7,6 @@ that is the scheduler's; nothing about text: that is the answer's.
 from __future__ import annotations
 
 import contextlib
-import functools
 import queue
 import threading
 import time
@@ -23,23 +22,20 @@ from pensieve_core import (
     GenerationFinished,
     PensieveError,
     PrefillProgressed,
-    Priority,
 )
 from pensieve_gguf.engine.anchoring import Anchoring
+from pensieve_gguf.engine.candidates import Loaded
 from pensieve_gguf.engine.cells import Cells
 from pensieve_gguf.engine.chooser import Chooser, Drawn
+from pensieve_gguf.engine.disk_tier import DiskTier
 from pensieve_gguf.engine.job import Job, blaming, timings_of, usage_of
-from pensieve_gguf.engine.keeping import Keeping
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.shelf import Shelf
 from pensieve_gguf.engine.steps import Evicted, Exhausted, Preempted, Row, Step, Undrafted
 from pensieve_gguf.engine.vitals import Vitals
-from pensieve_gguf.llama import Context, DecodeError, DecodeOutcome, Rows, State
+from pensieve_gguf.llama import Context, DecodeError, DecodeOutcome, Rows
 
 __all__ = ["EngineLoop", "Vitals"]
-
-_WORTH_READING = 256
-"""Tokens; fewer are computed sooner than read."""
 
 _log = structlog.get_logger(__name__)
 
@@ -54,7 +50,7 @@ class _Fetched:
     """The disk was asked for the beginning of a prompt."""
 
     job: Job
-    state: State | None
+    loaded: Loaded | None
 
 
 @attrs.frozen
@@ -101,9 +97,7 @@ class EngineLoop:
         self._clock = clock
         self._mail: queue.SimpleQueue[_Mail] = queue.SimpleQueue()
         self._jobs: dict[int, Job] = {}
-        self._anchors = anchors
         self._warm_up = warm_up
-        self._keeping = Keeping()
         self._fetching: set[int] = set()
         """Jobs that wait for the disk; the scheduler does not know of them yet."""
         self._computing: frozenset[int] = frozenset()
@@ -114,6 +108,7 @@ class EngineLoop:
         self.vitals = Vitals()
         self._chooser = Chooser(context, self.vitals)
         self._cells = Cells(context, scheduler, Shelf(0) if shelf is None else shelf, self.vitals, clock)
+        self._disk = DiskTier(anchors, self._cells, self.vitals, clock)
 
     # -- from any thread -----------------------------------------------------------------------------------------
 
@@ -160,8 +155,7 @@ class EngineLoop:
         for job in self._jobs.values():
             _refuse(job, error)
         self._jobs.clear()
-        if self._anchors is not None:
-            self._anchors.close()
+        self._disk.close(intact=not isinstance(error, EngineFailedError))
         self._context.close()
 
     def _refuse_mail(self, error: PensieveError) -> None:
@@ -176,7 +170,7 @@ class EngineLoop:
         wait = self._scheduler.idle
         while wait or not self._mail.empty():
             try:
-                mail = self._mail.get(block=wait, timeout=self._keeping.due_in(self._clock()) if wait else None)
+                mail = self._mail.get(block=wait, timeout=self._disk.due_in() if wait else None)
             except queue.Empty:
                 break
             wait = False
@@ -188,8 +182,8 @@ class EngineLoop:
             case _Submit(job=job):
                 self._jobs[job.sequence.key] = job
                 self._admit(job)
-            case _Fetched():
-                self._take_fetched(mail)
+            case _Fetched(job=job, loaded=loaded):
+                self._take_fetched(job, loaded)
             case _Cancel(key=key):
                 job_or_none = self._jobs.get(key)
                 if job_or_none is not None:
@@ -201,39 +195,22 @@ class EngineLoop:
 
     def _admit(self, job: Job) -> None:
         """Let `job` wait for its turn; before that for the disk, if more of its prompt is there than is known here."""
-        anchor = job.anchor
-        if (
-            self._anchors is None
-            or anchor is None
-            or anchor.length < self._cells.known(job.sequence.tokens) + _WORTH_READING
-        ):
+        if self._disk.fetch(job, lambda loaded: self._mail.put(_Fetched(job, loaded))):
+            self._fetching.add(job.sequence.key)
+        else:
             self._scheduler.add(job.sequence)
-            return
-        self._fetching.add(job.sequence.key)
-        self._anchors.read(anchor, job.sequence.tokens, lambda state: self._mail.put(_Fetched(job, state)))
 
-    def _take_fetched(self, fetched: _Fetched) -> None:
-        job, anchor = fetched.job, fetched.job.anchor
-        if fetched.state is not None and anchor is not None:
-            self.vitals.anchors_read += 1
-            self._cells.put(job.sequence.tokens[: anchor.length], fetched.state)
+    def _take_fetched(self, job: Job, loaded: Loaded | None) -> None:
+        if loaded is not None:
+            self._disk.take(loaded)
         if job.sequence.key in self._fetching:  # not cancelled meanwhile
             self._fetching.discard(job.sequence.key)
             self._scheduler.add(job.sequence)
 
-    def _keep(self) -> None:
-        """Save what is worth it, now that there is nothing else to do; one at a time."""
-        keep = None if self._anchors is None else self._keeping.take(self._clock())
-        if keep is None or self._anchors is None:
-            return
-        state = self._cells.copy(keep.tokens, functools.partial(self._anchors.wants, keep))
-        if state is not None and self._anchors.save(keep, state):
-            self.vitals.anchors_saved += 1
-
     def _step(self) -> None:
         step = self._scheduler.schedule(self._clock())
         if step is None and self._scheduler.idle:
-            self._keep()
+            self._disk.keep()
         if step is None or self._closing is not None:
             return
         if not self._cells.make_ready(step):
@@ -322,20 +299,12 @@ class EngineLoop:
         if job.remember is not None:
             sampled = job.sequence.tokens[job.sequence.prompt_tokens :]
             job.remember(job.answer.words, job.answer.told, sampled)
-        self._note_kept(job)
+        self._disk.note(job, reason)
         if job.answer.unkept:
             self.vitals.constraints_failed += 1
             _log.warning("constraint_failed", reason=job.answer.unkept)
         self._forget(job)
         job.sink.event(finished)
-
-    def _note_kept(self, job: Job) -> None:
-        """Let the prompt be saved, if it may come again. Its answer is not: rendered anew it may be other tokens."""
-        sequence = job.sequence
-        if self._anchors is not None and sequence.priority is not Priority.BACKGROUND:
-            prompt = sequence.tokens[: min(sequence.prompt_tokens, sequence.computed)]
-            head = max(job.head_tokens, sequence.cached) if job.opens else job.head_tokens
-            self._keeping.note(prompt, head=head, conversation=str(sequence.conversation), now=self._clock())
 
     def _fail_if_blamed(self, job: Job) -> None:
         if job.error is None:

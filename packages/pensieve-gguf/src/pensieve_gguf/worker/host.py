@@ -1,7 +1,8 @@
 """The worker process: one model, one engine, one socket to the supervisor. Crash-only.
 
-There is no shutdown to get wrong: when the socket ends, the process ends, whatever it is doing. All that matters is on
-the other side, or in the KV cache that can be computed again.
+There is no shutdown to get wrong: when the socket ends, the process ends within seconds, whatever it is doing. All that
+matters is on the other side, or in the KV cache that can be computed again; so that it need not be, the engine saves
+what it has not saved yet, if it can while there is time.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import resource
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, Never, assert_never
 
@@ -51,6 +53,7 @@ _HEARTBEAT_S = 1.0
 _READ_BYTES = 1 << 18
 _PR_SET_PDEATHSIG = 1
 _PROGRESS_STEP = 0.01
+_LAST_S = 6.0
 # How long the engine thread may wait for the GIL after a decode, while a long prompt is being rendered.
 _SWITCH_S = 0.0005
 
@@ -78,6 +81,14 @@ class Host:
         while data := await self._reader.read(_READ_BYTES):
             for payload in decoder.feed(data):
                 self._take(decode_to_worker(payload))
+
+    async def end(self) -> None:
+        """Let the engine save what it has; if that hangs, the process ends all the same."""
+        if self._engine is not None:
+            last_resort = threading.Timer(_LAST_S, os._exit, (0,))
+            last_resort.daemon = True
+            last_resort.start()
+            await self._engine.aclose()
 
     def log(self, level: str, event: dict[str, Any]) -> None:
         """Send a log event to the supervisor, which has a log; from the event loop."""
@@ -199,9 +210,7 @@ def main(arguments: list[str]) -> None:
     sys.setswitchinterval(_SWITCH_S)
     _isolate()
     connection = socket.socket(fileno=int(arguments[0]))
-    # The engine thread may be deep in C; nothing is worth waiting for.
-    with contextlib.suppress(ConnectionError):
-        asyncio.run(_serve(connection))
+    asyncio.run(_serve(connection))
     os._exit(0)
 
 
@@ -209,7 +218,9 @@ async def _serve(connection: socket.socket) -> None:
     reader, writer = await asyncio.open_connection(sock=connection)
     host = Host(reader, writer)
     _send_logs(host, asyncio.get_running_loop())
-    await host.run()
+    with contextlib.suppress(ConnectionError):
+        await host.run()
+    await host.end()
     sys.stderr.flush()
     os._exit(0)
 

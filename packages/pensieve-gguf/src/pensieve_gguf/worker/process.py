@@ -42,7 +42,7 @@ _log = structlog.get_logger(__name__)
 _READ_BYTES = 1 << 18
 _LAST_WORDS_BYTES = 4096
 _LEVELS = logging.getLevelNamesMapping()
-_EXIT_S = 2.0  # for a worker to end by itself, once its socket has
+_EXIT_S = 7.0  # for a worker to end by itself, once its socket has: it may have prefixes to save
 # What a worker may see of our environment. Keys and tokens of other programs are not among it.
 _ENVIRONMENT = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"})
 _ENVIRONMENT_PREFIXES = ("GGML_", "LLAMA_", "CUDA_", "HIP_", "ROCR_", "OMP_", "GOMP_", "COVERAGE_")
