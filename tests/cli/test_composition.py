@@ -11,10 +11,11 @@ import pytest
 from pensieve_cli.composition import build_catalog, compose
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
-from pensieve_cli.settings import AccessSettings, EngineSettings, ModelSettings, Secret, Settings
+from pensieve_cli.settings import AccessSettings, EngineSettings, ModelSettings, Secret, Settings, StorageSettings
 from pensieve_core import ModelNotFoundError
 from pensieve_gguf import GgufProvider
-from pensieve_inference.testing import FakeClock, InMemoryCatalog, ScriptedProvider
+from pensieve_http.testing import AppClient
+from pensieve_inference.testing import FakeClock, InMemoryCatalog, ScriptedEngine, ScriptedProvider
 from pensieve_registry.testing import write_chat_model
 
 InstallEngine = Callable[[str, str], None]
@@ -158,3 +159,24 @@ def test_an_unknown_default_model_is_told_with_the_known_ones(tmp_path: Path) ->
     write_chat_model(tmp_path / "m" / "mine.gguf")
     with pytest.raises(ModelNotFoundError, match="mine"):
         build_catalog(ModelSettings(model="nobody", models_folder=tmp_path / "m")).models()
+
+
+def test_what_clients_upload_lies_in_the_data_folder(tmp_path: Path) -> None:
+    """XDG_DATA_HOME is the test's (conftest); nothing is created before something is to be kept."""
+    assert StorageSettings().folder == tmp_path / "data" / "pensieve"
+    assert StorageSettings(data_dir=Path("~/mine")).folder == Path.home() / "mine"
+    application = compose(Settings(), catalog=InMemoryCatalog(), engines=ScriptedProvider(ScriptedEngine()))
+    assert not application.database.exists
+
+
+async def test_files_are_taken_up_to_the_quota_that_is_set(tmp_path: Path) -> None:
+    settings = Settings(storage=StorageSettings(data_dir=tmp_path / "kept", files_bytes=3))
+    application = compose(settings, catalog=InMemoryCatalog(), engines=ScriptedProvider(ScriptedEngine()))
+    client = AppClient(application.app, headers={"content-type": "multipart/form-data; boundary=xyz"})
+    head = b'--xyz\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    try:
+        replies = [await client.post("/v1/files", body=head + data + b"\r\n--xyz--\r\n") for data in (b"abc", b"d")]
+    finally:
+        await application.database.aclose()
+    assert [reply.status for reply in replies] == [200, 400]
+    assert (tmp_path / "kept" / "files" / replies[0].json()["id"]).read_bytes() == b"abc"

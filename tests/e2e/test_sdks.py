@@ -80,6 +80,17 @@ def test_a_name_for_claude_codes_picker_is_listed(parts: Parts) -> None:
     assert parts["models"]["picked"]
 
 
+def test_files_are_uploaded_listed_downloaded_and_deleted(parts: Parts) -> None:
+    files = parts["files"]
+    assert (files["filename"], files["mime_type"], files["size_bytes"]) == ("one.txt", "text/plain", 3_000)
+    assert files["newest_first"]
+    assert files["by_id"] == ["one.txt", "two.txt"]
+    assert files["same"]
+    assert files["deleted"] == ["file_deleted"] * 3
+    assert files["expires_in_s"] == 3_600
+    assert (files["gone"]["class"], files["gone"]["status"]) == ("NotFoundError", 404)
+
+
 def test_the_right_key_opens_the_door(parts: Parts) -> None:
     assert parts["with_key"]["text"] == HELLO
 

@@ -120,6 +120,30 @@ def broken_stream(client: anthropic.Anthropic) -> dict[str, Any]:
     return {**failure(read), "began": "content_block_delta" in seen, "ended": "message_stop" in seen}
 
 
+def files(client: anthropic.Anthropic) -> dict[str, Any]:
+    """Upload three files, walk through their list, download one, and delete all."""
+    sent = [(f"{name}.txt", name.encode() * 1_000, "text/plain") for name in ("one", "two", "three")]
+    uploaded = [client.beta.files.upload(file=file) for file in sent]
+    listed = [file.id for file in client.beta.files.list(limit=2)]
+    by_id = [file.filename for file in client.beta.files.list(ids=[uploaded[1].id, uploaded[0].id])]
+    known = client.beta.files.retrieve_metadata(uploaded[0].id)
+    content = client.beta.files.download(uploaded[0].id).read()
+    deleted = [client.beta.files.delete(file.id).type for file in uploaded]
+    passing = client.beta.files.upload(file=sent[0], expires_in_seconds=3_600)
+    client.beta.files.delete(passing.id)
+    return {
+        "filename": known.filename,
+        "mime_type": known.mime_type,
+        "size_bytes": known.size_bytes,
+        "newest_first": listed == [file.id for file in reversed(uploaded)],
+        "by_id": sorted(by_id),
+        "same": content == sent[0][1],
+        "deleted": deleted,
+        "expires_in_s": (passing.expires_at - passing.created_at).total_seconds() if passing.expires_at else None,
+        "gone": failure(lambda: client.beta.files.retrieve_metadata(uploaded[0].id)),
+    }
+
+
 def connect(url: str, key: str = "dummy", retries: int = 0) -> anthropic.Anthropic:
     """Return a client that does not wait long."""
     return anthropic.Anthropic(base_url=url, api_key=key, max_retries=retries, timeout=60)
@@ -133,6 +157,7 @@ def any_model(base_url: str) -> dict[str, Any]:
         "stream_events": stream_events(client),
         "count": count(client),
         "models": models(client),
+        "files": files(client),
         "bad_request": failure(lambda: client.messages.create(**ask("say hello", max_tokens=-1))),
     }
 

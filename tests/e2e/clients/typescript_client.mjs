@@ -93,6 +93,34 @@ async function models(client) {
   return { type: one.type, same: one.id === listed[0].id, picked: listed.some((model) => /claude|anthropic/.test(model.id)) };
 }
 
+async function files(client) {
+  const names = ["one", "two", "three"];
+  const files = names.map((name) => new File([name.repeat(1_000)], `${name}.txt`, { type: "text/plain" }));
+  const uploaded = [];
+  for (const file of files) uploaded.push(await client.beta.files.upload({ file }));
+  const listed = [];
+  for await (const file of client.beta.files.list({ limit: 2 })) listed.push(file.id);
+  const byId = [];
+  for await (const file of client.beta.files.list({ ids: [uploaded[1].id, uploaded[0].id] })) byId.push(file.filename);
+  const known = await client.beta.files.retrieveMetadata(uploaded[0].id);
+  const content = await (await client.beta.files.download(uploaded[0].id)).text();
+  const deleted = [];
+  for (const file of uploaded) deleted.push((await client.beta.files.delete(file.id)).type);
+  const passing = await client.beta.files.upload({ file: files[0], expires_in_seconds: 3_600 });
+  await client.beta.files.delete(passing.id);
+  return {
+    filename: known.filename,
+    mime_type: known.mime_type,
+    size_bytes: known.size_bytes,
+    newest_first: listed.join() === uploaded.map((file) => file.id).reverse().join(),
+    by_id: byId.sort(),
+    same: content === "one".repeat(1_000),
+    deleted,
+    expires_in_s: (Date.parse(passing.expires_at) - Date.parse(passing.created_at)) / 1_000,
+    gone: await failure(() => client.beta.files.retrieveMetadata(uploaded[0].id)),
+  };
+}
+
 async function brokenStream(client) {
   const seen = [];
   const failed = await failure(async () => {
@@ -113,6 +141,7 @@ async function anyModel(baseURL) {
     stream_events: await streamEvents(client),
     count: await count(client),
     models: await models(client),
+    files: await files(client),
     bad_request: await failure(() => client.messages.create(ask("say hello", { max_tokens: -1 }))),
   };
 }

@@ -29,6 +29,7 @@ from pensieve_cli.signing_key import signing_key
 from pensieve_cli.version import version
 from pensieve_core import Clock
 from pensieve_http import Drain, HttpSettings, create_app
+from pensieve_http.storage import Database, FileFolder, FolderFileStore
 from pensieve_inference import EngineProvider, ModelCatalog, SystemClock
 from pensieve_registry import (
     FileSource,
@@ -63,12 +64,13 @@ _ENGINE_FLAGS = {
 
 @attrs.frozen(kw_only=True)
 class Application:
-    """All parts of a server, joined and not yet running. Whoever composes it closes `engines`."""
+    """All parts of a server, joined and not yet running. Whoever composes it closes `engines`, then `database`."""
 
     app: AsgiApp
     catalog: ModelCatalog
     engines: EngineProvider
     drain: Drain
+    database: Database
     clock: Clock
     keys: int
     """How many keys are accepted; 0 means that none is asked for."""
@@ -91,8 +93,18 @@ def compose(
     engines = engines or _engine_provider(settings, clock)
     drain = Drain(clock)
     http = _http_settings(settings)
-    app = create_app(catalog=catalog, engines=engines, settings=http, clock=clock, drain=drain)
-    return Application(app=app, catalog=catalog, engines=engines, drain=drain, clock=clock, keys=len(http.api_keys))
+    database = Database(settings.storage.folder / "pensieve.sqlite3")
+    files = FolderFileStore(FileFolder(settings.storage.folder / "files"), database, clock, limits=http.file_limits)
+    app = create_app(catalog=catalog, engines=engines, settings=http, clock=clock, drain=drain, files=files)
+    return Application(
+        app=app,
+        catalog=catalog,
+        engines=engines,
+        drain=drain,
+        database=database,
+        clock=clock,
+        keys=len(http.api_keys),
+    )
 
 
 def build_catalog(settings: ModelSettings) -> LocalCatalog:
@@ -137,7 +149,7 @@ def _memory_bytes() -> int | None:
 
 
 def _http_settings(settings: Settings) -> HttpSettings:
-    return HttpSettings(
+    http = HttpSettings(
         version=version(),
         api_keys=read_keys(settings.access),
         allowed_hosts=(settings.listen.host, *settings.access.allow_host),
@@ -145,6 +157,10 @@ def _http_settings(settings: Settings) -> HttpSettings:
         strict=settings.api.strict,
         signing_key=signing_key(settings.api.signing_key_file),
     )
+    if settings.storage.files_bytes is None:
+        return http
+    limits = attrs.evolve(http.file_limits, max_total_bytes=settings.storage.files_bytes)
+    return attrs.evolve(http, file_limits=limits)
 
 
 def _engine_provider(all_settings: Settings, clock: Clock) -> EngineProvider:

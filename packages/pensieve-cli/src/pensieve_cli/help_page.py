@@ -12,8 +12,7 @@ Claude Code, and every client of the Anthropic Messages API, on your own model.
 
 Usage: pensieve-server [serve] [OPTIONS]   serve until Ctrl-C
        pensieve-server models [--json]     the models found on this machine
-       pensieve-server cache [list|size] [--json]   prompts kept on the disk
-       pensieve-server cache clear [--older-than DAYS] [--yes]
+       pensieve-server cache [list|size|clear]      prompts kept on the disk
        pensieve-server settings [--json] | version
 
 Model
@@ -27,7 +26,9 @@ Model
   --cells N              tokens of all requests in the KV cache     [fitted]
   --kv-type TYPE         f16, or q8_0 for half the memory           [fitted]
   --no-drafts            do not compute ahead what probably comes next
-Cache
+Cache and files
+  --data-dir DIR         folder of what clients have uploaded
+  --files-bytes N        how much all files may have together
   --cache-dir DIR        folder of computed prompts, for the next start
   --cache-disk-bytes N   how much it may hold, 0 for nothing        [fitted]
   --cache-ram-bytes N    memory for prompts that had to leave the KV cache
@@ -36,15 +37,14 @@ Server
   --port N               port to listen on, 0 for any free one      [8000]
   --drain-seconds S      how long answers may go on after Ctrl-C    [30]
   --strict               refuse fields and betas that are not known
+  --log-level LEVEL      debug, info, warning or error              [info]
+  --log-format FORMAT    auto, pretty or json                       [auto]
 Access
   --api-key KEY          key that clients must send; repeatable
   --api-key-file FILE    keys, one a line
   --allow-host NAME      further name of this server; repeatable
   --allow-origin ORIGIN  web page that may call this server; repeatable
   --unsafe-no-key        listen beyond this machine without any key
-Logs
-  --log-level LEVEL      debug, info, warning or error              [info]
-  --log-format FORMAT    auto, pretty or json                       [auto]
 
 Each can be set as PENSIEVE_<NAME> and in pensieve.toml, here or in the user's
 configuration folder, too. A flag beats a variable beats a file.

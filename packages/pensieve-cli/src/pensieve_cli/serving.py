@@ -88,8 +88,18 @@ async def serve(
 ) -> ExitCode:
     """Serve `application` on `listener` until a signal comes; load its default model meanwhile.
 
-    Takes SIGINT and SIGTERM over. Closes the engines; the socket and the armed `hard_end` are left to the caller.
+    Takes SIGINT and SIGTERM over. Closes engines and database; the socket and the armed `hard_end` are left to the
+    caller.
     """
+    try:
+        return await _serve(application, listener, patience=patience, terminal=terminal, hard_end=hard_end)
+    finally:
+        await application.database.aclose()
+
+
+async def _serve(
+    application: Application, listener: Listener, *, patience: Patience, terminal: Terminal, hard_end: HardEnd
+) -> ExitCode:
     server, signals = HttpServer(application.app, listener.socket), Signals()
     with signals.caught():
         serving = asyncio.create_task(server.run())

@@ -27,6 +27,7 @@ __all__ = [
     "ModelSettings",
     "Secret",
     "Settings",
+    "StorageSettings",
 ]
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -148,6 +149,24 @@ class CacheSettings:
 
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
+class StorageSettings:
+    """What is kept for clients: files."""
+
+    data_dir: Path | None = None
+    """None: `pensieve` in the platform's data folder (`XDG_DATA_HOME`, or `~/.local/share`)."""
+    files_bytes: Annotated[int | None, Parameter(validator=Number(gte=0))] = None
+    """How much all uploaded files may have together. None: 10 GiB."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it is kept, there or not."""
+        if self.data_dir is not None:
+            return self.data_dir.expanduser()
+        return platformdirs.user_data_path("pensieve")
+
+
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
 class LogSettings:
     """What is logged, and in which form. Bodies, prompts and keys never are."""
 
@@ -167,4 +186,5 @@ class Settings:
     model: ModelSettings = ModelSettings()
     engine: EngineSettings = EngineSettings()
     cache: CacheSettings = CacheSettings()
+    storage: StorageSettings = StorageSettings()
     log: LogSettings = LogSettings()

@@ -122,7 +122,7 @@ class FileTooLargeError(PensieveError):
 
 
 class StorageFullError(PensieveError):
-    """There is no room for more. The message says what is full; what to do is always to delete something."""
+    """There is no room for more. `what` says what is full, `things` what can be deleted to make room."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what}; delete files that are no longer needed, and try again")
+    def __init__(self, what: str, *, things: str = "files") -> None:
+        super().__init__(f"{what}; delete {things} that are no longer needed, and try again")

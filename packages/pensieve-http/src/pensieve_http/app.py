@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 import structlog
@@ -33,6 +33,7 @@ from pensieve_http.documents import Documents, pdf_process
 from pensieve_http.drain import Drain
 from pensieve_http.endpoints.count_tokens import COUNT_TOKENS, CountTokens
 from pensieve_http.endpoints.description import Description
+from pensieve_http.endpoints.files import Files
 from pensieve_http.endpoints.health import Health
 from pensieve_http.endpoints.intake import Intake
 from pensieve_http.endpoints.messages import CREATE_MESSAGE, Messages
@@ -53,7 +54,7 @@ from pensieve_http.oddities import Oddities
 from pensieve_http.operation import Endpoint
 from pensieve_http.routing import routes
 from pensieve_http.settings import HttpSettings
-from pensieve_inference import EngineProvider, ModelCatalog
+from pensieve_inference import EngineProvider, FileStore, ModelCatalog
 from pensieve_protocol import Signatures
 
 __all__ = ["create_app", "new_request_id"]
@@ -71,6 +72,7 @@ def create_app(
     settings: HttpSettings,
     clock: Clock,
     drain: Drain | None = None,
+    files: FileStore | None = None,
     log: FilteringBoundLogger | None = None,
     new_id: Callable[[], RequestId] = new_request_id,
 ) -> ASGIApp:
@@ -82,6 +84,7 @@ def create_app(
         settings: Limits, keys, names, intervals.
         clock: For every wait and every measurement.
         drain: To be begun by its owner when the server goes down.
+        files: What clients have uploaded; closed by its owner. None: there is no `/v1/files`.
         log: Where the request lines go; structlog's configured logger by default.
         new_id: Makes request ids; to be unique.
     """
@@ -92,6 +95,7 @@ def create_app(
         settings=settings,
         clock=clock,
         drain=drain or Drain(clock),
+        files=files,
         log=log,
         new_id=new_id,
         documents=_documents(settings, clock),
@@ -114,6 +118,7 @@ class _Parts:
     settings: HttpSettings
     clock: Clock
     drain: Drain
+    files: FileStore | None
     log: FilteringBoundLogger
     new_id: Callable[[], RequestId]
     documents: Documents
@@ -186,7 +191,23 @@ def _api_endpoints(parts: _Parts) -> list[Endpoint]:
         Endpoint(method="POST", path="/v1/messages", app=messages, operation=CREATE_MESSAGE),
         Endpoint(method="POST", path="/v1/messages/count_tokens", app=count, operation=COUNT_TOKENS),
         *models.endpoints(),
+        *_file_endpoints(parts),
     ]
+
+
+def _file_endpoints(parts: _Parts) -> Sequence[Endpoint]:
+    if parts.files is None:
+        return ()
+    settings = parts.settings
+    files = Files(
+        store=parts.files,
+        limits=settings.file_limits,
+        clock=parts.clock,
+        drain=parts.drain,
+        stall_timeout_s=settings.body_timeout_s,
+        write_timeout_s=settings.write_timeout_s,
+    )
+    return files.endpoints()
 
 
 def _own_endpoints(parts: _Parts) -> list[Endpoint]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from pensieve_core import JsonObject
 from pensieve_http.middleware.api_keys import OPEN_PATHS
-from pensieve_http.operation import EVENT_STREAM, JSON_LINES, Body, Endpoint, Operation
+from pensieve_http.operation import ANYTHING, EVENT_STREAM, JSON_LINES, Body, Endpoint, Operation
 from pensieve_protocol import Direction, Schemas, api_error
 
 __all__ = ["document"]
@@ -138,5 +138,7 @@ def _content(bodies: Sequence[Body], schemas: Schemas, direction: Direction) -> 
 
 
 def _schema(body: Body, schemas: Schemas, direction: Direction) -> JsonObject:
+    if body.media_type == ANYTHING:
+        return {"type": "string", "format": "binary"}
     schema = schemas.of(body.type, direction)
     return {"type": "array", "items": schema} if body.media_type in _SEQUENCES else schema

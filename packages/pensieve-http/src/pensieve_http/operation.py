@@ -14,11 +14,14 @@ from starlette.types import ASGIApp
 
 from pensieve_protocol import ApiVersion, ErrorEvent
 
-__all__ = ["EVENT_STREAM", "JSON", "JSON_LINES", "Body", "ClientHeaders", "Endpoint", "Operation"]
+__all__ = ["ANYTHING", "EVENT_STREAM", "FORM", "JSON", "JSON_LINES", "Body", "ClientHeaders", "Endpoint", "Operation"]
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
 JSON_LINES = "application/x-jsonl"
+FORM = "multipart/form-data"
+ANYTHING = "*/*"
+"""Bytes of whatever type."""
 
 
 @attrs.frozen(kw_only=True)

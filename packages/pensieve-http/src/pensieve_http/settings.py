@@ -12,8 +12,12 @@ from typing import Self
 
 import attrs
 
+from pensieve_inference import FileLimits
+
 __all__ = ["ApiKey", "HttpSettings"]
 
+_FILE_LIMITS = FileLimits(max_file_bytes=500 * 2**20, max_total_bytes=10 * 2**30)
+"""500 MB a file is Anthropic's own limit."""
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -66,6 +70,8 @@ class HttpSettings:
     """Of one document; Anthropic's own limit for contexts of 200,000 tokens. 0: PDFs are refused."""
     document_timeout_s: float = 30.0
     """For reading all documents of one request."""
+    file_limits: FileLimits = _FILE_LIMITS
+    """Of uploads."""
     max_header_count: int = 100
     max_header_bytes: int = 32 * 1024
     """Names and values together. Hypercorn's own limit misses headers that come in one packet."""

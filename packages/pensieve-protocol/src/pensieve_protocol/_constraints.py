@@ -14,7 +14,7 @@ import attrs
 
 from pensieve_core import JsonObject
 
-__all__ = ["AtLeast", "Between", "Constraint", "Length", "Matches", "MediaSize", "Refuses"]
+__all__ = ["AtLeast", "Between", "Constraint", "Length", "Matches", "MediaSize", "Refuses", "Unencoded"]
 
 
 class Constraint(Protocol):
@@ -128,3 +128,16 @@ class Refuses:
         """Return the sentence for `value`, still JSON; None when it is not refused."""
         tag = value.get("type") if isinstance(value, dict) else None
         return self.sentences.get(tag) if isinstance(tag, str) else None
+
+
+@attrs.frozen
+class Unencoded:
+    """Bytes as they are, which a form can carry and JSON cannot. Described, never converted."""
+
+    def problem(self, value: Any) -> str | None:  # noqa: ANN401, ARG002 - any value
+        """Return None: whoever reads the form checks it."""
+        return None
+
+    def keywords(self, schema: JsonObject) -> JsonObject:  # noqa: ARG002 - the same for all
+        """Return OpenAPI's word for it."""
+        return {"format": "binary"}

@@ -5,7 +5,6 @@ The wire is the specification: the official SDK's `types/model_info.py`, `model_
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
@@ -14,6 +13,7 @@ import attrs
 from pensieve_core import EngineDescription, ModelDescriptor
 from pensieve_protocol._constraints import Between
 from pensieve_protocol._errors import invalid_request
+from pensieve_protocol._times import rfc3339
 
 __all__ = [
     "ModelInfo",
@@ -182,7 +182,7 @@ def model_info(
     return ModelInfo(
         id=id or descriptor.id,
         display_name=descriptor.display_name,
-        created_at=_rfc3339(descriptor.created_at),
+        created_at=rfc3339(descriptor.created_at),
         max_input_tokens=context,
         max_tokens=context,
         capabilities=_capabilities(descriptor, Support(supported=reads_pdfs)),
@@ -240,10 +240,6 @@ def _limit(text: str | None) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_LIMIT)) and 1 <= int(text) <= _MAX_LIMIT):
         raise invalid_request(f"limit: must be from 1 to {_MAX_LIMIT}, got {text[:20]!r}")
     return int(text)
-
-
-def _rfc3339(unix_seconds: int) -> str:
-    return dt.datetime.fromtimestamp(unix_seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _capabilities(descriptor: ModelDescriptor, pdfs: Support) -> CapabilitySupport:

@@ -1,4 +1,7 @@
-"""Only JSON is taken: a form or a text/plain POST is what another site's page can send without asking first."""
+"""Only JSON is taken: a form or a text/plain POST is what another site's page can send without asking first.
+
+Files come in forms, and a batch is cancelled without a body; there `Origins` alone keeps other sites' pages out.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,20 @@ from pensieve_protocol import ApiError, api_error
 
 __all__ = ["require_json"]
 
+_FORMS = "/v1/files"
+_WITHOUT_BODY = "/cancel"
+
 
 def require_json(scope: Scope) -> ApiError | None:
     """Check that a POST says `content-type: application/json`, in UTF-8."""
-    if scope["method"] != "POST":
-        return None
     stated = Headers(scope=scope).get("content-type", "")
+    if scope["method"] != "POST" or (not stated and scope["path"].endswith(_WITHOUT_BODY)):
+        return None
     parsed = Message()
     parsed["content-type"] = stated
-    if not stated or parsed.get_content_type() != "application/json":
-        return api_error(400, f"content-type: expected application/json, got {stated[:100] or 'none'}")
+    wanted = "multipart/form-data" if scope["path"] == _FORMS else "application/json"
+    if not stated or parsed.get_content_type() != wanted:
+        return api_error(400, f"content-type: expected {wanted}, got {stated[:100] or 'none'}")
     charset = parsed.get_content_charset("utf-8")
     if charset not in ("utf-8", "utf8", "us-ascii"):
         return api_error(400, f"content-type: charset {charset} is not supported, JSON is UTF-8")

@@ -16,8 +16,15 @@ from pensieve_http.app import create_app
 from pensieve_http.drain import Drain
 from pensieve_http.settings import HttpSettings
 from pensieve_http.testing._bridge import AppClient
-from pensieve_inference import EngineProvider, ModelCatalog
-from pensieve_inference.testing import FakeClock, InMemoryCatalog, Script, ScriptedEngine, ScriptedProvider
+from pensieve_inference import EngineProvider, FileStore, ModelCatalog
+from pensieve_inference.testing import (
+    FakeClock,
+    InMemoryCatalog,
+    InMemoryFileStore,
+    Script,
+    ScriptedEngine,
+    ScriptedProvider,
+)
 
 __all__ = ["World", "build_world"]
 
@@ -31,6 +38,7 @@ class World:
     engine: ScriptedEngine
     clock: FakeClock
     drain: Drain
+    files: FileStore
     log: list[EventDict]
     """Every log entry so far."""
 
@@ -46,6 +54,7 @@ def build_world(
     catalog: ModelCatalog | None = None,
     provider: Callable[[ScriptedEngine], EngineProvider] = ScriptedProvider,
     max_running: int = 64,
+    files: FileStore | None = None,
     window: int = 1_000,
 ) -> World:
     """Return a world in which the engine plays `scripts`.
@@ -57,22 +66,26 @@ def build_world(
         catalog: Instead of one that holds `model` alone.
         provider: Makes the provider of the engine.
         max_running: Of the engine; further requests are refused.
+        files: Instead of a store in memory.
         window: Of the client: how many messages the application may send ahead of the test.
     """
     clock, capture = FakeClock(), LogCapture()
     engine = ScriptedEngine(*scripts, model=model, clock=clock, max_running=max_running)
     drain = Drain(clock)
+    limits = (settings or HttpSettings()).file_limits
+    files = files or InMemoryFileStore(clock=clock, limits=limits)
     app = create_app(
         catalog=catalog or InMemoryCatalog(engine.description.model),
         engines=provider(engine),
         settings=settings or HttpSettings(signing_key=bytes(32)),
         clock=clock,
         drain=drain,
+        files=files,
         log=_captured(capture),
         new_id=_numbered_ids(),
     )
     client = AppClient(app, window=window)
-    return World(app=app, client=client, engine=engine, clock=clock, drain=drain, log=capture.entries)
+    return World(app=app, client=client, engine=engine, clock=clock, drain=drain, files=files, log=capture.entries)
 
 
 def _captured(capture: LogCapture) -> FilteringBoundLogger:
