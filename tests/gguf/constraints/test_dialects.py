@@ -1,4 +1,4 @@
-"""Which dialect a template speaks, and that our parser reads it back."""
+"""How each dialect spells its calls, and that our parser reads them back."""
 
 from __future__ import annotations
 
@@ -8,36 +8,49 @@ from collections.abc import Callable
 import pytest
 
 from pensieve_core import GenerationRequest, Tool, ToolCallArguments, ToolCallId, ToolCallStarted
-from pensieve_gguf.constraints._dialects import DEEPSEEK_V3, DEEPSEEK_V31, HERMES, Dialect, dialect_of
+from pensieve_gguf.constraints._dialects import HERMES, Spelling, spelling_of
 from pensieve_gguf.parsers import make_parser
 
-
-@pytest.mark.parametrize(
-    ("source", "renders_tools", "dialect"),
-    [
-        ("…<tool_call>…", True, HERMES),
-        (f"…{DEEPSEEK_V3.begin}…```json…", True, DEEPSEEK_V3),
-        (f"…{DEEPSEEK_V31.begin}…", True, DEEPSEEK_V31),
-        (f"…{DEEPSEEK_V31.begin}…", False, HERMES),
-        ("", False, HERMES),
-    ],
-)
-def test_a_template_tells_its_dialect(source: str, renders_tools: bool, dialect: Dialect) -> None:  # noqa: FBT001 - a row
-    assert dialect_of(source, renders_tools=renders_tools) == dialect
+SOURCES = {
+    "hermes": "<tool_call>",
+    "llama": "<|start_header_id|> '\"parameters\": '",
+    "mistral list": "[TOOL_CALLS]",
+    "mistral": "[TOOL_CALLS] [ARGS]",
+    "deepseek v3": "<\uff5ctool▁calls▁begin\uff5c> ```json",
+    "deepseek v3.1": "<\uff5ctool▁calls▁begin\uff5c>",
+    "kimi": "<|tool_call_begin|>",
+}
+each_source = pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES.keys())
 
 
-@pytest.mark.parametrize("dialect", [HERMES, DEEPSEEK_V3, DEEPSEEK_V31], ids=["hermes", "v3", "v3.1"])
-def test_the_parser_reads_back_what_a_dialect_writes(
-    dialect: Dialect, make_request: Callable[..., GenerationRequest]
+def written(spelling: Spelling, arguments: str) -> str:
+    """Return a call of `ls`."""
+    number = ":0" if spelling.numbered else ""
+    return f"{spelling.mark}{spelling.before}ls{number}{spelling.middle}{arguments}{spelling.after}"
+
+
+@each_source
+def test_the_parser_reads_back_what_a_dialect_spells(
+    source: str, make_request: Callable[..., GenerationRequest]
 ) -> None:
+    spelling = spelling_of(source, renders_tools=True)
     request = make_request(tools=(Tool(name="ls", parameters={}),))
     numbers = itertools.count(1)
-    parser = make_parser("", request, opens_thinking=False, new_call_id=lambda: ToolCallId(str(next(numbers))))
-    call = f'{dialect.before}ls{dialect.middle}{{"path": "/"}}{dialect.after}'
-    events = parser.feed(f"{dialect.begin}{call}{dialect.between}{call}{dialect.end}") + parser.finish()
+    parser = make_parser(source, request, opens_thinking=False, new_call_id=lambda: ToolCallId(str(next(numbers))))
+    call = written(spelling, '{"path": "/"}')
+    events = parser.feed(f"{spelling.begin}{call}{spelling.between}{call}{spelling.end}") + parser.finish()
     assert events == (
         ToolCallStarted(id=ToolCallId("1"), name="ls"),
         ToolCallArguments(fragment='{"path":"/"}'),
         ToolCallStarted(id=ToolCallId("2"), name="ls"),
         ToolCallArguments(fragment='{"path":"/"}'),
     )
+
+
+def test_each_dialect_has_a_spelling_of_its_own() -> None:
+    assert len({spelling_of(source, renders_tools=True) for source in SOURCES.values()}) == len(SOURCES)
+
+
+@each_source
+def test_tools_that_we_describe_are_called_in_our_words(source: str) -> None:
+    assert spelling_of(source, renders_tools=False) == HERMES

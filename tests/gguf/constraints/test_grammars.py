@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pensieve_gguf.constraints import Constraint, Vocabulary
-from pensieve_gguf.constraints._dialects import DEEPSEEK_V3, HERMES
+from pensieve_gguf.constraints._dialects import HERMES, spelling_of
 from pensieve_gguf.constraints._grammars import (
     CallableTool,
     answers,
@@ -44,7 +44,7 @@ def whole(constraint: Constraint, text: str) -> bool:
 
 
 def answer(**knobs: Any) -> str:
-    plain: dict[str, Any] = {"schema": None, "tools": (), "dialect": HERMES, "parallel": True}
+    plain: dict[str, Any] = {"schema": None, "tools": (), "spelling": HERMES, "parallel": True}
     return answers(**{**plain, "special": lambda _: None, **knobs})
 
 
@@ -106,9 +106,9 @@ def test_special_tokens_stand_for_their_texts() -> None:
 
 
 def test_deepseek_writes_a_name_that_is_no_json(compiled: Compile) -> None:
-    d = DEEPSEEK_V3
-    constraint = compiled(answer(tools=TOOLS, dialect=d))
-    call = f'{d.before}ls{d.middle}{{"path": "/"}}{d.after}'
+    d = spelling_of("<\uff5ctool▁calls▁begin\uff5c> ```json", renders_tools=True)
+    constraint = compiled(answer(tools=TOOLS, spelling=d))
+    call = f'{d.mark}{d.before}ls{d.middle}{{"path": "/"}}{d.after}'
     assert whole(constraint, f"{d.begin}{call}\n{call}{d.end}")
     assert not whole(constraint, f"{d.begin}{call}\n{call}")
 
@@ -117,12 +117,33 @@ def test_deepseek_writes_a_name_that_is_no_json(compiled: Compile) -> None:
 
 
 def test_a_header_names_a_tool_that_there_is(compiled: Compile) -> None:
-    constraint = compiled(headers(["ls", 'say "é"']))
+    constraint = compiled(headers(["ls", 'say "é"'], HERMES, lambda _: None))
     for text in ('{"name": "ls", "arguments": {', '{\n  "name" : "say \\"é\\"","arguments":{"a": 1}}\n</tool_call>'):
         assert whole(constraint, text), text
     for text in ('{"name": "rm', '{"nome', "{{", '{"name": "ls" "', '{"arguments"', '{"name": "ls", "arguments": "{'):
         assert constraint.begun(text) is None, text
     assert not whole(constraint, '{"name": "ls", "arguments": ')
+
+
+def test_a_header_without_braces_is_a_name_and_what_leads_to_the_arguments(compiled: Compile) -> None:
+    """Kimi numbers its calls."""
+    kimi = spelling_of("<|tool_call_begin|>", renders_tools=True)
+    constraint = compiled(headers(["ls", "pwd"], kimi, lambda _: None))
+    for text in (
+        "functions.ls:0<|tool_call_argument_begin|>{",
+        'functions.pwd:12<|tool_call_argument_begin|>{"a": 1}x',
+    ):
+        assert whole(constraint, text), text
+    for text in ("functions.rm", "ls", "functions.ls<", "functions.ls:x", "functions.ls:0{"):
+        assert constraint.begun(text) is None, text
+
+
+def test_a_header_in_braces_has_the_keys_of_its_dialect(compiled: Compile) -> None:
+    """Llama says "parameters"."""
+    llama = spelling_of("<|start_header_id|> '\"parameters\": '", renders_tools=True)
+    constraint = compiled(headers(["ls"], llama, lambda _: None))
+    assert whole(constraint, '{"name": "ls", "parameters": {')
+    assert constraint.begun('{"name": "ls", "arg') is None
 
 
 # -- arguments that were begun unasked ---------------------------------------------------------------------------

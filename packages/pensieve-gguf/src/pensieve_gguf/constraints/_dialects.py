@@ -1,7 +1,7 @@
-"""How a model family writes a tool call: the marks around its name and its arguments.
+"""How each dialect spells a tool call: the marks around its name and its arguments.
 
-Values only, and which one a template speaks. `_grammars` makes a grammar of them; `pensieve_gguf.parsers` reads all of
-them back, whichever the model was told, so a family that is missing here calls as Hermes does and is understood.
+Values only. `_grammars` makes a grammar of them; `pensieve_gguf.parsers` reads all of them back, whichever the model
+was told.
 """
 
 from __future__ import annotations
@@ -10,30 +10,42 @@ from typing import Final
 
 import attrs
 
-__all__ = ["DEEPSEEK_V3", "DEEPSEEK_V31", "HERMES", "Dialect", "dialect_of"]
+from pensieve_gguf.parsers import Dialect, dialect_of
+
+__all__ = ["HERMES", "Spelling", "spelling_of"]
 
 
 @attrs.frozen(kw_only=True)
-class Dialect:
-    """The text of calls: `begin before NAME middle ARGUMENTS after between … end`."""
+class Spelling:
+    """The text of calls: `begin mark before NAME middle ARGUMENTS after between … end`."""
 
-    before: str
-    middle: str
-    after: str
-    between: str = "\n"
-    """Between two calls."""
     begin: str = ""
     """Before the first call."""
+    mark: str = ""
+    """What says that a call follows."""
+    before: str = ""
+    numbered: bool = False
+    """After the name stand a colon and the number of the call."""
+    middle: str
+    after: str = ""
+    between: str = "\n"
+    """Between two calls."""
     end: str = ""
     """After the last one."""
+    members: tuple[str, str] | None = None
+    """The keys of name and arguments, where a call is one JSON object."""
 
 
-HERMES: Final = Dialect(
-    before='<tool_call>\n{"name": "',
+_NAME: Final = '{"name": "'
+
+HERMES: Final = Spelling(
+    mark="<tool_call>\n",
+    before=_NAME,
     middle='", "arguments": ',
     after="}\n</tool_call>",
+    members=("name", "arguments"),
 )
-"""Hermes and Qwen, word for word as their templates show it; and our own words where a template knows no tools."""
+"""Word for word as the templates show it; and our own words where a template knows no tools."""
 
 _BAR: Final = "\uff5c"  # DeepSeek's marks have full-width bars
 
@@ -42,32 +54,55 @@ def _mark(name: str) -> str:
     return f"<{_BAR}{name}{_BAR}>"
 
 
-DEEPSEEK_V3: Final = Dialect(
+_DEEPSEEK_V3: Final = Spelling(
     begin=_mark("tool▁calls▁begin"),
-    before=f"{_mark('tool▁call▁begin')}function{_mark('tool▁sep')}",
+    mark=_mark("tool▁call▁begin"),
+    before=f"function{_mark('tool▁sep')}",
     middle="\n```json\n",
     after=f"\n```{_mark('tool▁call▁end')}",
     end=_mark("tool▁calls▁end"),
 )
-"""R1, V3 and their children."""
 
-DEEPSEEK_V31: Final = Dialect(
-    begin=_mark("tool▁calls▁begin"),
-    before=_mark("tool▁call▁begin"),
-    middle=_mark("tool▁sep"),
-    after=_mark("tool▁call▁end"),
-    between="",
-    end=_mark("tool▁calls▁end"),
-)
+_SPELLINGS: Final = {
+    Dialect.LLAMA: Spelling(
+        before=_NAME,
+        middle='", "parameters": ',
+        after="}",
+        members=("name", "parameters"),
+    ),
+    Dialect.MISTRAL_LIST: Spelling(
+        begin="[TOOL_CALLS][",
+        before=_NAME,
+        middle='", "arguments": ',
+        after="}",
+        between=", ",
+        end="]",
+        members=("name", "arguments"),
+    ),
+    Dialect.MISTRAL: Spelling(mark="[TOOL_CALLS]", middle="[ARGS]", between=""),
+    Dialect.DEEPSEEK_V3: _DEEPSEEK_V3,
+    Dialect.DEEPSEEK_V31: attrs.evolve(
+        _DEEPSEEK_V3, before="", middle=_mark("tool▁sep"), after=_mark("tool▁call▁end"), between=""
+    ),
+    Dialect.KIMI: Spelling(
+        begin="<|tool_calls_section_begin|>",
+        mark="<|tool_call_begin|>",
+        before="functions.",
+        numbered=True,
+        middle="<|tool_call_argument_begin|>",
+        after="<|tool_call_end|>",
+        between="",
+        end="<|tool_calls_section_end|>",
+    ),
+}
+"""Whoever is missing calls as Hermes does when a call is demanded, and is understood."""
 
 
-def dialect_of(template_source: str, *, renders_tools: bool) -> Dialect:
-    """Return how a model with this chat template writes calls.
+def spelling_of(template_source: str, *, renders_tools: bool) -> Spelling:
+    """Return how a model with this chat template spells calls.
 
     Args:
         template_source: The Jinja source.
         renders_tools: The template presents tools itself; otherwise they are presented in Hermes' words.
     """
-    if not renders_tools or DEEPSEEK_V3.begin not in template_source:
-        return HERMES
-    return DEEPSEEK_V3 if "```json" in template_source else DEEPSEEK_V31
+    return _SPELLINGS.get(dialect_of(template_source), HERMES) if renders_tools else HERMES

@@ -31,7 +31,7 @@ from pensieve_core import (
     ToolReferencePart,
     ToolResultPart,
 )
-from pensieve_gguf.constraints._dialects import dialect_of
+from pensieve_gguf.constraints._dialects import spelling_of
 from pensieve_gguf.constraints._grammars import (
     CallableTool,
     answers,
@@ -69,7 +69,7 @@ class Grammarian:
 
     def __init__(self, make_vocabulary: Callable[[], Vocabulary], template_source: str, *, renders_tools: bool) -> None:
         self._make_vocabulary = make_vocabulary
-        self._dialect = dialect_of(template_source, renders_tools=renders_tools)
+        self._spelling = spelling_of(template_source, renders_tools=renders_tools)
         self._think_tags = think_tags(template_source)
         self._schemas: OrderedDict[str, JsonValue] = OrderedDict()
         self._constraints: OrderedDict[str, Constraint | None] = OrderedDict()
@@ -89,7 +89,8 @@ class Grammarian:
                 return Plan(whole=whole, opens_thinking=opens_thinking, think_tokens=openers)
         if not tools:
             return None
-        header = self._first_that_compiles([headers(tool.name for tool in request.tools)], "header")
+        names = (tool.name for tool in request.tools)
+        header = self._first_that_compiles([headers(names, self._spelling, self._vocabulary.special)], "header")
         calls = {tool.name: constraint for tool in tools if (constraint := self._arguments(tool)) is not None}
         return Plan(header=header, calls=calls) if header is not None or calls else None
 
@@ -118,7 +119,7 @@ class Grammarian:
                 answers(
                     schema=schema,
                     tools=given,
-                    dialect=self._dialect,
+                    spelling=self._spelling,
                     parallel=request.tool_choice.parallel,
                     special=self._vocabulary.special,
                 )

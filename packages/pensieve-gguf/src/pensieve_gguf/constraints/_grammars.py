@@ -21,7 +21,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from pensieve_core import JsonObject, JsonValue
-from pensieve_gguf.constraints._dialects import Dialect
+from pensieve_gguf.constraints._dialects import Spelling
 
 __all__ = [
     "CallableTool",
@@ -49,6 +49,7 @@ _OWN_LAYOUT: Final = {
     "json_allow_general_unicode_escapes": True,
 }
 
+_NUMBER: Final = ' ":" /[0-9]{1,3}/'
 _ANYTHING: Final = "/(?s:.*)/"
 _LEADING: Final = "/\\n{0,2}/"
 """Before an answer: after their reasoning models leave a line blank."""
@@ -75,7 +76,7 @@ def answers(
     *,
     schema: JsonValue | None,
     tools: Sequence[CallableTool],
-    dialect: Dialect,
+    spelling: Spelling,
     parallel: bool,
     special: SpecialToken,
 ) -> str:
@@ -84,7 +85,7 @@ def answers(
     Args:
         schema: Sound. None: only calls will do.
         tools: Those that may be called; empty: only JSON will do.
-        dialect: How the model writes calls.
+        spelling: How the model writes calls.
         parallel: Several calls may follow each other.
         special: The vocabulary's special tokens.
     """
@@ -93,24 +94,37 @@ def answers(
     if schema is not None:
         lines.append(f"answer: {_json(schema, _ONE_LINE)}")
     if tools:
-        more = f" ({spell(dialect.between)} call)*" if parallel else ""
+        more = f" ({spell(spelling.between)} call)*" if parallel else ""
         # The line break may turn out not to lead to a further call.
         trail = ' "\\n"?' if parallel else ""
-        lines.append(f"calls: {spell(dialect.begin)} call{more} {spell(dialect.end)}{trail}")
+        lines.append(f"calls: {spell(spelling.begin)} call{more} {spell(spelling.end)}{trail}")
         lines.append("call: " + " | ".join(f"call_{number}" for number in range(len(tools))))
-        lines += [f"call_{number}: {_call(tool, dialect, spell)}" for number, tool in enumerate(tools)]
+        lines += [f"call_{number}: {_call(tool, spelling, spell)}" for number, tool in enumerate(tools)]
     choice = [name for name, given in (("answer", schema is not None), ("calls", bool(tools))) if given]
     return "\n".join([f"start: lead ({' | '.join(choice)})", f"lead: {_LEADING}", *lines])
 
 
-def headers(names: Iterable[str]) -> str:
-    """Return the grammar of a call in braces up to its arguments, and of any text after their first brace.
+def headers(names: Iterable[str], spelling: Spelling, special: SpecialToken) -> str:
+    """Return the grammar of what stands between the mark of a call and its arguments, and of any text after that.
 
     So no call breaks before it has begun, and none is made of a tool that there is not.
     """
+    if spelling.members is not None:
+        return _headers_in_braces(names, *spelling.members)
+    spell = _Speller(special)
+    choice = " | ".join(_name(name, spelling) for name in names)
+    return f'start: {spell(spelling.before)} ({choice}) {spell(spelling.middle)} "{{" {_ANYTHING}'
+
+
+def _headers_in_braces(names: Iterable[str], name_key: str, arguments_key: str) -> str:
     choice = " | ".join(_quoted(name) for name in names)
-    header = f'"{{" space {_quoted("name")} space ":" space ({choice}) space "," space {_quoted("arguments")}'
+    header = f'"{{" space {_quoted(name_key)} space ":" space ({choice}) space "," space {_quoted(arguments_key)}'
     return f'start: {header} space ":" space "{{" {_ANYTHING}\n{_SPACE_RULES}'
+
+
+def _name(name: str, spelling: Spelling) -> str:
+    # JSON's spelling in all dialects: no legal name has anything to escape.
+    return f"{_literal(_in_json(name))}{_NUMBER if spelling.numbered else ''}"
 
 
 def strict_arguments(schema: JsonValue) -> str:
@@ -144,7 +158,7 @@ def closed(schema: JsonValue) -> JsonValue:
 class _Speller:
     """Writes a text as Lark: its special tokens by number, all else as literals."""
 
-    _MARK: Final = re.compile(r"(<[^<>\s]+>)")
+    _MARK: Final = re.compile(r"(<[^<>\s]+>|\[[A-Z_]+\])")
 
     def __init__(self, special: SpecialToken) -> None:
         self._special = special
@@ -158,11 +172,10 @@ class _Speller:
         return _literal(piece) if token is None else f"<[{token}]>"
 
 
-def _call(tool: CallableTool, dialect: Dialect, spell: _Speller) -> str:
-    # JSON's spelling in all dialects: no legal name has anything to escape.
-    name = _literal(_in_json(tool.name))
+def _call(tool: CallableTool, spelling: Spelling, spell: _Speller) -> str:
+    before = spell(f"{spelling.mark}{spelling.before}")
     arguments = _json(tool.schema, _ONE_LINE)
-    return f"{spell(dialect.before)} {name} {spell(dialect.middle)} {arguments} {spell(dialect.after)}"
+    return f"{before} {_name(tool.name, spelling)} {spell(spelling.middle)} {arguments} {spell(spelling.after)}"
 
 
 class _Members:

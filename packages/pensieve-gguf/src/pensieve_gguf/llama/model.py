@@ -12,6 +12,7 @@ import numpy as np
 from llama_cpp import llama_cpp as lib
 
 from pensieve_gguf.llama.library import last_words, start_backend
+from pensieve_gguf.llama.shown import is_shown
 
 __all__ = ["LoadError", "Model", "Special", "TokenIds"]
 
@@ -19,10 +20,6 @@ TokenIds = np.ndarray[tuple[int], np.dtype[np.int32]]
 
 _ALL_LAYERS = -1
 _RENDER_SPECIAL = True
-# Control tokens are hidden from the text, save those that mark a dialect: tool calls, thinking, channels.
-_DIALECT_WORDS = ("tool", "think", "function", "channel", "message", "call", "python_tag")
-
-
 _CONTROL = lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_UNKNOWN
 """What llama.cpp recognises in a text only when it is told to."""
 
@@ -221,7 +218,7 @@ class Model:
         if not lib.llama_vocab_is_control(self.vocab, token):
             return self._raw_piece(token)
         text = self._raw_piece(token)
-        return text if any(word in text.decode("utf-8", "replace") for word in _DIALECT_WORDS) else b""
+        return text if is_shown(text.decode("utf-8", "replace")) else b""
 
     def _raw_piece(self, token: int) -> bytes:
         buffer = ctypes.create_string_buffer(512)

@@ -76,6 +76,11 @@ class JsonStream:
         self._held = ""
         self._high_surrogate = 0
 
+    @property
+    def begun(self) -> bool:
+        """The value has begun, or is whole."""
+        return self.finished or bool(self._stack) or self._state is not _State.VALUE
+
     def feed(self, text: str) -> None:
         """Take more characters; once `finished`, they are `unread`."""
         position = 0

@@ -11,12 +11,16 @@ from typing import Final
 __all__ = [
     "CALL_CLOSERS",
     "CALL_MARK",
-    "DEEPSEEK_CALL",
-    "DEEPSEEK_SEPARATORS",
+    "CALL_MARKS",
+    "CALL_SEPARATOR",
     "FENCES",
     "FENCE_END",
+    "HEADER_SEPARATORS",
     "LIST_OPENERS",
+    "NAMED_CALL",
+    "NAMESPACE",
     "STRAY_BRACE",
+    "TAGGED_CALL",
     "THINK_TAGS",
     "WRAPPERS",
     "think_tags",
@@ -26,6 +30,7 @@ THINK_TAGS: Final = {
     "<think>": "</think>",
     "<seed:think>": "</seed:think>",
     "[THINK]": "[/THINK]",
+    "<|START_THINKING|>": "<|END_THINKING|>",
 }
 """Opener → closer. The first is recognised always (R1's children emit it untold), the others when the template
 knows them."""
@@ -33,9 +38,12 @@ knows them."""
 CALL_MARK: Final = "<tool_call>"
 """What most models are told to write before a call: what follows it in braces is meant to be one."""
 
+CALL_MARKS: Final = frozenset({CALL_MARK, "<|python_tag|>", "[TOOL_CALLS]"})
+"""Those who write JSON behind such a mark mean a call, too."""
+
 _TAG_NAMES: Final = ("tool_call", "tool_calls", "tools", "function_call", "function_calls", "functioncall", "TOOLCALL")
 
-# Mistral, Granite, Llama: the same JSON behind a mark that nothing closes.
+# Granite, Llama: the same JSON behind a mark that nothing closes. Mistral: likewise, or a bare name.
 _OPEN_MARKS: Final = ("[TOOL_CALLS]", "<|tool_call|>", "<|python_tag|>")
 
 _BAR: Final = "\uff5c"  # DeepSeek's marks have full-width bars
@@ -49,12 +57,28 @@ def _deepseek(*names: str) -> tuple[str, ...]:
 _DEEPSEEK_CALLS: Final = _deepseek(
     "tool▁calls▁begin", "tool_calls_begin", "tool calls begin", r"tool\_calls\_begin", "tool▁calls"
 )
+_DEEPSEEK_CALL: Final = _deepseek("tool▁call▁begin", "tool_call_begin")
 _DEEPSEEK_ENDS: Final = _deepseek("tool▁call▁end", "tool_call_end", "tool▁calls▁end", "tool_calls_end")
 
-DEEPSEEK_CALL: Final = frozenset(_deepseek("tool▁call▁begin", "tool_call_begin"))
-DEEPSEEK_SEPARATORS: Final = _deepseek("tool▁sep", "tool_sep")
+_KIMI_CALLS: Final = ("<|tool_calls_section_begin|>", "<|tool_call_section_begin|>")
+_KIMI_CALL: Final = "<|tool_call_begin|>"
+_KIMI_ENDS: Final = ("<|tool_call_end|>", "<|tool_calls_section_end|>", "<|tool_call_section_end|>")
 
-WRAPPERS: Final = frozenset({*(f"<{name}>" for name in _TAG_NAMES), *_OPEN_MARKS, *_DEEPSEEK_CALLS})
+NAMED_CALL: Final = frozenset({"[TOOL_CALLS]", _KIMI_CALL, *_DEEPSEEK_CALL})
+"""What may follow is the bare name of a tool, and then JSON."""
+
+HEADER_SEPARATORS: Final = (
+    *("[CALL_ID]", "[ARGS]", "<|tool_call_argument_begin|>"),
+    *_deepseek("tool▁sep", "tool_sep"),
+)
+"""Between the words of such a header."""
+
+NAMESPACE: Final = "functions."
+"""Kimi and gpt-oss put it before a tool's name."""
+
+WRAPPERS: Final = frozenset(
+    {*(f"<{name}>" for name in _TAG_NAMES), *_OPEN_MARKS, *_DEEPSEEK_CALLS, *_KIMI_CALLS, *NAMED_CALL}
+)
 """May stand anywhere before a call; worth nothing when no call follows."""
 
 FENCES: Final = frozenset(f"```{language}\n" for language in ("", "json", "jsonc", "xml", "text", "tool_call", "tools"))
@@ -65,8 +89,14 @@ FENCE_END: Final = "```"
 LIST_OPENERS: Final = frozenset({"[", "{"})
 """A call with nothing around it, or a list of such: at the start of a line only."""
 
-CALL_CLOSERS: Final = frozenset({*(f"</{name}>" for name in _TAG_NAMES), *_DEEPSEEK_ENDS})
+TAGGED_CALL: Final = "<function="
+"""The name of a tool follows, and then tags for its parameters."""
+
+CALL_CLOSERS: Final = frozenset({*(f"</{name}>" for name in _TAG_NAMES), "</function>", *_DEEPSEEK_ENDS, *_KIMI_ENDS})
 """Swallowed after a call, however often they come; ordinary text elsewhere."""
+
+CALL_SEPARATOR: Final = ";"
+"""Llama puts it between two calls; it is text if no call follows."""
 
 STRAY_BRACE: Final = "}"
 """Swallowed after a call, too: Qwen2.5-Coder's own template shows calls in double braces, and the model closes both."""

@@ -43,9 +43,14 @@ Render = Callable[[Conversation], str]
 """Renders a conversation, without a generation prompt. Raises: TemplateFailedError."""
 
 
-def suitable_form(render: Render) -> Form | None:
-    """Return the most faithful form that `render` accepts; None when there is none."""
-    return next((form for form in candidates() if _fits(render, form)), None)
+def suitable_form(render: Render, source: str) -> Form | None:
+    """Return the most faithful form that `render` accepts; None when there is none.
+
+    Args:
+        render: Renders with the template.
+        source: The template's text, by which the parser for its model is chosen.
+    """
+    return next((form for form in candidates() if _fits(render, form, source)), None)
 
 
 def texts_in_order(text: str, pieces: Iterable[str]) -> bool:
@@ -59,18 +64,18 @@ def texts_in_order(text: str, pieces: Iterable[str]) -> bool:
     return True
 
 
-def _fits(render: Render, form: Form) -> bool:
+def _fits(render: Render, form: Form, source: str) -> bool:
     """Tell whether the probes come through whole in `form`."""
     try:
         whole = all(_comes_through(render, converse(probe, form)) for probe in (_WITH_TOOLS, _WITHOUT_TOOLS))
-        return whole and (form.tools is ToolsForm.HERMES or _may_be_native(render, form))
+        return whole and (form.tools is ToolsForm.HERMES or _may_be_native(render, form, source))
     except TemplateFailedError:
         return False
 
 
-def _may_be_native(render: Render, form: Form) -> bool:
+def _may_be_native(render: Render, form: Form, source: str) -> bool:
     """Tell whether the template's own way with tools serves us."""
-    return _reads_back(render(converse(_ONE_CALL, form))) and _keeps_its_beginning(render, form)
+    return _reads_back(render(converse(_ONE_CALL, form)), source) and _keeps_its_beginning(render, form)
 
 
 def _keeps_its_beginning(render: Render, form: Form) -> bool:
@@ -134,10 +139,10 @@ def _count_none_when_blank(render: Render, conversation: Conversation) -> int:
     return render(attrs.evolve(conversation, messages=blank)).count("None")
 
 
-def _reads_back(text: str) -> bool:
+def _reads_back(text: str, source: str) -> bool:
     """Tell whether our parser finds the probe's call in what the template made of it."""
     answer = text[text.rfind(_QUESTION) + len(_QUESTION) :]
-    parser = make_parser("", _ONE_CALL, opens_thinking=False, new_call_id=lambda: ToolCallId("probe"))
+    parser = make_parser(source, _ONE_CALL, opens_thinking=False, new_call_id=lambda: ToolCallId("probe"))
     events = (*parser.feed(answer), *parser.finish())
     names = [event.name for event in events if isinstance(event, ToolCallStarted)]
     arguments = "".join(event.fragment for event in events if isinstance(event, ToolCallArguments))

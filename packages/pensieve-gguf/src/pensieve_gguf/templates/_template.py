@@ -147,7 +147,7 @@ class ChatTemplate:
             reason = "there is none"
             raise TemplateFailedError(reason)
         template = compile_template(source, today)
-        form = suitable_form(lambda conversation: template.render(self._variables(conversation)))
+        form = suitable_form(lambda conversation: template.render(self._variables(conversation)), source)
         if form is None:
             reason = "it loses parts of the conversation"
             raise TemplateFailedError(reason)
