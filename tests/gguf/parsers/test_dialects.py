@@ -90,6 +90,7 @@ ALL: Final = [golden for path in sorted(GOLDENS.glob("*.txt")) for golden in rea
 each_golden = pytest.mark.parametrize("golden", ALL, ids=[f"{golden.dialect}: {golden.title}" for golden in ALL])
 
 SOURCES: Final = {
+    "google-gemma-4-31B-it": "<|tool_call>call: <|channel>thought <channel|>",
     "unsloth-mistral-Devstral-Small-2507": "[TOOL_CALLS] [ARGS] [THINK] [/THINK]",
 }
 """What of a template the parser looks for, where that is more than nothing."""

@@ -149,11 +149,11 @@ class Prompts:
 
     def _replayable(self, turns: tuple[Turn, ...]) -> dict[int, OwnTurn]:
         """Return own turns whose words can stand for them; a call at the very end would become a text to go on with."""
-        last = len(turns) - 1
+        calls_before = len(turns) - 1 if self._template.takes_calls_as_words else 0
         return {
             position: own
             for position, own in self._own_turns.recall(turns).items()
-            if not (own.calls and position == last)
+            if not (own.calls and position >= calls_before)
             and not (own.thought and visible_words(own.words, self._closers) is None)
         }
 

@@ -25,6 +25,7 @@ from typing import Final
 
 from pensieve_core import JsonObject
 from pensieve_gguf.parsers._events import EventBuffer, ParsedEvent
+from pensieve_gguf.parsers._gemma_calls import GemmaCall
 from pensieve_gguf.parsers._json_calls import JsonCall
 from pensieve_gguf.parsers._json_stream import JsonStream
 from pensieve_gguf.parsers._named_calls import NamedCall
@@ -38,6 +39,7 @@ from pensieve_gguf.parsers._tags import (
     CALL_SEPARATOR,
     FENCE_END,
     FENCES,
+    GEMMA_CALLS,
     LIST_OPENERS,
     NAMED_CALL,
     STRAY_BRACE,
@@ -246,6 +248,8 @@ class MarkedParser:
             return NamedCall(self._tools, self._events)
         if self._opener == CALL_MARK:
             return TaggedCall(self._tools, self._events, GLM_TAGS)
+        if self._opener in GEMMA_CALLS:
+            return GemmaCall(self._tools, self._events, GEMMA_CALLS[self._opener])
         return None
 
     def _begin_call(self, mark: str, call: CallReader) -> None:

@@ -118,8 +118,12 @@ class JsonArguments(Reader):
         self._value = JsonStream()
 
     def _stream(self, text: str) -> None:
-        """Pass more of the arguments on."""
+        """Take more of the arguments as the model wrote them."""
         self._note(text)
+        self._pass(text)
+
+    def _pass(self, text: str) -> None:
+        """Pass more of the arguments on."""
         self._value.feed(text)
         self._emit(self._value.take())
         self.whole = self._value.finished

@@ -179,9 +179,7 @@ class TaggedCall(JsonArguments):
 
     def _json(self) -> bool:
         text, self._buffer = self._buffer, ""
-        self._value.feed(text)
-        self._emit(self._value.take())
-        self.whole = self._value.finished
+        self._pass(text)
         if self.whole:
             self._end(self._value.unread)
         return False

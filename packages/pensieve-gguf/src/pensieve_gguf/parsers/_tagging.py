@@ -17,7 +17,7 @@ import attrs
 
 from pensieve_gguf.parsers._events import WHITE_SPACE
 
-__all__ = ["GLM_TAGS", "QWEN_TAGS", "Tags", "end_of_value", "may_become"]
+__all__ = ["GLM_TAGS", "QWEN_TAGS", "Tags", "end_of_value", "may_become", "overlap"]
 
 _CALL_END: Final = "</tool_call>"
 
@@ -84,8 +84,8 @@ def end_of_value(text: str, tags: Tags) -> tuple[bool, int, int]:
             return True, certain, start if closer == tags.end else len(text) - len(after)
         if may_become(after, *followers):
             return False, certain, certain
-    overlap = max(_overlap(text, tag) for tag in (tags.after_value, tags.end))
-    certain = _less_line_break(text, len(text) - overlap, tags)
+    begun = max(overlap(text, tag) for tag in (tags.after_value, tags.end))
+    certain = _less_line_break(text, len(text) - begun, tags)
     return False, certain, certain
 
 
@@ -104,7 +104,7 @@ def _less_line_break(text: str, length: int, tags: Tags) -> int:
     return len(head.removesuffix("\n").removesuffix("\r"))
 
 
-def _overlap(text: str, tag: str) -> int:
+def overlap(text: str, tag: str) -> int:
     """Return the length of the longest end of `text` that is a proper beginning of `tag`."""
     return next((n for n in range(len(tag) - 1, 0, -1) if text.endswith(tag[:n])), 0)
 

@@ -15,6 +15,7 @@ __all__ = [
     "CALL_SEPARATOR",
     "FENCES",
     "FENCE_END",
+    "GEMMA_CALLS",
     "HEADER_SEPARATORS",
     "LIST_OPENERS",
     "NAMED_CALL",
@@ -30,6 +31,7 @@ THINK_TAGS: Final = {
     "<think>": "</think>",
     "<seed:think>": "</seed:think>",
     "[THINK]": "[/THINK]",
+    "<|channel>thought": "<channel|>",
     "<|START_THINKING|>": "<|END_THINKING|>",
 }
 """Opener → closer. The first is recognised always (R1's children emit it untold), the others when the template
@@ -76,12 +78,17 @@ HEADER_SEPARATORS: Final = (
 NAMESPACE: Final = "functions."
 """Kimi and gpt-oss put it before a tool's name."""
 
+GEMMA_CALLS: Final = {"<|tool_call>": '<|"|>', "<start_function_call>": "<escape>"}
+"""Mark → what stands for quotes behind it."""
+
 WRAPPERS: Final = frozenset(
-    {*(f"<{name}>" for name in _TAG_NAMES), *_OPEN_MARKS, *_DEEPSEEK_CALLS, *_KIMI_CALLS, *NAMED_CALL}
+    {*(f"<{name}>" for name in _TAG_NAMES), *_OPEN_MARKS, *_DEEPSEEK_CALLS, *_KIMI_CALLS, *NAMED_CALL, *GEMMA_CALLS}
 )
 """May stand anywhere before a call; worth nothing when no call follows."""
 
-FENCES: Final = frozenset(f"```{language}\n" for language in ("", "json", "jsonc", "xml", "text", "tool_call", "tools"))
+FENCES: Final = frozenset(
+    f"```{language}\n" for language in ("", "json", "jsonc", "xml", "text", "tool_call", "tool_code", "tools")
+)
 """Open a wrapper, too, but at the start of a line only."""
 
 FENCE_END: Final = "```"
@@ -92,7 +99,11 @@ LIST_OPENERS: Final = frozenset({"[", "{"})
 TAGGED_CALL: Final = "<function="
 """The name of a tool follows, and then tags for its parameters."""
 
-CALL_CLOSERS: Final = frozenset({*(f"</{name}>" for name in _TAG_NAMES), "</function>", *_DEEPSEEK_ENDS, *_KIMI_ENDS})
+_GEMMA_ENDS: Final = ("<tool_call|>", "<end_function_call>")
+
+CALL_CLOSERS: Final = frozenset(
+    {*(f"</{name}>" for name in _TAG_NAMES), "</function>", *_DEEPSEEK_ENDS, *_KIMI_ENDS, *_GEMMA_ENDS}
+)
 """Swallowed after a call, however often they come; ordinary text elsewhere."""
 
 CALL_SEPARATOR: Final = ";"

@@ -37,7 +37,7 @@ from pensieve_gguf.templates._environment import TemplateFailedError
 from pensieve_gguf.templates._forms import Form, ToolsForm, candidates
 from pensieve_gguf.templates._messages import Conversation, Message, converse
 
-__all__ = ["Render", "suitable_form", "texts_in_order"]
+__all__ = ["Render", "calls_are_words", "suitable_form", "texts_in_order"]
 
 Render = Callable[[Conversation], str]
 """Renders a conversation, without a generation prompt. Raises: TemplateFailedError."""
@@ -51,6 +51,29 @@ def suitable_form(render: Render, source: str) -> Form | None:
         source: The template's text, by which the parser for its model is chosen.
     """
     return next((form for form in candidates() if _fits(render, form, source)), None)
+
+
+def calls_are_words(render: Render, form: Form) -> bool:
+    """Tell whether the words of a call, put into a message as its text, leave all that is around them as it was.
+
+    Not so where a template looks for the call that a result belongs to: Gemma's prints no result without one, and
+    Kimi's counts calls.
+    """
+    try:
+        native = render(converse(_CALL_AFTER_CALL, form))
+        spoken = render(converse(attrs.evolve(_CALL_AFTER_CALL, turns=tuple(_spoken_turns())), form))
+    except TemplateFailedError:
+        return False
+    # Some put white space before an answer, and none before a call.
+    around = [piece.rstrip() for piece in spoken.split(_WORDS)]
+    framed = native.startswith(around[0]) and native.rstrip().endswith(around[-1])
+    return framed and texts_in_order(native, around)
+
+
+def _spoken_turns() -> Iterator[Turn]:
+    for turn in _CALL_AFTER_CALL.turns:
+        called = any(isinstance(part, ToolCallPart) for part in turn.parts)
+        yield _turn(Role.ASSISTANT, _WORDS) if called else turn
 
 
 def texts_in_order(text: str, pieces: Iterable[str]) -> bool:
@@ -198,6 +221,18 @@ _WITHOUT_TOOLS: Final = _probe(
     _turn(Role.SYSTEM, "System one."),
     _turn(Role.ASSISTANT, "Answer one."),
     _turn(Role.USER, "Question two."),
+)
+
+_WORDS: Final = "Words that stand for a call."
+_CALL_AFTER_CALL: Final = _probe(
+    _turn(Role.USER, "Question one."),
+    _turn(Role.ASSISTANT, _call("one")),
+    _turn(Role.USER, _result("one")),
+    _turn(Role.ASSISTANT, _call("two")),
+    _turn(Role.USER, _result("two")),
+    _turn(Role.ASSISTANT, "Answer one."),
+    _turn(Role.USER, "Question two."),
+    tools=(_TOOL,),
 )
 
 _ONE_CALL: Final = _probe(

@@ -12,6 +12,7 @@ Above: the engine tokenises the text. Below: `_messages` (forms), `_environment`
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from typing import Final
 
 import attrs
@@ -22,7 +23,7 @@ from pensieve_gguf.templates._environment import CompiledTemplate, TemplateFaile
 from pensieve_gguf.templates._forms import PLAIN_FORM, Form, ToolsForm
 from pensieve_gguf.templates._marks import locate_head, locate_marks
 from pensieve_gguf.templates._messages import Conversation, converse
-from pensieve_gguf.templates._probes import suitable_form
+from pensieve_gguf.templates._probes import calls_are_words, suitable_form
 
 __all__ = ["CHATML", "ChatTemplate", "RenderedPrompt"]
 
@@ -103,6 +104,12 @@ class ChatTemplate:
         """What prompts are made of, and what the output parser should expect: the model's template, or ChatML."""
         self.form = (*self._own, self._chatml)[0].form
         """What this template was found to want."""
+
+    @functools.cached_property
+    def takes_calls_as_words(self) -> bool:
+        """What the model said in a turn with calls can stand in the prompt as that turn's text."""
+        way = (*self._own, self._chatml)[0]
+        return calls_are_words(lambda conversation: way.template.render(self._variables(conversation)), way.form)
 
     @property
     def renders_tools(self) -> bool:
