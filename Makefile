@@ -10,10 +10,10 @@ RUN := $(UV) run --no-sync
 TESTS ?= tests
 ARGS ?=
 
-.PHONY: help install serve test e2e cov lint fmt types layers bench simulate docs build bump all
+.PHONY: help install serve test conformance e2e cov lint fmt types layers bench simulate docs build bump all
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: | $(UV) ## Install everything into .venv, in the versions of uv.lock (compiles llama.cpp the first time)
 	$(UV) sync --locked
@@ -23,6 +23,9 @@ serve: install ## Serve the Messages API on this machine; options: make serve AR
 
 test: | .venv ## Run the tests that are quick; some of them: make test TESTS=tests/cli ARGS="-k banner"
 	$(RUN) pytest -m "not e2e and not coder" $(TESTS) $(ARGS)
+
+conformance: | .venv ## Run the tests that hold the server to the Messages API, record by record
+	$(RUN) pytest -m "not e2e and not coder" tests/conformance $(ARGS)
 
 e2e: | .venv ## Run the tests that start real servers and real clients
 	$(RUN) pytest -m "e2e and not coder" $(TESTS) $(ARGS)
@@ -51,8 +54,9 @@ bench: | .venv ## Compare with llama-server of the same llama.cpp (built once): 
 simulate: | .venv ## Play recorded sessions over scheduler and prefix tree, without a model: make simulate ARGS="--traces …"
 	PYTHONPATH=tests/benchmarks $(RUN) python -m simulator $(ARGS)
 
-docs: | .venv ## Write what is generated in docs/: the API reference
+docs: | .venv ## Write what is generated: the API reference, the page of divergences, the README's table of conformance
 	$(RUN) python tools/api_reference.py
+	PYTHONPATH=tests/conformance/src $(RUN) python -m conformance
 
 build: | $(UV) ## Build the wheels and source archives of all seven packages into dist/
 	$(UV) build --all-packages --quiet
