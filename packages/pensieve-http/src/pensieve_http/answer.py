@@ -14,8 +14,9 @@ from pensieve_core import (
     ToolCallStarted,
 )
 from pensieve_http.exchange import EngineFound, Happening, Opened
+from pensieve_http.preparation import Prepared
 from pensieve_http.record import RequestRecord
-from pensieve_protocol import ApiError, MessageDeltaEvent, MessageStream, StreamEvent
+from pensieve_protocol import ApiError, Diagnostics, MessageDeltaEvent, MessageStream, StreamEvent
 
 __all__ = ["Answer", "message_id"]
 
@@ -35,11 +36,14 @@ class Answer:
             The wire's state machine, unstarted.
         record:
             Where prompt, first token and finish are noted.
+        diagnosing:
+            The client asked what its prompt has in common with an earlier one.
     """
 
-    def __init__(self, stream: MessageStream, record: RequestRecord) -> None:
+    def __init__(self, stream: MessageStream, record: RequestRecord, *, diagnosing: bool = False) -> None:
         self.stream = stream
         self._record = record
+        self._diagnostics = Diagnostics() if diagnosing else None
         self.started = False
 
     def start_early(self) -> tuple[StreamEvent, ...]:
@@ -54,6 +58,10 @@ class Answer:
         """Return what the client is sent for `happening`, at `now` on the monotonic clock."""
         match happening:
             case EngineFound():
+                return ()
+            case Prepared():
+                self.stream.context_management = happening.context_management
+                self._diagnostics = happening.diagnostics
                 return ()
             case Opened(prompt=prompt):
                 self._record.prompt = prompt
@@ -73,7 +81,7 @@ class Answer:
 
     def _start(self, prompt: PromptUsage) -> tuple[StreamEvent, ...]:
         self.started = True
-        return self.stream.start(prompt)
+        return self.stream.start(prompt, self._diagnostics)
 
     def _finish(self, finished: GenerationFinished) -> tuple[StreamEvent, ...]:
         events = self.stream.feed(finished)

@@ -55,7 +55,7 @@ from pensieve_http.operation import Endpoint
 from pensieve_http.routing import routes
 from pensieve_http.settings import HttpSettings
 from pensieve_inference import EngineProvider, FileStore, ModelCatalog
-from pensieve_protocol import Signatures
+from pensieve_protocol import PromptRecords, Signatures
 
 __all__ = ["create_app", "new_request_id"]
 
@@ -184,6 +184,7 @@ def _api_endpoints(parts: _Parts) -> list[Endpoint]:
         clock=parts.clock,
         translator=parts.translator,
         signatures=parts.signatures,
+        records=PromptRecords(),
         settings=parts.settings,
     )
     count = CountTokens(intake=parts.intake, engines=parts.engines, gate=parts.gate(), drain=parts.drain)

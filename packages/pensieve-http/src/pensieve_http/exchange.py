@@ -21,6 +21,7 @@ from pensieve_core import (
     PromptUsage,
 )
 from pensieve_http.gate import Gate
+from pensieve_http.preparation import Preparation, Prepared
 from pensieve_inference import EngineProvider
 
 __all__ = ["EngineFound", "Exchange", "Happening", "Opened"]
@@ -38,7 +39,7 @@ class Opened:
     prompt: PromptUsage
 
 
-Happening: TypeAlias = EngineFound | Opened | GenerationEvent
+Happening: TypeAlias = EngineFound | Prepared | Opened | GenerationEvent
 
 
 @attrs.frozen(kw_only=True)
@@ -49,9 +50,13 @@ class Exchange:
     model: ModelDescriptor
     engines: EngineProvider
     gate: Gate
+    preparation: Preparation | None = None
+    """What comes before; None: nothing, and `request` is handed over as it is."""
 
     async def happenings(self) -> AsyncGenerator[Happening, None]:
-        """Yield `EngineFound`, `Opened`, then the engine's events up to `GenerationFinished`. Iterate in `aclosing`.
+        """Yield `EngineFound`, `Prepared` if there is a preparation, `Opened`, then the engine's events.
+
+        The last is `GenerationFinished`. Iterate in `aclosing`.
 
         Waits for a place and for the model to load before `EngineFound`. Closing it, or cancelling the task that
         iterates it, cancels the generation and frees the place.
@@ -62,7 +67,14 @@ class Exchange:
         async with self.gate.place(self.request.origin.priority):
             engine = await self.engines.engine(self.model)
             yield EngineFound()
-            async with aclosing(await engine.generate(self.request)) as generation:
+            request = self.request
+            if self.preparation is not None:
+                prepared = await self.preparation.prepare(engine)
+                request = prepared.request
+                yield prepared
+            async with aclosing(await engine.generate(request)) as generation:
+                if self.preparation is not None:
+                    self.preparation.opened(request, generation.prompt)
                 yield Opened(prompt=generation.prompt)
                 async for event in generation:
                     yield event

@@ -64,14 +64,21 @@ class MessageAccumulator:
                 self._write(delta)
             case ContentBlockStop():
                 self._close()
-            case MessageDeltaEvent(delta=end, usage=usage):
-                self._message = attrs.evolve(
-                    self.message, stop_reason=end.stop_reason, stop_sequence=end.stop_sequence, usage=usage
-                )
+            case MessageDeltaEvent():
+                self._finish(event)
             case Ping() | MessageStop() | ErrorEvent():
                 pass
             case _:
                 assert_never(event)
+
+    def _finish(self, event: MessageDeltaEvent) -> None:
+        self._message = attrs.evolve(
+            self.message,
+            stop_reason=event.delta.stop_reason,
+            stop_sequence=event.delta.stop_sequence,
+            usage=event.usage,
+            context_management=event.context_management,
+        )
 
     def _write(self, delta: BlockDelta) -> None:
         match delta:

@@ -22,14 +22,13 @@ import binascii
 import collections.abc
 import types
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
 import cattrs
 from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn, override
 
-from pensieve_protocol._blocks import OpaqueBlock
 from pensieve_protocol._constraints import Constraint, Refuses
 from pensieve_protocol._tools import (
     CLIENT_TOOL_PREFIXES,
@@ -165,30 +164,31 @@ def _shapes_hook(union: Any, converter: cattrs.Converter) -> _Hook:  # noqa: ANN
 
 
 def _json_type(member: Any) -> type:  # noqa: ANN401 - a typing construct
-    if member is str:
-        return str
+    if member in (str, bool):
+        return cast("type", member)
     return list if get_origin(member) is tuple else dict
 
 
 def _tagged_hook(union: Any, converter: cattrs.Converter) -> _Hook:  # noqa: ANN401 - a typing construct
-    classes = [member for member in _members(union) if member is not OpaqueBlock]
-    by_tag = {tag: cls for cls in classes for tag in _tags(cls)}
-    is_open = OpaqueBlock in get_args(union)
+    by_tag = {tag: cls for cls in _members(union) for tag in _tags(cls)}
+    # Of a class without tags of its own there is one at most: it takes what the others leave.
+    rest = next((cls for cls in _members(union) if hasattr(cls, "accepts")), None)
 
     def hook(value: Any, _: object) -> object:  # noqa: ANN401 - any JSON value
         _expect(dict, value)
         tag = _tag(value)
         if tag in by_tag:
             return converter.structure(value, by_tag[tag])
-        if is_open and OpaqueBlock.accepts(tag):
-            return converter.structure({**value, "raw": value}, OpaqueBlock)
+        if rest is not None and rest.accepts(tag):
+            return converter.structure({**value, "raw": value}, rest)
         raise InvalidValueError(f"expected {_one_of(by_tag)}, got {_shown(tag)}", below=("type",))
 
     return hook
 
 
 def _tags(cls: type[attrs.AttrsInstance]) -> tuple[str, ...]:
-    return get_args(attrs.fields(attrs.resolve_types(cls)).type.type)
+    kind = attrs.fields(attrs.resolve_types(cls)).type.type
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def _tag(value: dict[str, object]) -> str:

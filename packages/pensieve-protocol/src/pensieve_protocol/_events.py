@@ -10,8 +10,9 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from pensieve_protocol._context_management import ContextManagementResponse
 from pensieve_protocol._errors import ErrorEvent
-from pensieve_protocol._json import dump_json
+from pensieve_protocol._json import RARE, dump_json
 from pensieve_protocol._messages import Message, MessageUsage, ResponseBlock, StopReason
 
 __all__ = [
@@ -125,6 +126,7 @@ class MessageDeltaEvent:
     type: Literal["message_delta"] = "message_delta"
     delta: MessageDelta
     usage: MessageUsage
+    context_management: ContextManagementResponse | None = attrs.field(default=None, metadata=RARE)
 
 
 @attrs.frozen(kw_only=True)

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
 
 import attrs
 import orjson
 
 from pensieve_core import JsonValue
 
-__all__ = ["MAX_DEPTH", "JsonError", "dump_json", "parse_json"]
+__all__ = ["MAX_DEPTH", "RARE", "JsonError", "dump_json", "parse_json"]
 
 MAX_DEPTH = 64
 """Nested arrays and objects; far more than tool schemas and inputs have. orjson itself stops at 1024."""
+
+RARE: Final[Mapping[str, bool]] = MappingProxyType({"rare": True})
+"""Metadata of a field that is left out of the JSON when it is None; others are null."""
 
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
 """What orjson reads as an integer. Beyond, it makes a float of it and loses digits."""
@@ -45,7 +51,7 @@ def parse_json(document: bytes) -> JsonValue:
 
 
 def dump_json(value: object) -> bytes:
-    """Return `value` as compact JSON: attrs values as objects, tuples as arrays, None as null."""
+    """Return `value` as compact JSON: attrs values as objects, tuples as arrays, None as null unless it is `RARE`."""
     return orjson.dumps(value, default=_as_object)
 
 
@@ -79,9 +85,10 @@ def _read_integer(digits: str) -> int:
 
 def _as_object(value: attrs.AttrsInstance) -> dict[str, object]:
     """Return one level of an attrs value; orjson asks again for what is in it."""
-    return {name: getattr(value, name) for name in _field_names(type(value))}
+    members = ((name, getattr(value, name), is_rare) for name, is_rare in _fields(type(value)))
+    return {name: member for name, member, is_rare in members if not (is_rare and member is None)}
 
 
 @functools.cache
-def _field_names(value_type: type[attrs.AttrsInstance]) -> tuple[str, ...]:
-    return tuple(field.name for field in attrs.fields(value_type))
+def _fields(value_type: type[attrs.AttrsInstance]) -> tuple[tuple[str, bool], ...]:
+    return tuple((field.name, RARE.items() <= field.metadata.items()) for field in attrs.fields(value_type))

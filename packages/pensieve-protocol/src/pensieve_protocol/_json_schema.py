@@ -33,6 +33,7 @@ import attrs
 
 from pensieve_core import JsonObject, JsonValue
 from pensieve_protocol._constraints import Refuses
+from pensieve_protocol._json import RARE
 
 __all__ = ["Direction", "Schemas", "tag_field", "tags"]
 
@@ -188,7 +189,9 @@ def _is_on_the_wire(field: attrs.Attribute[Any]) -> bool:
 
 
 def _is_required(field: attrs.Attribute[Any], direction: Direction) -> bool:
-    return direction is Direction.OUT or field.default is attrs.NOTHING
+    if direction is Direction.OUT:
+        return not RARE.items() <= field.metadata.items()
+    return field.default is attrs.NOTHING
 
 
 def _nullable(schema: JsonObject) -> dict[str, JsonValue]:

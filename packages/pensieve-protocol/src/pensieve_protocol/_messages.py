@@ -12,10 +12,14 @@ from typing import Literal, TypeAlias
 import attrs
 
 from pensieve_core import FinishReason, JsonObject, PromptUsage, Usage
+from pensieve_protocol._context_management import ContextManagementResponse
+from pensieve_protocol._diagnostics import Diagnostics
+from pensieve_protocol._json import RARE
 
 __all__ = [
     "Message",
     "MessageUsage",
+    "OriginalTokens",
     "OutputTokensDetails",
     "ResponseBlock",
     "ResponseText",
@@ -135,6 +139,17 @@ class Message:
     stop_details: None = None
     """Only a refusal by Anthropic's classifiers has details."""
     usage: MessageUsage
+    context_management: ContextManagementResponse | None = attrs.field(default=None, metadata=RARE)
+    """Which edits were made; there if edits were asked for."""
+    diagnostics: Diagnostics | None = attrs.field(default=None, metadata=RARE)
+    """There if they were asked for, and there is something to tell."""
+
+
+@attrs.frozen(kw_only=True)
+class OriginalTokens:
+    """What the prompt had before it was edited."""
+
+    original_input_tokens: int
 
 
 @attrs.frozen(kw_only=True)
@@ -142,3 +157,5 @@ class TokenCount:
     """The answer of `count_tokens`."""
 
     input_tokens: int
+    context_management: OriginalTokens | None = attrs.field(default=None, metadata=RARE)
+    """There if edits were asked for."""

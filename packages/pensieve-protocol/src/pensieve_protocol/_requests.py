@@ -13,12 +13,12 @@ import attrs
 from pensieve_core import JsonObject
 from pensieve_protocol._blocks import CacheControl, ContentBlock, TextBlock
 from pensieve_protocol._constraints import AtLeast, Between, Length
+from pensieve_protocol._context_management import ContextManagement
 from pensieve_protocol._tools import RequestTool, ToolName
 
 __all__ = [
     "AdaptiveThinking",
     "BetweenToolsThinking",
-    "ContextManagement",
     "CountTokensRequest",
     "DiagnosticsConfig",
     "DisabledThinking",
@@ -144,15 +144,8 @@ class Metadata:
 
 
 @attrs.frozen(kw_only=True)
-class ContextManagement:
-    """Edits to make to the conversation; carried, not yet made."""
-
-    edits: tuple[JsonObject, ...] = ()
-
-
-@attrs.frozen(kw_only=True)
 class DiagnosticsConfig:
-    """Which earlier answer's prompt to compare with; carried, not yet compared."""
+    """Which earlier answer's prompt to compare with; without one, this answer's is remembered for the next."""
 
     previous_message_id: str | None = None
 
@@ -170,7 +163,7 @@ class CountTokensRequest:
     output_config: OutputConfig = OutputConfig()
     output_format: JsonSchemaFormat | None = None
     """The beta's older place of `output_config.format`."""
-    context_management: ContextManagement = ContextManagement()
+    context_management: ContextManagement | None = None
     cache_control: CacheControl | None = None
     """Marks the last block that can be marked."""
     mcp_servers: tuple[JsonObject, ...] = ()
@@ -192,7 +185,7 @@ class MessagesRequest(CountTokensRequest):
     top_p: Annotated[float, Between(0, 1)] | None = None
     top_k: Annotated[int, AtLeast(0)] | None = None
     metadata: Metadata = Metadata()
-    diagnostics: DiagnosticsConfig = DiagnosticsConfig()
+    diagnostics: DiagnosticsConfig | None = None
     container: str | JsonObject | None = None
 
     @property

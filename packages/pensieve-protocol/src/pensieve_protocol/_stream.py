@@ -45,6 +45,8 @@ from pensieve_core import (
     ToolCallArguments,
     ToolCallStarted,
 )
+from pensieve_protocol._context_management import ContextManagementResponse
+from pensieve_protocol._diagnostics import Diagnostics
 from pensieve_protocol._errors import ApiError, error_event
 from pensieve_protocol._events import (
     BlockDelta,
@@ -191,16 +193,19 @@ class MessageStream:
         """Of the open block; -1 before the first."""
         self._reasoning: list[str] = []
         """Of the open thinking block, for its signature."""
+        self.context_management: ContextManagementResponse | None = None
+        """Which edits were made; set by the caller before the end."""
 
     @property
     def finished(self) -> bool:
         """Whether the last event has been returned: `message_stop` or `error`."""
         return not _MOVES[self._state]
 
-    def start(self, prompt: PromptUsage) -> Events:
+    def start(self, prompt: PromptUsage, diagnostics: Diagnostics | None = None) -> Events:
         """Begin the message, right after admission."""
         self._move(_W.START)
-        return (MessageStart(message=Message(id=self._message_id, model=self._model, usage=initial_usage(prompt))),)
+        message = Message(id=self._message_id, model=self._model, usage=initial_usage(prompt), diagnostics=diagnostics)
+        return (MessageStart(message=message),)
 
     def ping(self) -> Events:
         """Show that the connection lives."""
@@ -255,7 +260,7 @@ class MessageStream:
         answer = self._empty_answer(event)
         before = self._move(_W.FINISH)
         delta = MessageDelta(stop_reason=stop_reason(event.reason), stop_sequence=event.stop_sequence)
-        end = MessageDeltaEvent(delta=delta, usage=final_usage(event.usage))
+        end = MessageDeltaEvent(delta=delta, usage=final_usage(event.usage), context_management=self.context_management)
         return (*answer, *self._closing(before), end, MessageStop())
 
     def _empty_answer(self, event: GenerationFinished) -> Events:

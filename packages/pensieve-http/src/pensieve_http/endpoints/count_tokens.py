@@ -10,9 +10,10 @@ from pensieve_http.drain import Drain
 from pensieve_http.endpoints.intake import Accepted, Intake
 from pensieve_http.gate import Gate
 from pensieve_http.operation import Body, ClientHeaders, Operation
+from pensieve_http.preparation import edited
 from pensieve_http.race import client_gone, race
 from pensieve_inference import EngineProvider
-from pensieve_protocol import CountTokensRequest, TokenCount, dump_json, parse_count_tokens_request
+from pensieve_protocol import CountTokensRequest, OriginalTokens, TokenCount, dump_json, parse_count_tokens_request
 
 __all__ = ["COUNT_TOKENS", "CountTokens"]
 
@@ -39,11 +40,18 @@ class CountTokens:
         """Answer one request; raises as `Messages`."""
         accepted = await self.intake.take(parse_count_tokens_request, scope, receive)
         count = await race(self._count(accepted), client_gone(receive))
-        response = Response(dump_json(TokenCount(input_tokens=count)), media_type="application/json")
+        response = Response(dump_json(count), media_type="application/json")
         await response(scope, receive, send)
 
-    async def _count(self, accepted: Accepted[CountTokensRequest]) -> int:
+    async def _count(self, accepted: Accepted[CountTokensRequest]) -> TokenCount:
         with self.drain.hold():
             async with self.gate.place(accepted.request.origin.priority):
                 engine = await self.engines.engine(accepted.model)
-                return await engine.count_tokens(accepted.request)
+                wire = await edited(accepted.wire, engine, accepted.translated)
+                tokens = await engine.count_tokens(accepted.translated(wire.request))
+        original = tokens if wire.original_tokens is None else wire.original_tokens
+        asked = accepted.wire.context_management is not None
+        return TokenCount(
+            input_tokens=tokens,
+            context_management=OriginalTokens(original_input_tokens=original) if asked else None,
+        )

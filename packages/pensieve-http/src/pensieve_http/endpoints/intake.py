@@ -50,6 +50,10 @@ class Accepted(Generic[_Wire]):
     request: GenerationRequest
     record: RequestRecord
 
+    def translated(self, wire: CountTokensRequest) -> GenerationRequest:
+        """Return what an engine would be asked if `wire`, an edited form of the request, were to be served."""
+        return to_generation_request(wire, request_id=self.record.id, model=self.model.id, origin=self.record.origin)
+
 
 @attrs.frozen(kw_only=True)
 class Intake:

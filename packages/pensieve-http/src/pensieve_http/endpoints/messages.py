@@ -22,6 +22,7 @@ from pensieve_http.exchange import Exchange
 from pensieve_http.gate import Gate
 from pensieve_http.live_stream import LiveStream
 from pensieve_http.operation import EVENT_STREAM, Body, ClientHeaders, Operation
+from pensieve_http.preparation import Preparation
 from pensieve_http.race import client_gone, race
 from pensieve_http.settings import HttpSettings
 from pensieve_http.signs_of_life import SignsOfLife
@@ -32,6 +33,7 @@ from pensieve_protocol import (
     MessageAccumulator,
     MessagesRequest,
     MessageStream,
+    PromptRecords,
     Signatures,
     StreamEvent,
     dump_json,
@@ -61,6 +63,8 @@ class Messages:
     clock: Clock
     translator: ErrorTranslator
     signatures: Signatures
+    records: PromptRecords
+    """Prompts that later ones are compared with."""
     settings: HttpSettings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,7 +116,18 @@ class Messages:
         )
 
     def _exchange(self, accepted: Accepted[MessagesRequest]) -> Exchange:
-        return Exchange(request=accepted.request, model=accepted.model, engines=self.engines, gate=self.gate)
+        return Exchange(
+            request=accepted.request,
+            model=accepted.model,
+            engines=self.engines,
+            gate=self.gate,
+            preparation=Preparation(
+                wire=accepted.wire,
+                message_id=message_id(accepted.record.id),
+                translate=accepted.translated,
+                records=self.records,
+            ),
+        )
 
     def _answer(self, accepted: Accepted[MessagesRequest]) -> Answer:
         shown = accepted.wire.shows_thinking
@@ -122,4 +137,5 @@ class Messages:
             sign=self.signatures.sign if shown else self.signatures.seal,
             show_thinking=shown,
         )
-        return Answer(stream, accepted.record)
+        compared = accepted.wire.diagnostics is not None and accepted.wire.diagnostics.previous_message_id is not None
+        return Answer(stream, accepted.record, diagnosing=compared)
