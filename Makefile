@@ -10,7 +10,7 @@ RUN := $(UV) run --no-sync
 TESTS ?= tests
 ARGS ?=
 
-.PHONY: help install serve test conformance e2e cov lint fmt types layers bench simulate docs build bump all
+.PHONY: help install serve test conformance fuzz e2e cov lint fmt types layers bench simulate docs build bump all
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: | .venv ## Run the tests that are quick; some of them: make test TESTS=tes
 
 conformance: | .venv ## Run the tests that hold the server to the Messages API, record by record
 	$(RUN) pytest -m "not e2e and not coder" tests/conformance $(ARGS)
+
+fuzz: | .venv ## Send 2,000 requests that schemathesis makes of /openapi.json, and hold the answers against it
+	PENSIEVE_GENERATED_REQUESTS=2000 $(RUN) pytest tests/http/test_generated_requests.py $(ARGS)
 
 e2e: | .venv ## Run the tests that start real servers and real clients
 	$(RUN) pytest -m "e2e and not coder" $(TESTS) $(ARGS)

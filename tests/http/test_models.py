@@ -43,6 +43,12 @@ async def test_a_page_that_cannot_be_is_a_400(query: str) -> None:
     assert (reply.status, reply.json()["error"]["type"]) == (400, "invalid_request_error")
 
 
+@pytest.mark.parametrize("query", ["limit=0", "limit=null"])
+async def test_openais_form_refuses_the_same_limits(query: str) -> None:
+    """Found by schemathesis: `limit` was not looked at there."""
+    assert (await _world().client.get(f"/v1/models?{query}")).status == 400
+
+
 async def test_without_anthropic_version_the_list_is_openais() -> None:
     models = await _get("/v1/models", {})
     assert models["object"] == "list"

@@ -123,7 +123,7 @@ def test_a_field_shows_up_by_itself() -> None:
 def test_a_body_and_a_stream_of_it_are_told_apart_by_media_type() -> None:
     content = _kitchen()["paths"]["/v1/orders"]["post"]["responses"]["200"]["content"]
     assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/Order"}
-    assert content[EVENT_STREAM]["schema"] == {"type": "array", "items": {"$ref": "#/components/schemas/Order"}}
+    assert content[EVENT_STREAM]["schema"] == {"$ref": "#/components/schemas/Order"}
 
 
 def test_every_status_that_the_layers_around_an_endpoint_can_answer_is_described() -> None:
@@ -138,7 +138,7 @@ def test_parameters_are_the_fields_of_their_classes() -> None:
     paths = _kitchen()["paths"]
     (header,) = paths["/v1/orders"]["post"]["parameters"]
     assert (header["name"], header["in"], header["required"]) == ("table-number", "header", False)
-    assert header["schema"] == {"anyOf": [{"type": "integer"}, {"type": "string"}]}
+    assert header["schema"] == {"anyOf": [{"type": "integer", "format": "int64"}, {"type": "string"}]}
     (found,) = paths["/v1/orders/{order_id}"]["get"]["parameters"]
     assert (found["name"], found["in"], found["required"]) == ("order_id", "path", True)
 

@@ -3,8 +3,8 @@
 What an endpoint declares (`operation`) is described by `pensieve_protocol.Schemas`. Here is what every operation has in
 common because it passes the same layers: keys, the refusals of the middleware, the headers of every answer.
 
-An event stream is described as an array of what stands in its `data:` lines, the way OpenAPI 3.2 reads the schema of
-a sequential media type; 3.1 has no word for it.
+An event stream is described by what stands in a `data:` line, JSON lines by one of them: OpenAPI 3.1 has no word for
+either, and this is how others use it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from typing import Any
 
 from pensieve_core import JsonObject
 from pensieve_http.middleware.api_keys import OPEN_PATHS
-from pensieve_http.operation import ANYTHING, EVENT_STREAM, JSON_LINES, Body, Endpoint, Operation
+from pensieve_http.operation import ANYTHING, Body, Endpoint, Operation
 from pensieve_protocol import Direction, Schemas, api_error
 
 __all__ = ["document"]
 
-_SEQUENCES = (EVENT_STREAM, JSON_LINES)
 
 _OF_ALL = (403, 431, 500)
 """Host or origin not allowed; too many headers; what nobody foresaw."""
@@ -140,5 +139,4 @@ def _content(bodies: Sequence[Body], schemas: Schemas, direction: Direction) -> 
 def _schema(body: Body, schemas: Schemas, direction: Direction) -> JsonObject:
     if body.media_type == ANYTHING:
         return {"type": "string", "format": "binary"}
-    schema = schemas.of(body.type, direction)
-    return {"type": "array", "items": schema} if body.media_type in _SEQUENCES else schema
+    return schemas.of(body.type, direction)

@@ -133,7 +133,7 @@ def parse_file_list_query(query: Iterable[tuple[str, str]]) -> FileListQuery:
     """
     pairs = tuple(query)
     ids = dict.fromkeys(value for name, value in pairs if name in ("ids", "ids[]"))
-    single = {name: value for name, value in pairs if value}
+    single = {name: value for name, value in pairs if value or name == "limit"}
     if not ids:
         return _page(single)
     if len(ids) > _MAX_IDS:

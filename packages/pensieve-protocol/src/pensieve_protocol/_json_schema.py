@@ -45,7 +45,7 @@ _BASE64 = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 _PRIMITIVES: Mapping[object, JsonObject] = {
     str: {"type": "string"},
     bool: {"type": "boolean"},
-    int: {"type": "integer"},
+    int: {"type": "integer", "format": "int64"},
     float: {"type": "number"},
     bytes: {"type": "string", "contentEncoding": "base64", "pattern": _BASE64},
     type(None): {"type": "null"},

@@ -78,10 +78,11 @@ class Models:
         """`GET /v1/models`."""
         version = request.headers.get("anthropic-version")
         check_version(version)
+        query = parse_page_query(request.query_params)
         if version is None:
             return _json(OpenAIModelList(data=tuple(openai_model(model, id=name) for name, model in self._named())))
         infos = [self._info(name, model) for name, model in self._named()]
-        return _json(paginate(infos, parse_page_query(request.query_params)))
+        return _json(paginate(infos, query))
 
     async def one(self, request: Request) -> Response:
         """`GET /v1/models/{id}`, by id or by any alias that a request may use."""
