@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from client import Timeline
 from scenarios import agents, cancel, folders, restart
+from scenarios.conversation import TurnCost
 
 MakeTimeline = Callable[..., Timeline]
 
@@ -57,6 +58,14 @@ def test_a_restart_is_judged_by_what_of_the_head_was_computed_and_by_how_soon_it
     assert holds(3_050, 2.1) == [True, False]  # more than the head may be cached: it counts as all of it
     assert holds(3_000, 9.0, "recorded") == [True], "its own part takes its time"
     assert [row[2] for row in restart.table([lives(0, 40.0)]).rows] == ["cold", "warm", "restarted"]
+
+
+def test_a_resumed_conversation_is_judged_by_what_it_computes_again() -> None:
+    def holds(again: int) -> bool:
+        turns = [TurnCost(prompt=1_000, cached=0, new=1_000), TurnCost(prompt=1_300, cached=1_200 - again, new=100)]
+        return restart.judge_resumed(turns).holds
+
+    assert [holds(8), holds(9)] == [True, False]
 
 
 def test_leaving_is_judged_by_what_the_next_one_waits_and_by_what_is_kept(timeline: MakeTimeline) -> None:

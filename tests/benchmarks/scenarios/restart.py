@@ -4,11 +4,12 @@ Two kinds of first turns. *Short*: behind the head stands the user's text and no
 of tokens. *Recorded*: this release of Claude Code writes some 400 tokens about the environment behind the user's text;
 wherever they stand behind what is new they are new as well, and computing them is most of what is waited for. So
 the time to the first token is judged by the short one, and the head by both.
+
+And a conversation: the recorded one with tools, stopped right after an answer, and its next turn after the start.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,9 @@ from prompts import first_difference, prompt_tokens
 from scenario import Bench, Claim, Part, Scenario, Table
 from servers import Server
 
-__all__ = ["SCENARIO", "Lives", "judge", "table"]
+from scenarios.conversation import TurnCost, costs, replayed
+
+__all__ = ["SCENARIO", "Lives", "judge", "judge_resumed", "table"]
 
 _CONTEXT = 8192
 _ANSWER_TOKENS = 24
@@ -29,6 +32,9 @@ _MOST_OF_THE_HEAD = 0.03
 _GAIN = 20
 _QUESTIONS = ("What is in this folder?", "Which program is this?", "Who wrote it?")
 _SHORT, _RECORDED = "short", "recorded"
+_TURNS = 4
+_CONVERSATION_CONTEXT = 12_288
+_ALLOWED = 8
 
 
 @attrs.frozen(kw_only=True)
@@ -88,13 +94,30 @@ def table(lives: Sequence[Lives]) -> Table:
     return Table(title="First turns with the same head", columns=columns, rows=tuple(rows))
 
 
+def judge_resumed(turns: Sequence[TurnCost]) -> Claim:
+    """Hold the last of `turns`, which came after a restart, against what it may cost."""
+    return Claim(
+        text=f"a conversation goes on after a restart with its new tokens and at most {_ALLOWED} more",
+        measured=f"{turns[-1].new} new, {turns[-1].again} more",
+        holds=turns[-1].again <= _ALLOWED,
+    )
+
+
+def _resumed_table(turns: Sequence[Timeline]) -> Table:
+    rows = (
+        (str(number), str(cost.prompt), str(cost.cached), str(cost.new), str(cost.again), f"{turn.first_token_s:.2f}")
+        for number, (cost, turn) in enumerate(zip(costs(turns), turns, strict=True), start=1)
+    )
+    return Table(
+        title=f"A conversation, restarted before turn {_TURNS + 1}",
+        columns=("turn", "prompt", "cached", "new", "again", "TTFT s"),
+        rows=tuple(rows),
+    )
+
+
 def _row(lives: Lives, name: str, asked: Timeline) -> tuple[str, ...]:
     figures = (asked.prompt_tokens, asked.cached_tokens, asked.computed_tokens)
     return (lives.server, lives.kind, name, *(str(figure) for figure in figures), f"{asked.first_token_s:.2f}")
-
-
-_QUIET_S = 3.0
-"""What is to be kept is written once the engine has nothing else to do; nobody stops a server in that very second."""
 
 
 def run(bench: Bench) -> Part:
@@ -107,7 +130,28 @@ def run(bench: Bench) -> Part:
         head = first_difference(tokens(bodies[0]), tokens(bodies[2])) or 1
         ours.append(_lives(bench, bench.ours(context=_CONTEXT, home=kind), kind, head))
         theirs.append(_lives(bench, bench.theirs(context=_CONTEXT), kind, head))
-    return Part(tables=(table([*ours, *theirs]),), claims=judge(ours))
+    turns = _resumed(bench)
+    return Part(
+        tables=(table([*ours, *theirs]), _resumed_table(turns)), claims=(*judge(ours), judge_resumed(costs(turns)))
+    )
+
+
+def _resumed(bench: Bench) -> list[Timeline]:
+    """Have a conversation, stop the server, and go on."""
+    requests = recordings.load("conversation")["conversation"]
+    server = bench.ours(context=_CONVERSATION_CONTEXT, home="conversation")
+    turns: list[Timeline] = []
+
+    def go_on(request: recordings.Request) -> None:
+        body = replayed(request, [turn.content for turn in turns])
+        turns.append(send(server.port, body, headers={"x-claude-code-session-id": "bench"}))
+
+    with bench.up(server):
+        for request in requests[:_TURNS]:
+            go_on(request)
+    with bench.up(server):
+        go_on(requests[_TURNS])
+    return turns
 
 
 def _bodies(kind: str) -> list[dict[str, Any]]:
@@ -120,7 +164,6 @@ def _lives(bench: Bench, server: Server, kind: str, head: int) -> Lives:
     bodies = _bodies(kind)
     with bench.up(server):
         cold, warm = (send(server.port, body) for body in bodies[:2])
-        time.sleep(_QUIET_S)
     with bench.up(server):
         restarted = send(server.port, bodies[2])
     return Lives(server=server.name, kind=kind, head=head, cold=cold, warm=warm, restarted=restarted)

@@ -10,6 +10,7 @@ from pensieve_gguf.anchors.folder import FolderRefusedError
 from pensieve_gguf.anchors.format import AnchorKind, chunk_digests, shared_at_most
 from pensieve_gguf.anchors.identity import AnchorIdentity, fingerprint
 from pensieve_gguf.anchors.index import Anchor
+from pensieve_gguf.anchors.journal import Journal
 from pensieve_gguf.anchors.policy import Limits, default_budget
 from pensieve_gguf.anchors.store import AnchorStore, Saved
 from pensieve_gguf.anchors.survey import Cleared, ListedAnchor, Survey, clear_folder, survey_folder
@@ -23,6 +24,7 @@ __all__ = [
     "AnchorWriter",
     "Cleared",
     "FolderRefusedError",
+    "Journal",
     "Limits",
     "ListedAnchor",
     "Saved",

@@ -25,6 +25,7 @@ _MARK = b"Signature: 8a477f597d28d172789f06886806bc55\n# Pensieve anchors"
 _MARKER_TEXT = _MARK + b": saved prefixes, safe to remove with `pensieve-server cache clear`.\n"
 _DRAFT = re.compile(r"\.[0-9a-f]{16}\.part")
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_GROWING = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _OTHERS = 0o077
 _CLOSED = -1
@@ -137,6 +138,18 @@ class PrivateFolder:
                 raise
             if os.fstat(handle).st_nlink:
                 return name, handle
+            os.close(handle)
+
+    def append(self, name: str, data: bytes) -> None:
+        """Write `data` behind all that is in a file, which is made when it is not there.
+
+        Raises:
+            OSError: it is a link, or the disk is full or broken; part of it may have been written.
+        """
+        handle = os.open(name, _GROWING, 0o600, dir_fd=self._handle)
+        try:
+            self.write(handle, memoryview(data))
+        finally:
             os.close(handle)
 
     def lock(self, handle: int) -> None:

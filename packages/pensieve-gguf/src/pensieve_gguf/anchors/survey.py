@@ -13,6 +13,7 @@ from pensieve_gguf.anchors.files import anchor_names, found_anchors, read_head
 from pensieve_gguf.anchors.folder import PrivateFolder
 from pensieve_gguf.anchors.format import AnchorKind, NotAnAnchorError
 from pensieve_gguf.anchors.index import Index
+from pensieve_gguf.anchors.journal import JOURNAL_SUFFIX
 
 __all__ = ["Cleared", "ListedAnchor", "Survey", "clear_folder", "survey_folder"]
 
@@ -69,16 +70,20 @@ def survey_folder(path: Path) -> Survey:
 def clear_folder(path: Path, *, unused_since: float | None = None) -> Cleared:
     """Remove the anchors in the folder at `path`: all, or those that nobody has used since then (Unix seconds).
 
+    Journals go with them.
+
     Servers that run meanwhile find them gone, which is no error to them. Drafts of living writers stay.
 
     Raises: as `survey_folder`.
     """
     with contextlib.closing(PrivateFolder.open_existing(path)) as folder:
         folder.remove_abandoned_drafts()
-        gone = dict(_removed(folder, unused_since))
+        gone = dict(_removed(folder, anchor_names(folder), unused_since))
+        journals = {name for name in folder.names() if name.endswith(JOURNAL_SUFFIX)}
+        size = sum(gone.values()) + sum(dict(_removed(folder, journals, unused_since)).values())
         with contextlib.suppress(sqlite3.Error), contextlib.closing(_index(folder)) as index:
             index.remove(gone)
-        return Cleared(anchors=len(gone), file_bytes=sum(gone.values()))
+        return Cleared(anchors=len(gone), file_bytes=size)
 
 
 def _listed(folder: PrivateFolder) -> Iterator[ListedAnchor]:
@@ -96,9 +101,9 @@ def _listed(folder: PrivateFolder) -> Iterator[ListedAnchor]:
             )
 
 
-def _removed(folder: PrivateFolder, unused_since: float | None) -> Iterator[tuple[str, int]]:
+def _removed(folder: PrivateFolder, names: set[str], unused_since: float | None) -> Iterator[tuple[str, int]]:
     """Remove files, whole or torn, and yield their names and sizes."""
-    for name in anchor_names(folder):
+    for name in names:
         facts = folder.facts(name)
         if facts and (unused_since is None or facts.st_mtime < unused_since):
             folder.remove(name)

@@ -30,10 +30,11 @@ from pensieve_gguf.anchors import (
 )
 from pensieve_gguf.engine.candidates import Candidates, Loaded, candidates_for, load_best
 from pensieve_gguf.engine.keeping import Keep
+from pensieve_gguf.engine.turn_journal import TurnJournal
 from pensieve_gguf.llama import Context, library_folder, state_version
 from pensieve_gguf.settings import GgufSettings
 
-__all__ = ["Anchoring", "open_anchoring"]
+__all__ = ["Anchoring", "open_anchoring", "open_turn_journal"]
 
 _log = structlog.get_logger(__name__)
 _AHEAD_BYTES = 1 << 30
@@ -106,6 +107,15 @@ def open_anchoring(
     if store is None:
         return None
     return Anchoring(store, longest=context.cells, in_part=context.model.forgets_partially)
+
+
+def open_turn_journal(description: EngineDescription, settings: GgufSettings) -> TurnJournal | None:
+    """Open what is kept of the model's own answers; they outlive a new llama.cpp. None: as `open_anchoring`."""
+    if settings.cache_folder is None or settings.cache_disk_bytes == 0:
+        return None
+    with contextlib.suppress(OSError):  # the model's file has gone since it was loaded
+        return TurnJournal.open(settings.cache_folder, fingerprint(_shards(description.model.path))[:32])
+    return None
 
 
 def _result(done: Future[Loaded | None]) -> Loaded | None:

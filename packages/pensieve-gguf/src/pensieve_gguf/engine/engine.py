@@ -34,7 +34,7 @@ from pensieve_core import (
     ToolCallId,
 )
 from pensieve_gguf.constraints import Grammarian, Guide, Plan, Vocabulary
-from pensieve_gguf.engine.anchoring import open_anchoring
+from pensieve_gguf.engine.anchoring import open_anchoring, open_turn_journal
 from pensieve_gguf.engine.answer import Answer
 from pensieve_gguf.engine.calibration import calibrate
 from pensieve_gguf.engine.candidates import Candidates
@@ -123,7 +123,8 @@ class GgufEngine:
         )
         # What a model cannot forget must not be computed on a guess.
         self._drafts = settings.drafts and model.forgets_partially
-        self._own_turns = OwnTurns()
+        self._answers_kept = open_turn_journal(description, settings)
+        self._own_turns = OwnTurns() if self._answers_kept is None else OwnTurns(noted=self._answers_kept.note)
         self._closing = closing_mark(model, self._template.source)
         self._prompts = Prompts(model, self._template, self._own_turns)
         self._anchors = open_anchoring(context, description, settings, clock)
@@ -141,6 +142,8 @@ class GgufEngine:
         self._couriers: tuple[asyncio.AbstractEventLoop, Courier[_Item]] | None = None
         self._closed = False
         self._texts = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prompts")
+        if self._answers_kept is not None:
+            self._texts.submit(self._answers_kept.recall_into, self._own_turns)
         self._texts.submit(self._grammarian.get_ready)
         self._loop.start()
 
@@ -212,6 +215,8 @@ class GgufEngine:
         self._closed = True
         self._texts.shutdown()
         await asyncio.to_thread(self._loop.close, OverloadedError("the engine is closing"))
+        if self._answers_kept is not None:
+            self._answers_kept.close()
         self._model.close()
 
     def _courier(self) -> Courier[_Item]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, assert_never
 
 import attrs
@@ -41,14 +41,14 @@ from pensieve_core import (
 )
 from pensieve_gguf.engine.lru import Lru
 
-__all__ = ["Opening", "OwnTurn", "OwnTurns", "opening_of"]
+__all__ = ["Gist", "Opening", "OwnTurn", "OwnTurns", "opening_of"]
 
 _MAX_BYTES: Final = 16 << 20
 """Some 10,000 turns of Claude Code's usual 222 tokens."""
 
 
 @attrs.frozen(kw_only=True)
-class _Gist:
+class Gist:
     """What a client must have left as it was."""
 
     text: str
@@ -78,7 +78,7 @@ class OwnTurn:
     """The tokens of `words`; without the one that ends a turn, which is the template's to write."""
     opening: Opening
     """What stood before the words."""
-    gist: _Gist
+    gist: Gist
     arguments: dict[ToolCallId, str]
     """By call, as sampled."""
 
@@ -103,10 +103,12 @@ class OwnTurns:
 
     Args:
         max_bytes: What they may take together.
+        noted: Called with each one that is noted.
     """
 
-    def __init__(self, max_bytes: int = _MAX_BYTES) -> None:
+    def __init__(self, max_bytes: int = _MAX_BYTES, noted: Callable[[OwnTurn], None] = lambda _: None) -> None:
         self._turns: Lru[str, OwnTurn] = Lru(max_bytes)
+        self._noted = noted
 
     def note(self, words: str, tokens: array[int], events: Iterable[GenerationEvent], opening: Opening) -> None:
         """Remember that `tokens`, which read as `words`, were told to the client as `events`."""
@@ -115,7 +117,12 @@ class OwnTurns:
         if gist is None or not words.strip() or not told.is_all_of(words) or (told.thinking and opening.begun):
             return
         turn = OwnTurn(words=words, tokens=tokens, opening=opening, gist=gist, arguments=told.arguments)
-        self._turns.put(_key(gist, opening.conversation), turn, turn.bytes)
+        self.put(turn)
+        self._noted(turn)
+
+    def put(self, turn: OwnTurn) -> None:
+        """Remember a turn that was noted before, in this process or in another."""
+        self._turns.put(_key(turn.gist, turn.opening.conversation), turn, turn.bytes)
 
     def recall(self, turns: tuple[Turn, ...]) -> dict[int, OwnTurn]:
         """Return the answers among `turns` that the model gave and nobody changed, by their position."""
@@ -152,7 +159,7 @@ def opening_of(turns: tuple[Turn, ...], text: str) -> Opening | None:
             return None
 
 
-def _key(gist: _Gist, conversation: str) -> str:
+def _key(gist: Gist, conversation: str) -> str:
     """Return the id of the first call, which nobody else has, or what takes its place."""
     if gist.calls:
         return gist.calls[0][0]
@@ -218,13 +225,13 @@ class _Told:
             case _:
                 pass
 
-    def gist(self, begun: str) -> _Gist | None:
+    def gist(self, begun: str) -> Gist | None:
         try:
             parsed = [_canonical(json.loads(self.arguments[call.id] or "{}")) for call in self.calls]
         except ValueError:
             return None
         calls = tuple((call.id, call.name, text) for call, text in zip(self.calls, parsed, strict=True))
-        return _Gist(text=(begun + self.text).strip(), thinking=self.thinking.strip(), calls=calls)
+        return Gist(text=(begun + self.text).strip(), thinking=self.thinking.strip(), calls=calls)
 
     def is_all_of(self, words: str) -> bool:
         """Tell whether the client knows all that matters of `words`; not if it was told of no call that is in them."""
@@ -234,9 +241,9 @@ class _Told:
         return words.rstrip().endswith(text) if self.thinking else words.strip() == text
 
 
-def _gist_of_turn(turn: Turn) -> _Gist:
+def _gist_of_turn(turn: Turn) -> Gist:
     calls = [part for part in turn.parts if isinstance(part, ToolCallPart)]
-    return _Gist(
+    return Gist(
         text="".join(part.text for part in turn.parts if isinstance(part, TextPart)).strip(),
         thinking="".join(part.text for part in turn.parts if isinstance(part, ThinkingPart)).strip(),
         calls=tuple((call.id, call.name, _canonical(call.arguments)) for call in calls),
