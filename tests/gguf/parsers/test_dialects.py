@@ -79,9 +79,9 @@ class Golden:
 def read_goldens(path: Path) -> list[Golden]:
     goldens = []
     for section in f"\n{path.read_text()}".split("\n== ")[1:]:
-        written, _, meant = section.partition("\n--\n")
+        written, _, meant = f"{section}\n".partition("\n--\n")
         title, _, text = written.partition("\n")
-        events = [json.loads(line) for line in meant.splitlines()]
+        events = [json.loads(line) for line in meant.splitlines() if line]
         goldens.append(Golden(path.stem, title, text, events))
     return goldens
 
@@ -90,6 +90,7 @@ ALL: Final = [golden for path in sorted(GOLDENS.glob("*.txt")) for golden in rea
 each_golden = pytest.mark.parametrize("golden", ALL, ids=[f"{golden.dialect}: {golden.title}" for golden in ALL])
 
 SOURCES: Final = {
+    "openai-gpt-oss-120b": "<|channel|> <|message|>",
     "google-gemma-4-31B-it": "<|tool_call>call: <|channel>thought <channel|>",
     "unsloth-mistral-Devstral-Small-2507": "[TOOL_CALLS] [ARGS] [THINK] [/THINK]",
 }

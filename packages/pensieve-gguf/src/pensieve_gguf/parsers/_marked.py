@@ -118,11 +118,17 @@ class MarkedParser:
 
     def feed(self, text: str) -> tuple[ParsedEvent, ...]:
         """Take what the model produced next."""
-        self._push(text)
+        self.push(text)
         return self._events.take()
 
     def finish(self) -> tuple[ParsedEvent, ...]:
         """Return the rest."""
+        self.end()
+        self._events.flush()
+        return self._events.take()
+
+    def end(self) -> None:
+        """No more text will come; the events are for others to take."""
         if self._phase is _Phase.CALL:
             self._finish_call()
         if self._phase is _Phase.THINKING:
@@ -131,8 +137,6 @@ class MarkedParser:
         elif self._phase is not _Phase.AFTER or not _begins_closer(self._partial):
             self._events.text(self._held + self._partial)
         self._partial = self._held = ""
-        self._events.flush()
-        return self._events.take()
 
     def _finish_call(self) -> None:
         self._call.finish()
@@ -140,7 +144,8 @@ class MarkedParser:
             self._held = ""
             self._phase = _Phase.AFTER
 
-    def _push(self, text: str) -> None:
+    def push(self, text: str) -> None:
+        """Take more text; the events are for others to take."""
         while text and self._phase is not _Phase.DONE:
             text = self._advance(text)
 

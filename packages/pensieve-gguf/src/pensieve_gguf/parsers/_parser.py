@@ -9,11 +9,14 @@ Above: the engine, which stops when `done`. Below: one machine for each way of s
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Protocol
 
 from pensieve_core import GenerationRequest, Role, ToolCallId, ToolChoiceMode
+from pensieve_gguf.parsers._dialect import Dialect, dialect_of
 from pensieve_gguf.parsers._events import EventBuffer, ParsedEvent
+from pensieve_gguf.parsers._harmony import HarmonyParser
 from pensieve_gguf.parsers._marked import MarkedParser
 from pensieve_gguf.parsers._reading import OpenCall
 from pensieve_gguf.parsers._tags import think_tags
@@ -74,10 +77,23 @@ def make_parser(
     callable_now = request.tool_choice.mode is not ToolChoiceMode.NONE
     tools = {tool.name: tool.parameters for tool in request.tools} if callable_now else {}
     continues = bool(request.turns) and request.turns[-1].role is Role.ASSISTANT
-    return MarkedParser(
+    events = EventBuffer(new_call_id, continues=continues)
+    harmony = dialect_of(template_source) is Dialect.HARMONY
+    make_marked = functools.partial(
+        MarkedParser,
         tools,
-        think_tags(template_source),
-        EventBuffer(new_call_id, continues=continues),
+        {} if harmony else think_tags(template_source),
+        events,
+        opens_thinking=opens_thinking and not harmony,
+        parallel=request.tool_choice.parallel,
+    )
+    if not harmony:
+        return make_marked()
+    return HarmonyParser(
+        tools,
+        events,
+        make_marked,
         opens_thinking=opens_thinking,
+        continues=continues,
         parallel=request.tool_choice.parallel,
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from pensieve_gguf.parsers._dialect import Dialect, dialect_of
+
 __all__ = [
     "CALL_CLOSERS",
     "CALL_MARK",
@@ -115,5 +117,7 @@ STRAY_BRACE: Final = "}"
 
 def think_tags(template_source: str) -> dict[str, str]:
     """Return the reasoning tags to expect of a model with this chat template, opener → closer."""
+    if dialect_of(template_source) is Dialect.HARMONY:
+        return {"<|channel|>analysis<|message|>": "<|end|>"}
     default = next(iter(THINK_TAGS))
     return {opener: closer for opener, closer in THINK_TAGS.items() if opener == default or closer in template_source}
