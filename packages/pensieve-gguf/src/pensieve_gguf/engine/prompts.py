@@ -149,6 +149,8 @@ class Prompts:
 
     def _replayable(self, turns: tuple[Turn, ...]) -> dict[int, OwnTurn]:
         """Return own turns whose words can stand for them; a call at the very end would become a text to go on with."""
+        if not self._template.takes_words:
+            return {}
         calls_before = len(turns) - 1 if self._template.takes_calls_as_words else 0
         return {
             position: own

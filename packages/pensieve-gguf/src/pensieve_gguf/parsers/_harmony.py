@@ -237,9 +237,8 @@ class HarmonyParser:
             case _:
                 self._end_text()
         self._spoken = self._at is _At.TEXT
-        self._finish_if_done(whole=self._at is _At.ARGUMENTS)
-        if self._at is not _At.DONE:
-            self._at = _At.HEADER
+        enough = self._at is _At.ARGUMENTS and not self._parallel
+        self._at = _At.DONE if enough else _At.HEADER
 
     def _end_text(self) -> None:
         self._text.end()

@@ -64,6 +64,8 @@ class Form:
     arguments: ArgumentsForm = ArgumentsForm.OBJECT
     absent_content: str | None = None
     """The content of a message that has only calls."""
+    reasoning_key: str = "reasoning_content"
+    """What a message's reasoning is called."""
     alternating: bool = False
     """User and assistant must take turns: user text after a tool's result joins the result."""
 

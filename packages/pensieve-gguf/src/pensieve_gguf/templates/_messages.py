@@ -46,6 +46,7 @@ __all__ = [
     "reference_text",
     "result_text",
     "visible_tools",
+    "with_system_words",
 ]
 
 Message: TypeAlias = dict[str, JsonValue]
@@ -114,6 +115,18 @@ def converse(request: GenerationRequest, form: Form) -> Conversation:
         utterances = tuple(_alternating(utterances))
     arranged = _arranged(utterances, form.calls)
     return Conversation(messages=tuple(_message(utterance, form) for utterance in arranged), tools=tools)
+
+
+def with_system_words(conversation: Conversation, words: str) -> Conversation:
+    """Return `conversation` with `words` at the end of its leading system text, if there are any."""
+    if not words:
+        return conversation
+    first, *others = conversation.messages or ({},)
+    if first.get("role") != Role.SYSTEM.value:
+        leading: Message = {"role": Role.SYSTEM.value, "content": words}
+        return attrs.evolve(conversation, messages=(leading, *conversation.messages))
+    said: Message = {**first, "content": f"{first['content']}\n{words}"}
+    return attrs.evolve(conversation, messages=(said, *others))
 
 
 def visible_tools(request: GenerationRequest) -> tuple[Tool, ...]:
@@ -301,9 +314,10 @@ def _apart(utterance: Utterance) -> Iterator[Utterance]:
     if isinstance(utterance, Result) or not utterance.calls:
         yield utterance
         return
-    if utterance.text or utterance.reasoning:
-        yield attrs.evolve(utterance, calls=())
-    yield Said(role=utterance.role, calls=utterance.calls)
+    if utterance.text:
+        yield Said(role=utterance.role, text=utterance.text)
+    # Gemma and gpt-oss print the reasoning that led to a call, and no other.
+    yield attrs.evolve(utterance, text="")
 
 
 def _one_by_one(utterances: Sequence[Utterance]) -> Iterator[Utterance]:
@@ -335,16 +349,16 @@ def _message(utterance: Utterance, form: Form) -> Message:
         case Result(id=call_id, name=name, text=text):
             return {"role": "tool", "tool_call_id": call_id, "name": name, "content": text}
         case Said(calls=()):
-            return _with_reasoning({"role": utterance.role.value, "content": utterance.text}, utterance)
+            return _with_reasoning({"role": utterance.role.value, "content": utterance.text}, utterance, form)
         case Said(text=text, calls=calls):
             message: Message = {"role": utterance.role.value, "content": text or form.absent_content}
             message["tool_calls"] = [_tool_call(call, form.arguments) for call in calls]
-            return _with_reasoning(message, utterance)
+            return _with_reasoning(message, utterance, form)
 
 
-def _with_reasoning(message: Message, said: Said) -> Message:
+def _with_reasoning(message: Message, said: Said, form: Form) -> Message:
     """Add the reasoning where the templates that print it look for it; the others drop it."""
-    return {**message, "reasoning_content": said.reasoning} if said.reasoning else message
+    return {**message, form.reasoning_key: said.reasoning} if said.reasoning else message
 
 
 def _tool_call(call: Call, form: ArgumentsForm) -> dict[str, JsonValue]:

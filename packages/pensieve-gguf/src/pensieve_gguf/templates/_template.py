@@ -17,13 +17,14 @@ from typing import Final
 
 import attrs
 
-from pensieve_core import GenerationRequest, Role, TextPart
-from pensieve_gguf.parsers import think_tags
+from pensieve_core import GenerationRequest, Role, TextPart, Thinking
+from pensieve_gguf.parsers import Dialect, dialect_of, think_tags
 from pensieve_gguf.templates._environment import CompiledTemplate, TemplateFailedError, Today, compile_template
 from pensieve_gguf.templates._forms import PLAIN_FORM, Form, ToolsForm
 from pensieve_gguf.templates._marks import locate_head, locate_marks
-from pensieve_gguf.templates._messages import Conversation, converse
+from pensieve_gguf.templates._messages import Conversation, converse, with_system_words
 from pensieve_gguf.templates._probes import calls_are_words, suitable_form
+from pensieve_gguf.templates._thinking import thinking_variables, thinking_words
 
 __all__ = ["CHATML", "ChatTemplate", "RenderedPrompt"]
 
@@ -38,6 +39,9 @@ CHATML: Final = """\
 
 _CHATML_FORM: Final = Form(tools=ToolsForm.HERMES)
 _CHATML_END: Final = "<|im_end|>"
+
+_REASONING_KEYS: Final = {Dialect.HARMONY: "thinking"}
+"""Where a template has a word of its own for it."""
 
 _SEAM: Final = "\ue0c1\ue0c5\ue0c1"
 """Stands for a moment where the model is to go on; private-use characters, which nobody sends."""
@@ -91,6 +95,8 @@ class ChatTemplate:
         architecture: str = "",
         today: Today = dt.date.today,
     ) -> None:
+        self._wording = source
+        """The model's template, used or not: what it says of reasoning."""
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
         self._chatml = _Way(template=compile_template(CHATML, today), form=_CHATML_FORM, stops=(_CHATML_END,))
         try:
@@ -110,6 +116,11 @@ class ChatTemplate:
         """What the model said in a turn with calls can stand in the prompt as that turn's text."""
         way = (*self._own, self._chatml)[0]
         return calls_are_words(lambda conversation: way.template.render(self._variables(conversation)), way.form)
+
+    @property
+    def takes_words(self) -> bool:
+        """What the model said in an answer can stand in the prompt as that turn's text: not where it has channels."""
+        return dialect_of(self.source) is not Dialect.HARMONY
 
     @property
     def renders_tools(self) -> bool:
@@ -158,12 +169,14 @@ class ChatTemplate:
         if form is None:
             reason = "it loses parts of the conversation"
             raise TemplateFailedError(reason)
+        form = attrs.evolve(form, reasoning_key=_REASONING_KEYS.get(dialect_of(source), form.reasoning_key))
         plainer = (attrs.evolve(form, system=PLAIN_FORM.system, alternating=True), PLAIN_FORM)
         return tuple(_Way(template=template, form=form) for form in dict.fromkeys((form, *plainer)))
 
     def _rendered(self, way: _Way, request: GenerationRequest, prefill: str | None) -> str:
         conversation = converse(request, way.form)
-        variables = self._variables(conversation, thinking=request.thinking.enabled)
+        conversation = with_system_words(conversation, thinking_words(self._wording, request.thinking))
+        variables = self._variables(conversation, request.thinking)
         if prefill is None:
             return way.template.render({**variables, "add_generation_prompt": True})
         *before, last = conversation.messages
@@ -174,15 +187,13 @@ class ChatTemplate:
             raise TemplateFailedError(reason)
         return text
 
-    def _variables(self, conversation: Conversation, *, thinking: bool = False) -> dict[str, object]:
+    def _variables(self, conversation: Conversation, thinking: Thinking | None = None) -> dict[str, object]:
         # Without tools the name stays undefined: some templates loop over it unasked, which None does not allow.
         tools = {"tools": list(conversation.tools)} if conversation.tools else {}
         return {
             "messages": list(conversation.messages),
             "add_generation_prompt": False,
-            # DeepSeek's templates call it `thinking`.
-            "enable_thinking": thinking,
-            "thinking": thinking,
+            **thinking_variables(self._wording, thinking or Thinking()),
             **self._tokens,
             **tools,
         }
