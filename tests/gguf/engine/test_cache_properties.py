@@ -7,6 +7,8 @@ no cell is lost, what is evicted was told, and every sequence ends exactly once.
 
 from __future__ import annotations
 
+import enum
+import functools
 import itertools
 from array import array
 from collections.abc import Iterable
@@ -20,9 +22,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pensieve_core import Priority
+from pensieve_gguf.engine.checkpoints import Checkpoint, Checkpoints, plan_checkpoints
 from pensieve_gguf.engine.drafter import Drafter
 from pensieve_gguf.engine.drafts import DraftPolicy
-from pensieve_gguf.engine.moves import Cut, Evict, Idle, Share
+from pensieve_gguf.engine.moves import Cut, Evict, Idle, Rewind, Save, Share
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
@@ -47,12 +50,27 @@ class Cell:
     token: int
 
 
+class Kind(enum.Enum):
+    """What a model keeps of a sequence."""
+
+    CELLS = enum.auto()
+    STATE = enum.auto()
+    """Recurrent: one state, which cannot be cut back."""
+    BOTH = enum.auto()
+    """Hybrid; and windows are as a state."""
+
+
 class FakeCache:
     """A unified KV cache. Invariant: a slot's cells stand at positions 0, 1, 2… without a gap."""
 
-    def __init__(self, *, forgets_partially: bool) -> None:
-        self.forgets_partially = forgets_partially
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.forgets_partially = kind is Kind.CELLS
         self.slots: list[list[Cell]] = [[] for _ in range(_SLOTS)]
+        self.states: list[list[int]] = [[] for _ in range(_SLOTS)]
+        """The tokens that led to it."""
+        self.refuses = False
+        """Whether the next checkpoint is of no use."""
 
     def make(self, move: Move) -> bool:
         """Carry `move` out. False: there is no room for what is to be restored."""
@@ -62,32 +80,53 @@ class FakeCache:
             case Evict(slot=slot, length=length, tokens=tokens):
                 assert list(tokens) == self.holds(slot), "what goes is not what was told"
                 assert length < len(tokens), "nothing was evicted"
-                assert self.cut(slot, length), "a recurrent state was to be cut"
+                assert self.cut(slot, length) or self.kind is Kind.BOTH, "a recurrent state was to be cut"
             case Share(source=source, target=target, length=length):
                 assert not self.slots[target], "shared onto cells that are there"
                 assert length <= len(self.slots[source]), "shared what is not there"
-                assert self.forgets_partially or length == len(self.slots[source]), "shared a part of a state"
                 self.slots[target] = self.slots[source][:length]
-            case Restore(slot=slot, shelved=shelved, length=length):
+                assert self.kind is not Kind.STATE or length == len(self.slots[source]), "shared a part of a state"
+                self.states[target] = self.states[source][: length if self.forgets_partially else None]
+            case Rewind(slot=slot, checkpoint=checkpoint):
+                return self.rewind(slot, checkpoint)
+            case Restore(slot=slot, shelved=shelved, length=length, checkpoint=checkpoint):
                 assert not self.slots[slot], "restored onto cells that are there"
                 if not self.has_room_for(len(shelved.state)):
                     return False
-                self.slots[slot] = [Cell(int(token)) for token in shelved.state]
+                self.compute(slot, shelved.state.tolist())
+                if checkpoint is not None:
+                    return self.rewind(slot, checkpoint)
                 assert self.cut(slot, length), "a recurrent state was to be cut"
+            case Save():
+                raise AssertionError(move)
+        return True
+
+    def rewind(self, slot: int, checkpoint: Checkpoint) -> bool:
+        """Go back; False: it was refused, and nothing is left."""
+        assert self.kind is Kind.BOTH, "without cells a checkpoint is a state as any"
+        if self.refuses:
+            self.refuses = False
+            self.cut(slot, 0)
+            return False
+        assert self.holds(slot)[: checkpoint.length] == checkpoint.state.tolist(), "went back to what never was"
+        self.states[slot] = checkpoint.state.tolist()
+        assert self.cut(slot, checkpoint.length)
         return True
 
     def cut(self, slot: int, length: int) -> bool:
         """As `llama_memory_seq_rm`."""
-        if not self.forgets_partially and 0 < length < len(self.slots[slot]):
+        if not self.forgets_partially and 0 < length < len(self.states[slot]):
             return False
-        del self.slots[slot][length:]
+        del self.slots[slot][length:], self.states[slot][length:]
         return True
 
     def has_room_for(self, tokens: int) -> bool:
-        return not self.forgets_partially or self.used + tokens <= _CELLS
+        return self.kind is Kind.STATE or self.used + tokens <= _CELLS
 
     def compute(self, slot: int, tokens: Iterable[int]) -> None:
-        self.slots[slot].extend(Cell(token) for token in tokens)
+        for token in tokens:
+            self.slots[slot].append(Cell(token))
+            self.states[slot].append(token)
 
     def holds(self, slot: int) -> list[int]:
         return [cell.token for cell in self.slots[slot]]
@@ -101,13 +140,14 @@ class FakeCache:
 class EngineMachine(RuleBasedStateMachine):
     """Plays `EngineLoop`, without threads and without a model."""
 
-    @initialize(forgets_partially=st.booleans(), counts=st.booleans())
-    def start(self, forgets_partially: bool, counts: bool) -> None:  # noqa: FBT001 - hypothesis passes them by name
-        self.counts = counts and forgets_partially
-        self.cache = FakeCache(forgets_partially=forgets_partially)
-        cells = _CELLS if counts else None
-        self.residents = Residents(_SLOTS, cells=cells, forgets_partially=forgets_partially)
-        self.shelf = Shelf(_SHELF_BYTES, forgets_partially=forgets_partially)
+    @initialize(kind=st.sampled_from(Kind), counts=st.booleans())
+    def start(self, kind: Kind, counts: bool) -> None:  # noqa: FBT001 - hypothesis passes them by name
+        self.counts = counts and kind is not Kind.STATE
+        self.cache = FakeCache(kind)
+        checkpoints, partially = Checkpoints() if kind is Kind.BOTH else None, kind is Kind.CELLS
+        cells = _CELLS if self.counts else None
+        self.residents = Residents(_SLOTS, cells=cells, forgets_partially=partially, checkpoints=checkpoints)
+        self.shelf = Shelf(_SHELF_BYTES, forgets_partially=partially, checkpoints=checkpoints)
         self.scheduler = Scheduler(
             self.residents,
             batch_tokens=_BATCH,
@@ -115,6 +155,7 @@ class EngineMachine(RuleBasedStateMachine):
             stretch=3.0,
             shelf=self.shelf,
             drafts=DraftPolicy(_FREE, longest=_CELLS),
+            plan=functools.partial(plan_checkpoints, spacing=2, back=1),
         )
         self.keys = itertools.count(1)
         self.now = 0.0
@@ -187,8 +228,8 @@ class EngineMachine(RuleBasedStateMachine):
         for row in step.rows:
             self.cache.compute(slot_of(row), tokens_of(row))
         sampled = {row.sequence.key: drawn(row)[:settled] for row in step.rows}
-        for cut in self.scheduler.commit(step, sampled, elapsed_s, self.now):
-            self.cache.make(cut)
+        for move in self.scheduler.commit(step, sampled, elapsed_s, self.now):
+            self.make(move)
         for row in step.rows:
             if row.samples and (is_over(row.sequence) or len(sampled[row.sequence.key]) == settled):
                 self.leave(row.sequence)
@@ -205,7 +246,18 @@ class EngineMachine(RuleBasedStateMachine):
             computed -= len(tokens)
         for row in step.rows:
             if not self.cache.cut(slot_of(row), row.start):
-                self.cache.make(self.scheduler.rewind(row.sequence))
+                self.fall_back(row.sequence, row.start)
+
+    def fall_back(self, sequence: Sequence, limit: int) -> None:
+        """As the loop: to a checkpoint, or to the beginning."""
+        if not self.cache.make(self.scheduler.fall_back(sequence, limit)):
+            self.cache.make(self.scheduler.rewind(sequence))
+        assert sequence.computed <= limit
+
+    @rule()
+    def spoil(self) -> None:
+        """llama.cpp will refuse a checkpoint."""
+        self.cache.refuses = True
 
     @precondition(lambda self: any(one.answering for one in self.scheduler.running))
     @rule(data=st.data())
@@ -215,7 +267,7 @@ class EngineMachine(RuleBasedStateMachine):
         cut = self.scheduler.take_back(sequence)
         assert sequence.generated == 0
         if not self.cache.cut(cut.slot, cut.length):
-            self.cache.make(self.scheduler.rewind(sequence))
+            self.fall_back(sequence, cut.length)
 
     def make_room(self) -> None:
         idle = self.residents.idle
@@ -233,13 +285,14 @@ class EngineMachine(RuleBasedStateMachine):
 
     def prepare(self, step: Step) -> bool:
         """Make the moves. False: something could not be restored, and the step is off."""
-        failed = [move for move in step.moves if not self.make(move) and isinstance(move, Restore)]
+        failed = [move for move in step.moves if not self.make(move) and isinstance(move, Restore | Rewind)]
         for move in failed:
-            assert not self.counts, "a state was to be restored for which no room had been made"
+            refused = self.cache.kind is Kind.BOTH and not self.cache.refuses
+            assert refused or not self.counts, "a state was to be restored for which no room had been made"
             self.make(self.scheduler.lose(move.slot))
             cut = self.scheduler.evict()
             if cut is None:
-                self.shelf.discard(move.shelved)
+                self.shelf.discard(move.shelved if isinstance(move, Restore) else move.checkpoint)
             else:
                 self.make(cut)
         return not failed
@@ -248,7 +301,15 @@ class EngineMachine(RuleBasedStateMachine):
         """As the loop: what is evicted goes to the shelf, if it is not there."""
         if isinstance(move, Evict) and not self.shelf.covers(move.tokens):
             self.shelve(Idle(move.slot, move.tokens))
+        if isinstance(move, Save):
+            self.save(move)
+            return True
         return self.cache.make(move)
+
+    def save(self, move: Save) -> None:
+        assert self.cache.holds(move.slot) == list(move.tokens), "a checkpoint of something else"
+        if self.shelf.make_room(len(move.tokens)):
+            self.shelf.keep(move.tokens, np.array(move.tokens, np.uint8), self.now)
 
     def shelve(self, idle: Idle) -> bool:
         assert self.cache.holds(idle.slot) == list(idle.tokens)
@@ -297,6 +358,7 @@ class EngineMachine(RuleBasedStateMachine):
         """Reuse is truthful: what a row builds on is in its slot, and nothing beyond it."""
         for row in rows:
             assert self.cache.holds(slot_of(row)) == list(row.sequence.tokens[: row.start])
+            assert self.cache.states[slot_of(row)] == list(row.sequence.tokens[: row.start])
             assert row.start < row.stop <= len(row.sequence.tokens)
             assert row.samples == (row.stop == len(row.sequence.tokens))
             assert not row.draft or self.cache.forgets_partially
@@ -307,6 +369,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.residents.check()
         for slot in range(_SLOTS):
             assert self.cache.holds(slot) == list(self.residents.held(slot))
+            assert self.cache.states[slot] == list(self.residents.held(slot))
 
     @invariant()
     def cells_are_counted_as_they_are(self) -> None:
@@ -333,7 +396,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @invariant()
     def cells_are_never_overcommitted(self) -> None:
-        assert not self.cache.forgets_partially or self.cache.used <= _CELLS
+        assert self.cache.kind is Kind.STATE or self.cache.used <= _CELLS
 
     def teardown(self) -> None:
         """All that was admitted ends, and once all is evicted no cell is left."""

@@ -35,6 +35,7 @@ from pensieve_core import (
 )
 from pensieve_gguf.constraints import Constraint, Guide, Plan, Vocabulary
 from pensieve_gguf.engine.answer import Answer
+from pensieve_gguf.engine.checkpoints import Checkpoints
 from pensieve_gguf.engine.drafter import Drafter
 from pensieve_gguf.engine.drafts import DraftPolicy
 from pensieve_gguf.engine.job import Job
@@ -176,6 +177,13 @@ class ActingContext:
         self._slots[slot] = state.tolist()
         return True
 
+    checkpoint_bytes, checkpoint = state_bytes, state
+
+    def rewind(self, slot: int, checkpoint: State, length: int) -> bool:
+        assert len(self._slots[slot]) >= length == len(checkpoint)
+        self._slots[slot] = checkpoint.tolist()
+        return True
+
     def share(self, source: int, target: int, length: int) -> None:
         self._slots[target] = self._slots[source][:length]
 
@@ -271,8 +279,9 @@ class Engine:
     ) -> None:
         self.context = context
         self._drafts = drafts
-        self.shelf = Shelf(shelf_bytes, forgets_partially=forgets_partially)
-        residents = Residents(slots, forgets_partially=forgets_partially)
+        checkpoints = Checkpoints()
+        self.shelf = Shelf(shelf_bytes, forgets_partially=forgets_partially, checkpoints=checkpoints)
+        residents = Residents(slots, forgets_partially=forgets_partially, checkpoints=checkpoints)
         self.scheduler = Scheduler(
             residents,
             batch_tokens=batch_tokens,

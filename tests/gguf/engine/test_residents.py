@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from array import array
 
+import numpy as np
 import pytest
 
 from pensieve_core import Priority
-from pensieve_gguf.engine.moves import Cut, Evict, Idle, Placement, Share
+from pensieve_gguf.engine.checkpoints import Checkpoint, Checkpoints
+from pensieve_gguf.engine.moves import Cut, Evict, Idle, Placement, Rewind, Share
 from pensieve_gguf.engine.residents import Residents
 
 
@@ -352,7 +354,7 @@ def test_for_want_of_a_slot_the_one_cheapest_to_compute_again_goes() -> None:
 
 
 def test_recurrent_states_take_no_cells_that_could_be_counted() -> None:
-    residents = Residents(3, cells=5, forgets_partially=False)
+    residents = Residents(3, forgets_partially=False)
     slot = settled(residents, upto(10))
     assert residents.make_room(100) == ()
     assert residents.evict() == Evict(slot, 0, upto(10))
@@ -503,3 +505,85 @@ def test_a_busy_slot_that_holds_nothing_is_told() -> None:
     residents._busy.add(1)
     with pytest.raises(AssertionError, match="busy slots"):
         residents.check()
+
+
+# -- checkpoints ---------------------------------------------------------------------------------------------------
+
+
+def with_checkpoints(slots: int, *lengths: int, cells: int | None = None) -> tuple[Residents, Checkpoints]:
+    """Return slots of a hybrid model, with checkpoints after so many tokens of 0, 1, 2…"""
+    checkpoints = Checkpoints()
+    for length in lengths:
+        checkpoints.put(Checkpoint(tokens=upto(length), state=np.zeros(4, np.uint8), used_at=0.0))
+    return Residents(slots, cells=cells, forgets_partially=False, checkpoints=checkpoints), checkpoints
+
+
+def test_a_prefix_of_a_state_ends_at_a_checkpoint() -> None:
+    residents, checkpoints = with_checkpoints(3, 4, 7)
+    source = settled(residents, upto(10))
+    placement = residents.place(tokens(*range(9), 77, 78), 1.0)
+    seventh = checkpoints.longest(upto(10), 7)
+    assert placement is not None
+    assert seventh is not None
+    assert placement.moves == (Share(source, placement.slot, 7), Rewind(placement.slot, seventh))
+    assert (placement.reused, placement.parts) == (7, 9)
+
+
+def test_a_whole_state_is_better_than_a_checkpoint_of_it() -> None:
+    residents, _ = with_checkpoints(3, 4)
+    slot = settled(residents, upto(10))
+    assert residents.place(upto(14), 1.0) == Placement(slot=slot, reused=10, moves=())
+
+
+def test_a_checkpoint_whose_cells_have_gone_is_of_no_use() -> None:
+    residents, _ = with_checkpoints(3, 4)
+    assert residents.place(upto(10), 1.0) == Placement(slot=0, reused=0, moves=())
+
+
+def test_without_another_slot_a_state_goes_back_itself() -> None:
+    residents, checkpoints = with_checkpoints(1, 4)
+    slot = settled(residents, upto(10))
+    fourth = checkpoints.longest(upto(10), 4)
+    assert fourth is not None
+    placement = residents.place(tokens(*range(6), 77), 1.0)
+    assert placement is not None
+    assert placement.moves == (Evict(slot, 4, upto(10)), Rewind(slot, fourth))
+    residents.check()
+
+
+def test_a_busy_state_is_shared_from_where_a_checkpoint_was_made() -> None:
+    residents, _ = with_checkpoints(3, 4)
+    source = running(residents, upto(10))
+    placement = residents.place(tokens(*range(6), 77), 1.0)
+    assert placement is not None
+    assert (placement.slot != source, placement.reused) == (True, 4)
+
+
+def test_cells_beside_a_state_are_counted_and_go_whole() -> None:
+    residents, _ = with_checkpoints(3, cells=20)
+    slot = settled(residents, upto(10))
+    assert residents.make_room(12) == (Evict(slot, 0, upto(10)),)
+
+
+def test_a_sequence_goes_back_no_further_than_it_must() -> None:
+    residents, checkpoints = with_checkpoints(2, 4, 7)
+    slot = running(residents, upto(10))
+    seventh = checkpoints.longest(upto(10), 7)
+    assert seventh is not None
+    assert residents.rewound(slot, 9) == Rewind(slot, seventh)
+    assert residents.held(slot) == upto(7)
+    assert residents.rewound(slot, 3) is None
+
+
+def test_what_is_to_be_copied_out_is_shared_from_where_it_is() -> None:
+    whole = Residents(2)
+    slot = settled(whole, upto(10))
+    assert whole.sharing(upto(6), 9) == (Share(slot, 9, 6),)
+    assert whole.sharing(tokens(5), 9) == ()
+    hybrid, checkpoints = with_checkpoints(2, 4)
+    slot = settled(hybrid, upto(10))
+    fourth = checkpoints.longest(upto(10), 4)
+    assert fourth is not None
+    assert hybrid.sharing(upto(10), 9) == (Share(slot, 9, 10),)
+    assert hybrid.sharing(upto(4), 9) == (Share(slot, 9, 4), Rewind(9, fourth))
+    assert hybrid.sharing(upto(6), 9) == ()

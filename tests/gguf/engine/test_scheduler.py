@@ -6,13 +6,15 @@ import itertools
 from array import array
 from collections.abc import Mapping
 
+import attrs
 import numpy as np
 import pytest
 
 from pensieve_core import Priority
+from pensieve_gguf.engine.checkpoints import Checkpoint, Checkpoints
 from pensieve_gguf.engine.drafter import Drafter
 from pensieve_gguf.engine.drafts import DraftPolicy
-from pensieve_gguf.engine.moves import Cut, Evict, Share
+from pensieve_gguf.engine.moves import Cut, Evict, Rewind, Save, Share
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
@@ -583,6 +585,109 @@ def test_the_same_prompt_again_joins_the_one_that_is_being_computed() -> None:
     while not again.generated:
         computed(machine)
     assert again.prefilled <= 16
+
+
+# -- checkpoints ---------------------------------------------------------------------------------------------------
+
+
+def hybrid(*, batch_tokens: int = 64) -> tuple[Scheduler, Checkpoints]:
+    """Return a scheduler of a model that cannot go back, save to checkpoints; they are made by `saved`."""
+    checkpoints = Checkpoints()
+    residents = Residents(8, forgets_partially=False, checkpoints=checkpoints)
+    shelf = Shelf(1_000, forgets_partially=False, checkpoints=checkpoints)
+    return Scheduler(residents, batch_tokens=batch_tokens, max_running=8, stretch=3.0, shelf=shelf), checkpoints
+
+
+def saved(machine: Scheduler, checkpoints: Checkpoints) -> list[int]:
+    """Run one step, make the checkpoints that it asks for, and return how many tokens each of them has."""
+    step = must(machine.schedule(0.0))
+    sampled = {row.sequence.key: [7] for row in step.rows if row.samples}
+    saves = [move for move in machine.commit(step, sampled, 0.01, 0.0) if isinstance(move, Save)]
+    for save in saves:
+        checkpoints.put(Checkpoint(tokens=save.tokens, state=np.zeros(4, np.uint8), used_at=0.0))
+    return [len(save.tokens) for save in saves]
+
+
+def test_prefill_stops_where_a_checkpoint_is_to_be_made() -> None:
+    machine, checkpoints = hybrid(batch_tokens=400)
+    one = attrs.evolve(sequence(300), marks=(100,))
+    machine.add(one)
+    assert [saved(machine, checkpoints) for _ in range(4)] == [[100], [284], [], []]
+    assert (one.prefilled, one.generated) == (300, 2)
+
+
+def test_models_that_can_be_cut_back_make_none() -> None:
+    machine = scheduler(batch_tokens=400)
+    one = attrs.evolve(sequence(300), marks=(100,))
+    machine.add(one)
+    assert spans(computed(machine)) == {one.key: (0, 300, True)}
+
+
+def test_a_sibling_waits_for_a_checkpoint_and_no_longer() -> None:
+    machine, checkpoints = hybrid()
+    first, second = sequence(400), sequence(200)
+    second.tokens.extend(range(1_000, 1_200))
+    second.prompt_tokens = 400
+    machine.add(first)
+    saved(machine, checkpoints)
+    machine.add(second)
+    while second.slot is None:
+        saved(machine, checkpoints)
+    assert not first.answering
+    assert second.cached == 200 - 16
+
+
+def test_a_sibling_that_comes_too_late_does_not_wait() -> None:
+    machine, checkpoints = hybrid()
+    machine.add(sequence(400))
+    for _ in range(4):
+        saved(machine, checkpoints)
+    second = sequence(200)
+    second.tokens.extend(range(1_000, 1_200))
+    machine.add(second)
+    machine.schedule(0.0)
+    assert (second.slot, second.computed) == (1, 0)
+
+
+def test_who_is_placed_upon_a_checkpoint_is_the_last_one_in_a_step() -> None:
+    """It may be refused: nobody may be placed upon what is not there yet."""
+    machine, checkpoints = hybrid(batch_tokens=400)
+    first = sequence(300)
+    machine.add(first)
+    while not first.answering:
+        saved(machine, checkpoints)
+    for _ in range(2):
+        again = sequence(290)
+        machine.add(again)
+    step = must(machine.schedule(0.0))
+    assert isinstance(step.moves[-1], Rewind)
+    assert len(machine.waiting) == 1
+
+
+def test_what_cannot_be_cut_back_falls_back_to_its_last_checkpoint() -> None:
+    machine, checkpoints = hybrid(batch_tokens=400)
+    one = sequence(300)
+    machine.add(one)
+    while not one.answering:
+        saved(machine, checkpoints)
+    back = machine.fall_back(one, 299)
+    assert isinstance(back, Rewind)
+    assert (back.checkpoint.length, one.computed, one.pending) == (284, 284, 17)
+    assert machine.fall_back(one, 100) == Cut(0, 0)
+    assert machine.waiting == [one]
+
+
+def test_a_state_from_the_shelf_goes_back_to_a_checkpoint() -> None:
+    machine, checkpoints = hybrid(batch_tokens=400)
+    prompt = sequence(300)
+    fitting = Checkpoint(tokens=prompt.tokens[:200], state=np.zeros(4, np.uint8), used_at=0.0)
+    checkpoints.put(fitting)
+    shelved = Shelved(tokens=array("i", [*range(250), 9]), state=np.zeros(9, np.uint8), used_at=0.0)
+    machine._shelf.put(shelved)
+    machine.add(prompt)
+    step = must(machine.schedule(5.0))
+    assert step.moves == (Restore(0, shelved, 200, fitting),)
+    assert fitting.used_at == 5.0
 
 
 # -- the shelf -----------------------------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ def _identity(context: Context, description: EngineDescription) -> AnchorIdentit
         key_type=context.shape.kv_type,
         value_type=context.shape.kv_type,
         flash_attention=True,  # llama.cpp's own choice, made of the build, the model and the device: all are in here
-        layout=f"unified, sliding windows kept whole, {description.gpu_layers} layers on a GPU",
+        layout=f"unified, of windows what is in sight, {description.gpu_layers} layers on a GPU",
     )
 
 

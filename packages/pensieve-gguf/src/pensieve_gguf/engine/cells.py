@@ -14,8 +14,9 @@ from typing import assert_never
 
 import structlog
 
-from pensieve_gguf.engine.moves import Cut, Evict, Idle, Share
+from pensieve_gguf.engine.moves import Cut, Evict, Idle, Rewind, Save, Share
 from pensieve_gguf.engine.scheduler import Scheduler
+from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.shelf import Shelf, Shelved
 from pensieve_gguf.engine.steps import Move, Restore, Step
 from pensieve_gguf.engine.vitals import Vitals
@@ -48,7 +49,7 @@ class Cells:
 
     def make_ready(self, step: Step) -> bool:
         """Make the moves of `step`. False: something is not where it should be; the step is off."""
-        failed = [move for move in step.moves if not self.make(move) and isinstance(move, Restore)]
+        failed = [move for move in step.moves if not self.make(move) and isinstance(move, Restore | Rewind)]
         for move in failed:
             self._lose(move)
         placed = (row for row in step.rows if not row.sequence.answering)  # the others were looked at before
@@ -67,8 +68,12 @@ class Cells:
                 self._give_up(move)
             case Share(source=source, target=target, length=length):
                 self._context.share(source, target, length)
+            case Rewind():
+                return self._rewind(move)
             case Restore():
                 return self._restore(move)
+            case Save():
+                self._save(move)
             case _:
                 assert_never(move)
         return True
@@ -93,7 +98,12 @@ class Cells:
         for row in step.rows:
             slot = row.sequence.slot
             if slot is not None and not self._context.cut(slot, row.start):
-                self.make(self._scheduler.rewind(row.sequence))
+                self.fall_back(row.sequence, row.start)
+
+    def fall_back(self, sequence: Sequence, limit: int) -> None:
+        """Take a running sequence that cannot be cut back to where it was after `limit` tokens at most."""
+        if not self.make(self._scheduler.fall_back(sequence, limit)):
+            self.make(self._scheduler.rewind(sequence))
 
     def put(self, tokens: array[int], state: State) -> None:
         """Lay a state on the shelf that comes from elsewhere, if there is room."""
@@ -104,15 +114,20 @@ class Cells:
         """Return how many tokens of `prompt` are in the cache or on the shelf."""
         return max(self._scheduler.longest_prefix(prompt), self._shelf.best(prompt)[1])
 
+    def copyable(self, tokens: array[int]) -> array[int]:
+        """Return as many of `tokens` as their state can be had of, once more was computed."""
+        return tokens[: self._shelf.way_back(tokens)]
+
     def copy(self, tokens: array[int], wanted: Callable[[int], bool]) -> State | None:
-        """Return the state after exactly `tokens`. None: it is not in the cache, or not `wanted`, being so large."""
-        slot = self._scheduler.holder(tokens)
-        if slot is None:
-            return None
+        """Return the state after exactly `tokens`. None: it is not here, or not `wanted`, being so large."""
+        shelved = self._shelf.whole(tokens)
+        if shelved is not None:
+            return shelved if wanted(len(shelved)) else None
         spare = self._context.shape.sequences - 1
-        self._context.share(slot, spare, len(tokens))
         try:
-            whole = not self._is_astray(spare, len(tokens)) and wanted(self._context.state_bytes(spare))
+            moves = self._scheduler.sharing(tokens, spare)
+            there = bool(moves) and all(self.make(move) for move in moves)
+            whole = there and not self._is_astray(spare, len(tokens)) and wanted(self._context.state_bytes(spare))
             return self._context.state(spare) if whole else None
         finally:
             self._context.cut(spare, 0)
@@ -120,11 +135,29 @@ class Cells:
     def _restore(self, move: Restore) -> bool:
         if not self._context.restore(move.slot, move.shelved.state):
             return False
+        if move.checkpoint is not None:
+            if not self._rewind(Rewind(move.slot, move.checkpoint)):
+                return False
+        elif not self._context.cut(move.slot, move.length):
+            self._context.cut(move.slot, 0)
+            return False
         self._vitals.restored += 1
-        self._context.cut(move.slot, move.length)
         return True
 
-    def _lose(self, move: Restore) -> None:
+    def _rewind(self, move: Rewind) -> bool:
+        done = self._context.rewind(move.slot, move.checkpoint.state, move.checkpoint.length)
+        self._vitals.rewound += done
+        return done
+
+    def _save(self, move: Save) -> None:
+        """Make a checkpoint, if there is room for it."""
+        if self._is_astray(move.slot, len(move.tokens)):
+            self._note_astray(move.slot, len(move.tokens))
+        elif self._shelf.make_room(self._context.checkpoint_bytes(move.slot)):
+            self._shelf.keep(move.tokens, self._context.checkpoint(move.slot), self._clock())
+            self._vitals.checkpoints += 1
+
+    def _lose(self, move: Restore | Rewind) -> None:
         """Give up what could not be restored, and with it an idle prefix: with more room, the next try may succeed.
 
         Not before all moves of the step were made: they rely on what was idle when they were decided on.
@@ -132,7 +165,7 @@ class Cells:
         self.make(self._scheduler.lose(move.slot))
         cut = self._scheduler.evict()
         if cut is None:
-            self._shelf.discard(move.shelved)
+            self._shelf.discard(move.shelved if isinstance(move, Restore) else move.checkpoint)
         else:
             self.make(cut)
 

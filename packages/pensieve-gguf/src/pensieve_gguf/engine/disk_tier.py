@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
+import attrs
+
 from pensieve_core import FinishReason, Priority
 from pensieve_gguf.engine.anchoring import Anchoring
 from pensieve_gguf.engine.candidates import Loaded
@@ -95,6 +97,7 @@ class DiskTier:
     def _save(self, keep: Keep) -> None:
         if self._anchors is None:
             return
+        keep = attrs.evolve(keep, tokens=self._cells.copyable(keep.tokens))
         state = self._cells.copy(keep.tokens, functools.partial(self._anchors.wants, keep))
         if state is not None and self._anchors.save(keep, state):
             self._vitals.anchors_saved += 1

@@ -42,16 +42,14 @@ from pensieve_gguf.engine.courier import Courier
 from pensieve_gguf.engine.drafter import Drafter
 from pensieve_gguf.engine.drafts import DraftPolicy
 from pensieve_gguf.engine.job import Job
-from pensieve_gguf.engine.loading import load
+from pensieve_gguf.engine.loading import load, open_cache
 from pensieve_gguf.engine.loop import EngineLoop, Vitals
 from pensieve_gguf.engine.own_turns import OwnTurns
 from pensieve_gguf.engine.prompts import Prompt, Prompts
 from pensieve_gguf.engine.reasoning import Reasoning, closing_mark
 from pensieve_gguf.engine.repeats import Repeat, RepeatGuard, answered_calls
-from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
-from pensieve_gguf.engine.shelf import Shelf
 from pensieve_gguf.engine.step_costs import LearnedCosts, StepCosts
 from pensieve_gguf.llama import Context, Model, Sampler, SamplingDefaults
 from pensieve_gguf.parsers import make_parser
@@ -109,10 +107,7 @@ class GgufEngine:
             renders_tools=self._template.renders_tools,
         )
         self._defaults = SamplingDefaults.of(model)
-        # The last slot is the loop's own: prefixes are copied out of it.
-        slots = context.shape.sequences - 1
-        residents = Residents(slots, cells=context.cells, forgets_partially=model.forgets_partially)
-        shelf = Shelf(settings.cache_ram_bytes, forgets_partially=model.forgets_partially)
+        residents, shelf = open_cache(context, settings)
         scheduler = Scheduler(
             residents,
             batch_tokens=context.batch_tokens,
@@ -122,7 +117,7 @@ class GgufEngine:
             drafts=DraftPolicy(costs or LearnedCosts(), longest=description.context_tokens, most=context.shape.drafted),
         )
         # What a model cannot forget must not be computed on a guess.
-        self._drafts = settings.drafts and model.forgets_partially
+        self._drafts = settings.drafts and not model.has_state
         self._answers_kept = open_turn_journal(description, settings)
         self._own_turns = OwnTurns() if self._answers_kept is None else OwnTurns(noted=self._answers_kept.note)
         self._closing = closing_mark(model, self._template.source)

@@ -13,12 +13,19 @@ import psutil
 
 from pensieve_core import EngineDescription, ModelDescriptor
 from pensieve_gguf.cores import usable_cores
+from pensieve_gguf.engine.checkpoints import Checkpoints
 from pensieve_gguf.engine.drafts import MOST_DRAFTED
+from pensieve_gguf.engine.residents import Residents
+from pensieve_gguf.engine.shelf import Shelf
 from pensieve_gguf.fit import Fit, Memory, ModelSize, Wishes, fit_model
 from pensieve_gguf.llama import Context, ContextShape, Model, gpus, version
 from pensieve_gguf.settings import GgufSettings
 
-__all__ = ["Loaded", "load"]
+__all__ = ["Loaded", "load", "open_cache"]
+
+
+_SLOTS_WITH_STATE = 2
+"""Times as many sequences stay as may run, where each has a state or a window of its own: tens of MiB."""
 
 
 @attrs.frozen
@@ -47,9 +54,19 @@ def load(
         model = Model(descriptor.path, gpu_layers=layers, on_progress=on_progress)
         undo.callback(model.close)
         fit = fit_model(_size(model), memory, wishes)
-        context = Context(model, _shape(fit, settings))
+        context = Context(model, _shape(model, fit, settings))
         undo.pop_all()
     return Loaded(model, context, _description(descriptor, context, fit, settings))
+
+
+def open_cache(context: Context, settings: GgufSettings) -> tuple[Residents, Shelf]:
+    """Return who knows what lies in the cells of an empty context, and who keeps what leaves them."""
+    model, partially = context.model, context.model.forgets_partially
+    checkpoints = None if partially or model.keeps_no_cells else Checkpoints()
+    slots = context.shape.sequences - 1  # the last one is the loop's own: prefixes are copied out of it
+    cells = None if model.keeps_no_cells else context.cells
+    residents = Residents(slots, cells=cells, forgets_partially=partially, checkpoints=checkpoints)
+    return residents, Shelf(settings.cache_ram_bytes, forgets_partially=partially, checkpoints=checkpoints)
 
 
 def _wishes(settings: GgufSettings) -> Wishes:
@@ -85,10 +102,16 @@ def _size_before(descriptor: ModelDescriptor) -> ModelSize:
         header.close()
 
 
-def _shape(fit: Fit, settings: GgufSettings) -> ContextShape:
+def _slots(model: Model, settings: GgufSettings) -> int:
+    """Return how many sequences stay: each takes room for a state or a window of its own, used or not, if there are."""
+    few = settings.max_resident if model.forgets_partially else _SLOTS_WITH_STATE * settings.max_running
+    return min(settings.max_resident, few)
+
+
+def _shape(model: Model, fit: Fit, settings: GgufSettings) -> ContextShape:
     return ContextShape(
         cells=fit.cells,
-        sequences=settings.max_resident + 1,  # one more, to copy prefixes out of
+        sequences=_slots(model, settings) + 1,  # one more, to copy prefixes out of
         batch_tokens=max(fit.batch_tokens, settings.max_running),
         threads=settings.threads or usable_cores(),
         kv_type=fit.kv_type,

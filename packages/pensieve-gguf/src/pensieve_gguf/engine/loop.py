@@ -283,7 +283,7 @@ class EngineLoop:
         job.not_first.add(job.sequence.tokens[job.sequence.prompt_tokens])
         cut = self._scheduler.take_back(job.sequence)
         if not self._context.cut(cut.slot, cut.length):
-            self._cells.make(self._scheduler.rewind(job.sequence))
+            self._cells.fall_back(job.sequence, cut.length)
 
     def _conclude(self, job: Job, reason: FinishReason) -> None:
         for event in job.answer.finish(reason):

@@ -1,6 +1,6 @@
 """What is to be done to the KV cache before the next decode, and in which order. Values only.
 
-Above: the engine loop, which carries them out. Below: nothing; `residents` decides on them.
+Above: the engine loop, which carries them out. Below: checkpoints; `residents` decides on them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from typing import TypeAlias
 
 import attrs
 
-__all__ = ["Change", "Cut", "Evict", "Idle", "Placement", "Share"]
+from pensieve_gguf.engine.checkpoints import Checkpoint
+
+__all__ = ["Change", "Cut", "Evict", "Idle", "Placement", "Rewind", "Save", "Share"]
 
 
 @attrs.frozen
@@ -41,6 +43,22 @@ class Share:
 
 
 @attrs.frozen
+class Rewind:
+    """Let `slot`, which holds more, be what it was when `checkpoint` was made."""
+
+    slot: int
+    checkpoint: Checkpoint
+
+
+@attrs.frozen
+class Save:
+    """Make a checkpoint of `slot`, which holds exactly `tokens`."""
+
+    slot: int
+    tokens: array[int] = attrs.field(repr=lambda tokens: f"<{len(tokens)}>")
+
+
+@attrs.frozen
 class Idle:
     """What a slot holds that nobody is using."""
 
@@ -49,7 +67,7 @@ class Idle:
     """Computed, all of them."""
 
 
-Change: TypeAlias = Cut | Evict | Share
+Change: TypeAlias = Cut | Evict | Rewind | Share
 
 
 @attrs.frozen(kw_only=True)
@@ -61,3 +79,5 @@ class Placement:
     moves: tuple[Change, ...]
     restores: bool = False
     """The first `reused` tokens are to be loaded from elsewhere before the slot is used."""
+    parts: int = 0
+    """Where the prompt and another one part, if that is further than what is reused."""

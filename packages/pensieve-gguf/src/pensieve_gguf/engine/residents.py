@@ -16,8 +16,11 @@ from __future__ import annotations
 from array import array
 from collections.abc import Hashable, Iterable
 
+import attrs
+
 from pensieve_core import Priority
-from pensieve_gguf.engine.moves import Change, Cut, Evict, Idle, Placement, Share
+from pensieve_gguf.engine.checkpoints import Checkpoints
+from pensieve_gguf.engine.moves import Change, Cut, Evict, Idle, Placement, Rewind, Share
 from pensieve_gguf.engine.tree import PrefixTree, Run, Use, common_prefix
 from pensieve_gguf.engine.worth import Appraisal, Worth
 
@@ -33,9 +36,11 @@ class Residents:
 
     Args:
         slots: How many sequence ids there are.
-        cells: How many KV cells. None: not known; then nothing is evicted before a decode has found no room.
-        forgets_partially: Whether a slot can be cut back to any length. Recurrent states cannot: they are reused
-            whole or not at all, and take no cells that could be counted.
+        cells: How many KV cells. None: not known, or there are none but states; then nothing is evicted before a
+            decode has found no room.
+        forgets_partially: Whether a slot can be cut back to any length. If not, it is reused and evicted whole, save
+            that it can be rewound to a checkpoint.
+        checkpoints: Where slots can be rewound to; only read here.
         worth: What is kept longest.
     """
 
@@ -45,6 +50,7 @@ class Residents:
         *,
         cells: int | None = None,
         forgets_partially: bool = True,
+        checkpoints: Checkpoints | None = None,
         worth: Appraisal | None = None,
     ) -> None:
         self._free = list(range(slots - 1, -1, -1))
@@ -53,8 +59,9 @@ class Residents:
         self._marks: dict[int, list[int]] = {}
         """Of busy slots: cache marks that are not computed yet, the last one first."""
         self._slots = slots
-        self._cells = cells if forgets_partially else None
-        self._forgets_partially = forgets_partially
+        self._cells = cells
+        self.forgets_partially = forgets_partially
+        self._checkpoints = Checkpoints() if checkpoints is None else checkpoints
         self._worth: Appraisal = Worth() if worth is None else worth
         self._now = 0.0
         self._steps = 0
@@ -84,12 +91,20 @@ class Residents:
         """Return the tokens of which `slot` holds cells."""
         return self._tree.tokens(slot)[: self._tree.length(slot)] if slot in self._tree else array("i")
 
-    def holder(self, tokens: array[int]) -> int | None:
-        """Return a slot that holds all of `tokens`, and can share exactly them. None: there is none."""
-        slots = (slot for slot in self._tree if self._tree.length(slot) >= len(tokens))
-        if not self._forgets_partially:
-            slots = (slot for slot in slots if self._tree.length(slot) == len(tokens))
-        return next((slot for slot in slots if common_prefix(self._tree.tokens(slot), tokens) == len(tokens)), None)
+    def rewound(self, slot: int, limit: int) -> Rewind | None:
+        """Take the busy `slot` back to its last checkpoint within `limit` tokens. None: there is none."""
+        checkpoint = self._checkpoints.longest(self._tree.tokens(slot), min(limit, self._tree.length(slot)))
+        if checkpoint is None:
+            return None
+        self._tree.cut(slot, checkpoint.length)
+        return Rewind(slot, checkpoint)
+
+    def sharing(self, tokens: array[int], target: int) -> tuple[Change, ...]:
+        """Return the moves that let `target`, none of the slots here, hold exactly `tokens`; none: it cannot."""
+        slots = [slot for slot in self._tree if self._tree.length(slot) >= len(tokens)]
+        holders = (slot for slot in slots if common_prefix(self._tree.tokens(slot), tokens) == len(tokens))
+        sharings = (self._shared(slot, target, tokens, len(tokens)) for slot in holders)
+        return next((moves for moves in sharings if moves), ())
 
     def longest_prefix(self, prompt: array[int]) -> int:
         """Return how many tokens of `prompt` are computed somewhere; at least one is always left to compute."""
@@ -124,16 +139,18 @@ class Residents:
                 computed in vain. None: it is placed in any case.
         """
         self._now = now
-        best, reused = self._best(prompt)
+        best, reused, known = self._best(prompt)
         if claimed is not None and self._lacking(claimed + len(prompt) - reused) > self._reclaimable(best, reused):
             return None
         elsewhere = min(elsewhere, len(prompt) - 1)
         placement = None
         if elsewhere > reused and self._lacking(max(elsewhere, loading)) <= self._reclaimable():
             placement = self._restore(elsewhere, max(elsewhere, loading), best, reused)
-        placement = placement or self._settle(best, reused)
+        placement = placement or self._settle(prompt, best, reused)
         if placement is None:
             return None
+        if not self.forgets_partially and known > placement.reused:
+            placement = attrs.evolve(placement, parts=known)
         slot = placement.slot
         self._busy.add(slot)
         self._tree.hold(slot, prompt, Use(at=now, priority=priority, conversation=conversation))
@@ -203,7 +220,7 @@ class Residents:
         last = self._tree.last(slot)
         if len(last.holders) > 1:
             return self.drop(slot)
-        if self._cells is None:
+        if self._cells is None or not self.forgets_partially:
             return self._evict(slot, 0)
         length = last.stop - max(cells, self._cells // _TRIM)
         return self._evict(slot, length if length > last.start else self._end_after(last))
@@ -228,11 +245,13 @@ class Residents:
 
     # -- placing -------------------------------------------------------------------------------------------------
 
-    def _best(self, prompt: array[int]) -> tuple[int | None, int]:
-        """Return the slot with the longest usable prefix, and its length."""
-        usable = self._usable(self._tree.matches(prompt))
+    def _best(self, prompt: array[int]) -> tuple[int | None, int, int]:
+        """Return the slot with the longest usable prefix, its length, and the length of the longest known one."""
+        matches = self._tree.matches(prompt)
+        known = max((reach for _, reach in matches), default=0)
+        usable = self._usable(matches, known) if self.forgets_partially else self._rewindable(matches, known, prompt)
         if not usable:
-            return None, 0
+            return None, 0, known
 
         def preference(slot: int) -> tuple[int, bool, int, float]:
             # Of equally long prefixes take one that can be continued in place, then the most recent.
@@ -240,31 +259,50 @@ class Residents:
             return usable[slot], slot not in self._busy, -last.stop, last.use.at
 
         best = max(usable, key=preference)
-        return best, usable[best]
+        return best, usable[best], known
 
-    def _usable(self, matches: list[tuple[Run, int]]) -> dict[int, int]:
-        if self._forgets_partially:
-            longest = max((reach for _, reach in matches), default=0)
-            return {slot: reach for run, reach in matches if reach == longest for slot in run.holders}
-        return {slot: reach for run, reach in matches for slot in run.holders if self._tree.length(slot) == reach}
+    def _usable(self, matches: list[tuple[Run, int]], longest: int) -> dict[int, int]:
+        return {slot: reach for run, reach in matches if reach == longest for slot in run.holders}
 
-    def _settle(self, best: int | None, reused: int) -> Placement | None:
+    def _rewindable(self, matches: list[tuple[Run, int]], longest: int, prompt: array[int]) -> dict[int, int]:
+        """Return the slots that are reusable whole, and those that hold the longest checkpoint."""
+        checkpoint = self._checkpoints.longest(prompt, longest)
+        back = 0 if checkpoint is None else checkpoint.length
+        within = {slot: back for run, reach in matches if run.start < back <= reach for slot in run.holders}
+        whole = {slot: reach for run, reach in matches for slot in run.holders if self._tree.length(slot) == reach}
+        return within | {slot: reach for slot, reach in whole.items() if reach > back}
+
+    def _settle(self, prompt: array[int], best: int | None, reused: int) -> Placement | None:
         if best is not None and best not in self._busy and reused == self._tree.length(best):
             return Placement(slot=best, reused=reused, moves=())
         vacated = self._vacate(keep=best)
         if vacated is None:
-            return self._cut_back(best, reused)
+            return self._cut_back(prompt, best, reused)
         slot, moves = vacated
         if best is not None:
+            moves = (*moves, *self._shared(best, slot, prompt, reused))
             self._tree.share(best, slot, reused)
             self._idle_since[best] = self._steps
-            moves = (*moves, Share(best, slot, reused))
         return Placement(slot=slot, reused=reused, moves=moves)
 
-    def _cut_back(self, best: int | None, reused: int) -> Placement | None:
+    def _cut_back(self, prompt: array[int], best: int | None, reused: int) -> Placement | None:
         if best is None or best in self._busy:
             return None
-        return Placement(slot=best, reused=reused, moves=(self._evict(best, reused),))
+        back = self._rewound(best, prompt, reused)
+        return Placement(slot=best, reused=reused, moves=(self._evict(best, reused), *back))
+
+    def _shared(self, source: int, target: int, tokens: array[int], length: int) -> tuple[Change, ...]:
+        """Return the moves that let `target` hold the first `length` of `tokens`, as `source` does; none: it cannot."""
+        share = Share(source, target, length)
+        if self.forgets_partially or self._tree.length(source) == length:
+            return (share,)
+        back = self._rewound(target, tokens, length)
+        return (share, *back) if back else ()
+
+    def _rewound(self, slot: int, tokens: array[int], length: int) -> tuple[Rewind, ...]:
+        """Return what makes the first `length` of `tokens` usable in `slot`, which has what cannot be cut back."""
+        checkpoint = self._checkpoints.longest(tokens, length)
+        return (Rewind(slot, checkpoint),) if checkpoint is not None and checkpoint.length == length else ()
 
     def _restore(self, length: int, loading: int, best: int | None, reused: int) -> Placement | None:
         moves: tuple[Change, ...] = ()

@@ -12,15 +12,16 @@ Above: the engine loop, which owns the context and samples. It calls from one th
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Several
 
+from pensieve_gguf.engine.checkpoints import plan_checkpoints
 from pensieve_gguf.engine.drafts import DraftPolicy
-from pensieve_gguf.engine.moves import Cut, Evict, Idle
+from pensieve_gguf.engine.moves import Change, Cut, Evict, Idle, Placement, Rewind, Save
 from pensieve_gguf.engine.pace import Pace
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.sequence import Sequence
-from pensieve_gguf.engine.shelf import Shelf
+from pensieve_gguf.engine.shelf import Shelf, Shelved
 from pensieve_gguf.engine.steps import Evicted, Exhausted, Move, Preempted, Relief, Restore, Row, Step, Undrafted
 from pensieve_gguf.engine.tree import common_prefix
 
@@ -49,6 +50,7 @@ class Scheduler:
         stretch: How many times as long a step may take while anyone streams, for prefill's sake.
         shelf: Prefixes that are not in the cache any more; only read here.
         drafts: Drafts what sequences with a drafter will say. None: nothing is drafted.
+        plan: Says where checkpoints are made, if the model needs any.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Scheduler:
         stretch: float,
         shelf: Shelf | None = None,
         drafts: DraftPolicy | None = None,
+        plan: Callable[..., tuple[int, ...]] = plan_checkpoints,
     ) -> None:
         self._residents = residents
         self._shelf = Shelf(0) if shelf is None else shelf
@@ -68,6 +71,7 @@ class Scheduler:
         self.pace = Pace(batch_tokens=batch_tokens, stretch=stretch)
         """What steps cost; may be taught before the first one."""
         self._drafts = drafts
+        self._plan = plan
         self._drafted = False
         """Whether the step that was scheduled last holds drafts."""
         self._cramped = False
@@ -99,7 +103,7 @@ class Scheduler:
         rows = self._answers(answering[: self._batch_tokens])
         budget = self.pace.budget(sum(1 + len(row.draft) for row in rows))
         for sequence in self._by_urgency([s for s in self.running if not s.answering], now):
-            chunk = min(budget, sequence.pending)
+            chunk = min(budget, sequence.ahead)
             if chunk == 0:
                 break
             rows.append(_row(sequence, chunk))
@@ -110,7 +114,9 @@ class Scheduler:
         evicted = self._residents.make_room(sum(row.stop - row.start for row in rows))
         return Step(moves=(*moves, *evicted), rows=tuple(rows))
 
-    def commit(self, step: Step, sampled: Mapping[int, Several[int]], elapsed_s: float, now: float) -> tuple[Cut, ...]:
+    def commit(
+        self, step: Step, sampled: Mapping[int, Several[int]], elapsed_s: float, now: float
+    ) -> tuple[Cut | Save, ...]:
         """Note that `step` was computed, in `elapsed_s` seconds.
 
         Args:
@@ -121,13 +127,13 @@ class Scheduler:
             now: Seconds on the engine's clock.
 
         Returns:
-            What is to be cut out of the cache: drafts that were wrong.
+            What is to be cut out of the cache: drafts that were wrong; and the checkpoints to be made.
         """
         self._cramped = False
         if any(row.sequence.answering for row in step.rows):
             self._residents.note_step()
         self._learn(step, elapsed_s)
-        return tuple(cut for row in step.rows for cut in self._advance(row, sampled.get(row.sequence.key, ()), now))
+        return tuple(move for row in step.rows for move in self._advance(row, sampled.get(row.sequence.key, ()), now))
 
     def remove(self, sequence: Sequence, now: float) -> None:
         """Take `sequence` out, done or cancelled; what it computed stays as an idle prefix."""
@@ -161,9 +167,9 @@ class Scheduler:
         """Return how many tokens of `prompt` are in the cache."""
         return self._residents.longest_prefix(prompt)
 
-    def holder(self, tokens: array[int]) -> int | None:
-        """Return a slot that holds `tokens`, from which exactly they can be shared. None: there is none."""
-        return self._residents.holder(tokens)
+    def sharing(self, tokens: array[int], target: int) -> tuple[Change, ...]:
+        """Return the moves that let `target`, a slot that is not scheduled, hold exactly `tokens`; none: it cannot."""
+        return self._residents.sharing(tokens, target)
 
     def stale(self) -> Idle | None:
         """Return an idle prefix that costs more where it is than on the shelf: `drop` or `keep` it."""
@@ -193,6 +199,17 @@ class Scheduler:
         if sequence.drafter is not None:
             sequence.drafter.restart()
         return Cut(_slot(sequence), sequence.computed)
+
+    def fall_back(self, sequence: Sequence, limit: int) -> Cut | Rewind:
+        """Take a running `sequence`, of which no part can be forgotten, back to where `limit` tokens at most are left.
+
+        That is its last checkpoint; without one, nothing is left.
+        """
+        back = self._residents.rewound(_slot(sequence), limit)
+        if back is None:
+            return self.rewind(sequence)
+        sequence.computed = back.checkpoint.length
+        return back
 
     def rewind(self, sequence: Sequence) -> Cut:
         """Forget all that was computed of a running `sequence`: its cells are not to be trusted."""
@@ -227,26 +244,52 @@ class Scheduler:
                 break
             moves.extend(placement.moves)
             if placement.restores and shelved is not None:
-                shelved.used_at = now
-                moves.append(Restore(placement.slot, shelved, placement.reused))
-            self.waiting.remove(sequence)
-            self.running.append(sequence)
-            sequence.slot = placement.slot
-            sequence.computed = placement.reused
-            if sequence.placed_at is None:
-                sequence.placed_at = now
-                sequence.cached = placement.reused
-            if placement.restores:
+                moves.append(self._restore(placement, shelved, sequence, now))
+            self._start(sequence, placement, now)
+            if moves and isinstance(moves[-1], Restore | Rewind):
                 break  # it may fail: nobody may be placed upon it before it is there
         return tuple(moves)
+
+    def _restore(self, placement: Placement, shelved: Shelved, sequence: Sequence, now: float) -> Restore:
+        shelved.used_at = now
+        checkpoint = None
+        if not self._residents.forgets_partially and placement.reused < len(shelved.tokens):
+            checkpoint = self._shelf.checkpoint(sequence.tokens, placement.reused)
+        return Restore(placement.slot, shelved, placement.reused, checkpoint)
+
+    def _start(self, sequence: Sequence, placement: Placement, now: float) -> None:
+        self.waiting.remove(sequence)
+        self.running.append(sequence)
+        sequence.slot = placement.slot
+        sequence.computed = placement.reused
+        if sequence.placed_at is None:
+            sequence.placed_at = now
+            sequence.cached = placement.reused
+        if not self._residents.forgets_partially:
+            sequence.checkpoints = self._planned(sequence, placement, now)
+
+    def _planned(self, sequence: Sequence, placement: Placement, now: float) -> list[int]:
+        latest = placement.reused if placement.restores else 0  # it stays on the shelf
+        checkpoint = self._shelf.checkpoint(sequence.tokens, placement.reused)
+        if checkpoint is not None:
+            checkpoint.used_at = now
+            latest = max(latest, checkpoint.length)
+        planned = self._plan(
+            sequence.marks, sequence.prompt_tokens, reused=placement.reused, latest=latest, parts=placement.parts
+        )
+        return list(planned)
 
     def _is_being_computed(self, sequence: Sequence, elsewhere: int) -> bool:
         """Return whether a sibling is computing a prefix of `sequence`, longer than any that is known: worth a wait."""
         siblings = [one for one in self.running if not one.answering and one.priority <= sequence.priority]
         if not siblings:
             return False
-        coming = max(common_prefix(one.tokens, sequence.tokens) for one in siblings)
-        return coming > max(elsewhere, self._residents.longest_prefix(sequence.tokens)) + _WORTH_A_WAIT
+        coming, sibling = max(
+            ((common_prefix(one.tokens, sequence.tokens), one) for one in siblings), key=lambda pair: pair[0]
+        )
+        if coming <= max(elsewhere, self._residents.longest_prefix(sequence.tokens)) + _WORTH_A_WAIT:
+            return False
+        return self._residents.forgets_partially or sibling.will_save(coming - _WORTH_A_WAIT)
 
     def _claimed(self) -> int | None:
         """Return how many cells those that run will take, as far as that can be foreseen. None: nobody runs."""
@@ -282,19 +325,21 @@ class Scheduler:
             self._residents.longest_prefix(sequence.tokens), self._shelf.best(sequence.tokens)[1]
         )
 
-    def _advance(self, row: Row, sampled: Several[int], now: float) -> Iterable[Cut]:
+    def _advance(self, row: Row, sampled: Several[int], now: float) -> Iterable[Cut | Save]:
         sequence = row.sequence
+        save: tuple[Save, ...] = ()
         if sequence.answering:
             sequence.steps += 1
         else:
             sequence.prefilled += row.stop - row.start
+            save = _save(sequence, row.stop) if sequence.checkpoints else ()
         sequence.tokens.extend(sampled)
         sequence.computed = row.stop + max(0, len(sampled) - 1)
         self._residents.advance(_slot(sequence), sequence.computed)
         if row.samples and sequence.answered_at is None:
             sequence.answered_at = now
         wrong = row.stop + len(row.draft) - sequence.computed
-        return (Cut(_slot(sequence), sequence.computed),) if wrong else ()
+        return (Cut(_slot(sequence), sequence.computed),) if wrong else save
 
     def _wait_again(self, sequence: Sequence) -> None:
         self._full = False
@@ -308,6 +353,13 @@ def _row(sequence: Sequence, count: int, draft: tuple[int, ...] = ()) -> Row:
     stop = sequence.computed + count
     samples = stop == len(sequence.tokens)
     return Row(sequence=sequence, start=sequence.computed, stop=stop, samples=samples, draft=draft)
+
+
+def _save(sequence: Sequence, computed: int) -> tuple[Save, ...]:
+    """Return the checkpoint that is to be made now that the first `computed` tokens are there."""
+    if sequence.checkpoints[-1] > computed:
+        return ()
+    return (Save(_slot(sequence), sequence.tokens[: sequence.checkpoints.pop()]),)
 
 
 def _to_come(sequence: Sequence) -> int:

@@ -41,6 +41,8 @@ class Sequence:
     placed_at: float | None = None
     answered_at: float | None = None
     """When its first token was sampled."""
+    checkpoints: list[int] = attrs.field(factory=list)
+    """Lengths at which a checkpoint is still to be made, the last one first; each is more than `computed`."""
     drafter: Drafter | None = None
     """Guesses what comes next; None: nobody does."""
     steps: int = 0
@@ -52,6 +54,18 @@ class Sequence:
     def pending(self) -> int:
         """Known tokens that are not computed yet; at least 1 while it runs."""
         return len(self.tokens) - self.computed
+
+    @property
+    def ahead(self) -> int:
+        """Known tokens that may be computed in one step: no further than to the next checkpoint."""
+        return self.checkpoints[-1] - self.computed if self.checkpoints else self.pending
+
+    def will_save(self, length: int) -> bool:
+        """Let a checkpoint be made at `length`, for the sake of another sequence. False: it is too late for that."""
+        if self.computed >= length:
+            return False
+        self.checkpoints = sorted({*self.checkpoints, length}, reverse=True)
+        return True
 
     @property
     def generated(self) -> int:

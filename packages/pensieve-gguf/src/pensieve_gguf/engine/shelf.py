@@ -13,6 +13,7 @@ from typing import TypeAlias
 import attrs
 import numpy as np
 
+from pensieve_gguf.engine.checkpoints import Checkpoint, Checkpoints
 from pensieve_gguf.engine.tree import common_prefix
 
 __all__ = ["Shelf", "Shelved"]
@@ -35,12 +36,18 @@ class Shelf:
 
     Args:
         cap_bytes: All states together are never larger.
-        forgets_partially: Whether a state that was loaded can be cut back. If not, it is of use as a whole only.
+        forgets_partially: Whether a state that was loaded can be cut back. If not, it is of use as a whole, and as far
+            as to one of its checkpoints.
+        checkpoints: Under the same cap; mutated here only. None: what cannot be cut back is all of a state, and so a
+            checkpoint is a state as any.
     """
 
-    def __init__(self, cap_bytes: int, *, forgets_partially: bool = True) -> None:
+    def __init__(
+        self, cap_bytes: int, *, forgets_partially: bool = True, checkpoints: Checkpoints | None = None
+    ) -> None:
         self._cap_bytes = cap_bytes
         self._forgets_partially = forgets_partially
+        self._checkpoints = checkpoints
         self._shelved: list[Shelved] = []
 
     def __len__(self) -> int:
@@ -48,8 +55,9 @@ class Shelf:
 
     @property
     def bytes_used(self) -> int:
-        """Size of all states."""
-        return sum(len(shelved.state) for shelved in self._shelved)
+        """Size of all states and checkpoints."""
+        kept = 0 if self._checkpoints is None else self._checkpoints.bytes_used
+        return kept + sum(len(shelved.state) for shelved in self._shelved)
 
     def best(self, prompt: array[int]) -> tuple[Shelved | None, int]:
         """Return what holds the longest prefix of `prompt`, and its length; one token is always left to compute."""
@@ -67,21 +75,60 @@ class Shelf:
         if size > self._cap_bytes:
             return False
         while self.bytes_used + size > self._cap_bytes:
-            self._shelved.remove(min(self._shelved, key=lambda shelved: shelved.used_at))
+            self._forget_oldest()
         return True
 
     def put(self, shelved: Shelved) -> None:
-        """Keep a state for which there is room; shorter ones of the same prefix are forgotten."""
-        self._shelved = [old for old in self._shelved if not _extends(shelved.tokens, old.tokens)]
+        """Keep a state for which there is room; shorter ones of the same prefix go, if it gives them back."""
+        self._shelved = [old for old in self._shelved if not self._replaces(shelved, old)]
         self._shelved.append(shelved)
 
-    def discard(self, shelved: Shelved) -> None:
-        """Forget a state that turned out to be of no use."""
-        self._shelved = [other for other in self._shelved if other is not shelved]
+    def keep(self, tokens: array[int], state: _State, now: float) -> None:
+        """Keep a checkpoint for which there is room."""
+        if self._checkpoints is None:
+            self.put(Shelved(tokens=tokens, state=state, used_at=now))
+        else:
+            self._checkpoints.put(Checkpoint(tokens=tokens, state=state, used_at=now))
+
+    def checkpoint(self, prompt: array[int], limit: int) -> Checkpoint | None:
+        """Return the longest checkpoint of what `prompt` begins with, of `limit` tokens at most."""
+        return None if self._checkpoints is None else self._checkpoints.longest(prompt, limit)
+
+    def whole(self, tokens: array[int]) -> _State | None:
+        """Return the state after exactly `tokens`. None: it is not here."""
+        return next((one.state for one in self._shelved if one.tokens == tokens), None)
+
+    def way_back(self, tokens: array[int]) -> int:
+        """Return how long the longest prefix of `tokens` is that a slot holding more can be taken back to."""
+        if self._forgets_partially:
+            return len(tokens)
+        if self._checkpoints is None:
+            return max((len(one.tokens) for one in self._shelved if _extends(tokens, one.tokens)), default=0)
+        checkpoint = self._checkpoints.longest(tokens, len(tokens))
+        return 0 if checkpoint is None else checkpoint.length
+
+    def discard(self, of_no_use: Shelved | Checkpoint) -> None:
+        """Forget a state or a checkpoint that turned out to be of no use."""
+        self._shelved = [other for other in self._shelved if other is not of_no_use]
+        if self._checkpoints is not None and isinstance(of_no_use, Checkpoint):
+            self._checkpoints.discard(of_no_use)
 
     def _usable(self, shelved: Shelved, prompt: array[int]) -> int:
         length = min(common_prefix(shelved.tokens, prompt), len(prompt) - 1)
-        return length if self._forgets_partially or length == len(shelved.tokens) else 0
+        if self._forgets_partially or length == len(shelved.tokens):
+            return length
+        checkpoint = self.checkpoint(prompt, length)
+        return 0 if checkpoint is None else checkpoint.length
+
+    def _replaces(self, shelved: Shelved, old: Shelved) -> bool:
+        gives_back = self._forgets_partially or self._checkpoints is not None or len(old.tokens) == len(shelved.tokens)
+        return gives_back and _extends(shelved.tokens, old.tokens)
+
+    def _forget_oldest(self) -> None:
+        kept: list[Shelved | Checkpoint] = [*self._shelved]
+        if self._checkpoints is not None and self._checkpoints.oldest is not None:
+            kept.append(self._checkpoints.oldest)
+        self.discard(min(kept, key=lambda one: one.used_at))
 
 
 def _extends(tokens: array[int], prefix: array[int]) -> bool:

@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 import attrs
 
-from pensieve_gguf.engine.moves import Change, Cut, Evict
+from pensieve_gguf.engine.checkpoints import Checkpoint
+from pensieve_gguf.engine.moves import Change, Cut, Evict, Save
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.shelf import Shelved
 
@@ -23,9 +24,11 @@ class Restore:
     slot: int
     shelved: Shelved
     length: int
+    checkpoint: Checkpoint | None = None
+    """What leads back to `length`, where a state that was loaded cannot be cut."""
 
 
-Move: TypeAlias = Change | Restore
+Move: TypeAlias = Change | Restore | Save
 
 
 @attrs.frozen(kw_only=True)

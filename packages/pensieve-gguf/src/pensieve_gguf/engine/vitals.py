@@ -26,6 +26,10 @@ class Vitals:
     """Prefixes that went from the KV cache to RAM."""
     restored: int = 0
     """Prefixes that came back from there."""
+    checkpoints: int = 0
+    """Of models that cannot be cut back: how often a way back was kept…"""
+    rewound: int = 0
+    """… and how often it was taken."""
     anchors_saved: int = 0
     """Prefixes that were handed over to be written to the disk."""
     anchors_read: int = 0

@@ -127,7 +127,7 @@ class Context:
         params.n_threads = params.n_threads_batch = shape.threads
         params.type_k = params.type_v = _KV_TYPES[shape.kv_type]
         params.kv_unified = True
-        params.swa_full = True  # else sliding-window models could not be cut back to a shared prefix
+        params.swa_full = False  # of sliding windows only what is in sight is kept: checkpoints lead back
         params.no_perf = True
         params.abort_callback = self.abort.callback
         params.abort_callback_data = self.abort.data
@@ -136,6 +136,7 @@ class Context:
             raise LoadError(last_words() or "llama.cpp could not allocate the context")
         self._handle = handle
         self._memory = lib.llama_get_memory(handle)
+        self._window, self._has_state = model.window, model.has_state
         self.cells: int = lib.llama_n_ctx(handle)
         # llama.cpp takes no larger batch than its context, and a larger one is a C assert.
         self.batch_tokens: int = lib.llama_n_batch(handle)
@@ -197,36 +198,73 @@ class Context:
     # -- memory: sequence ids are slots --------------------------------------------------------------------------
 
     def cut(self, slot: int, length: int) -> bool:
-        """Forget what `slot` holds from position `length` on. False: this model cannot; nothing was forgotten."""
-        return bool(lib.llama_memory_seq_rm(self._memory, self._checked(slot), length, _TO_THE_END))
+        """Forget what `slot` holds from position `length` on. False: this model cannot go back so far.
+
+        What the slot holds then is of no use: it is to be rewound, or emptied.
+        """
+        done = bool(lib.llama_memory_seq_rm(self._memory, self._checked(slot), length, _TO_THE_END))
+        return done and (not self._window or not length or self._sees_enough(slot, length))
 
     def share(self, source: int, target: int, length: int) -> None:
-        """Let `target` hold the first `length` cells of `source`, too. No cell is copied."""
+        """Let `target` hold the first `length` cells of `source`, too. No cell is copied, save those of windows.
+
+        Where the model does not forget partially, `target` is to be rewound unless `length` is all that `source` holds.
+        """
         lib.llama_memory_seq_cp(self._memory, self._checked(source), self._checked(target), 0, length)
+        if self._window and self.holds(source, length):
+            # llama.cpp takes the cells of a window that has passed for others, but not while two slots hold them.
+            self._load(target, self.checkpoint(source), lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY)
 
     def holds(self, slot: int, length: int) -> bool:
         """Whether `slot` holds positions 0 to `length` - 1, and no more, as far as llama.cpp says."""
-        checked = self._checked(slot)
-        last = lib.llama_memory_seq_pos_max(self._memory, checked)
-        if not self.model.forgets_partially:
-            return bool(last == length - 1)
-        return bool(last == length - 1 and (not length or lib.llama_memory_seq_pos_min(self._memory, checked) == 0))
+        last = lib.llama_memory_seq_pos_max(self._memory, self._checked(slot))
+        return bool(last == length - 1 and (not length or self._has_state or self._sees_enough(slot, length)))
+
+    def _sees_enough(self, slot: int, length: int) -> bool:
+        first = lib.llama_memory_seq_pos_min(self._memory, slot)
+        return bool(0 <= first <= (self.model.window_start(length) if self._window else 0))
 
     def state_bytes(self, slot: int) -> int:
         """Return the size of `state(slot)`."""
-        return int(lib.llama_state_seq_get_size_ext(self._handle, self._checked(slot), lib.LLAMA_STATE_SEQ_FLAGS_NONE))
+        return self._size(slot, lib.LLAMA_STATE_SEQ_FLAGS_NONE)
 
     def state(self, slot: int) -> State:
         """Copy out what `slot` holds: some 5 GB/s, and three times as long where memory is touched first."""
-        state = np.empty(self.state_bytes(slot), np.uint8)
-        written = lib.llama_state_seq_get_data_ext(
-            self._handle, _bytes(state), len(state), self._checked(slot), lib.LLAMA_STATE_SEQ_FLAGS_NONE
-        )
-        return state[:written]
+        return self._copy(slot, lib.LLAMA_STATE_SEQ_FLAGS_NONE)
 
     def restore(self, slot: int, state: State) -> bool:
         """Let `slot` hold what `state` was taken of. False: there is no room, or llama.cpp refused it; it is empty."""
-        flags = lib.LLAMA_STATE_SEQ_FLAGS_NONE
+        return self._load(slot, state, lib.LLAMA_STATE_SEQ_FLAGS_NONE)
+
+    def checkpoint_bytes(self, slot: int) -> int:
+        """Return the size of `checkpoint(slot)`."""
+        return self._size(slot, lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY)
+
+    def checkpoint(self, slot: int) -> State:
+        """Copy out that part of what `slot` holds that cannot be cut back: recurrent states, and windows."""
+        return self._copy(slot, lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY)
+
+    def rewind(self, slot: int, checkpoint: State, length: int) -> bool:
+        """Let `slot`, which holds more, hold the first `length` tokens, after which `checkpoint` was taken.
+
+        False: there is no room, or llama.cpp refused it; the slot is empty.
+        """
+        if self._load(slot, checkpoint, lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY):
+            self.cut(slot, length)
+            if self.holds(slot, length):
+                return True
+        self.cut(slot, 0)
+        return False
+
+    def _size(self, slot: int, flags: int) -> int:
+        return int(lib.llama_state_seq_get_size_ext(self._handle, self._checked(slot), flags))
+
+    def _copy(self, slot: int, flags: int) -> State:
+        state = np.empty(self._size(slot, flags), np.uint8)
+        written = lib.llama_state_seq_get_data_ext(self._handle, _bytes(state), len(state), self._checked(slot), flags)
+        return state[:written]
+
+    def _load(self, slot: int, state: State, flags: int) -> bool:
         taken = lib.llama_state_seq_set_data_ext(self._handle, _bytes(state), len(state), self._checked(slot), flags)
         if taken != len(state):
             self.cut(slot, 0)

@@ -117,8 +117,29 @@ class Model:
 
     @property
     def forgets_partially(self) -> bool:
-        """Whether a sequence can be cut back to any length; recurrent and hybrid states cannot."""
-        return not (lib.llama_model_is_recurrent(self.handle) or lib.llama_model_is_hybrid(self.handle))
+        """Whether a sequence can be cut back to any length, however far: not where there is a state or a window."""
+        return not (self.has_state or self.window)
+
+    @property
+    def has_state(self) -> bool:
+        """Whether some layers are recurrent: their state holds all that was, and gives nothing of it back."""
+        return self.keeps_no_cells or bool(lib.llama_model_is_hybrid(self.handle))
+
+    @property
+    def keeps_no_cells(self) -> bool:
+        """Whether all layers are recurrent."""
+        return bool(lib.llama_model_is_recurrent(self.handle))
+
+    @functools.cached_property
+    def window(self) -> int:
+        """How many tokens layers with a sliding window see; 0: there are none."""
+        return int(lib.llama_model_n_swa(self.handle))
+
+    def window_start(self, length: int) -> int:
+        """Return the first position that the token at position `length` sees in every layer."""
+        if self.metadata("general.architecture") == "llama4":  # its windows do not slide, they follow each other
+            return length - length % self.window
+        return max(0, length - self.window + 1)
 
     def metadata(self, key: str) -> str | None:
         """Return the GGUF's value of `key`, as text."""
