@@ -88,8 +88,8 @@ async def test_what_is_signed_here_is_known_again_and_what_is_changed_is_not(ser
     for text, foreign in ((reasoning["thinking"], None), ("Something else.", 1)):
         content = [{**reasoning, "thinking": text}, said]
         spoken = [{"role": "user", "content": "Well?"}, {"role": "assistant", "content": content}]
-        await server.ask(messages=[*spoken, {"role": "user", "content": "Sure?"}], **fields)
-        assert server.lines()[-1].get("foreign_thinking") == foreign
+        answer = await server.ask(messages=[*spoken, {"role": "user", "content": "Sure?"}], **fields)
+        assert (await server.line_of(answer)).get("foreign_thinking") == foreign
 
 
 @requirement("thinking:display:omitted", "thinking:signature:own")

@@ -221,9 +221,8 @@ async def test_no_mcp_server_is_connected_to(server: ScriptedServer) -> None:
 
 @requirement("field:unknown")
 async def test_an_unknown_field_is_ignored_and_named_in_the_log(server: ScriptedServer) -> None:
-    await server.ask(from_the_future={"x": 1})
-    (line,) = server.lines()
-    assert line["unknown_fields"] == ["from_the_future"]
+    message = await server.ask(from_the_future={"x": 1})
+    assert (await server.line_of(message))["unknown_fields"] == ["from_the_future"]
 
 
 @requirement("field:null")

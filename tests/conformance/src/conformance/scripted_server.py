@@ -121,9 +121,13 @@ class ScriptedServer(Client):
         """Return all parts of the last prompt, in their order."""
         return [part for turn in self.told.turns for part in turn.parts]
 
-    def lines(self) -> list[EventDict]:
-        """Return the canonical log lines so far."""
-        return [entry for entry in self.log if entry["event"] == "request_finished"]
+    async def line_of(self, message: Json) -> EventDict:
+        """Return the canonical log line of the request that `message` answers; it may come after the answer."""
+        wanted = message["id"].replace("msg_", "req_")
+        async with asyncio.timeout(BOUND_S):
+            while not (found := [line for line in self.log if line.get("request_id") == wanted]):  # noqa: ASYNC110 - as below
+                await asyncio.sleep(0.001)
+        return found[-1]
 
     async def until_idle(self) -> None:
         """Wait until the engine has let go of everything."""
