@@ -8,7 +8,7 @@ import pytest
 from conformance.scripted_server import Json, ScriptedServer, Serve
 
 from pensieve_core import FinishReason, GenerationFinished, ThinkingPart, Usage
-from pensieve_inference.testing import say, think
+from pensieve_inference.testing import InMemoryCatalog, make_descriptor, say, think
 
 requirement = pytest.mark.requirement
 
@@ -197,7 +197,7 @@ async def test_an_earlier_answer_that_is_unknown_is_said_to_be(server: ScriptedS
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        pytest.param({"model": "claude-y"}, "model_changed", marks=requirement("diagnostics:model_changed")),
+        pytest.param({"model": "org/coder"}, "model_changed", marks=requirement("diagnostics:model_changed")),
         pytest.param({"system": "Otherwise."}, "system_changed", marks=requirement("diagnostics:system_changed")),
         pytest.param(
             {"tools": [{"name": "ls", "input_schema": {"type": "object"}}]},
@@ -211,7 +211,8 @@ async def test_an_earlier_answer_that_is_unknown_is_said_to_be(server: ScriptedS
         ),
     ],
 )
-async def test_what_has_changed_is_named(server: ScriptedServer, change: Json, reason: str) -> None:
+async def test_what_has_changed_is_named(serve: Serve, change: Json, reason: str) -> None:
+    server = await serve(catalog=InMemoryCatalog(make_descriptor(), make_descriptor("org/coder")))
     fields: dict[str, Any] = {"system": "Be brief.", "tools": [], "diagnostics": {"previous_message_id": None}}
     first = await server.ask(**fields)
     changed = {**fields, **change, "diagnostics": {"previous_message_id": first["id"]}}

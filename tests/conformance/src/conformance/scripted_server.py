@@ -27,7 +27,14 @@ from pensieve_core import GenerationRequest, ModelDescriptor, Part
 from pensieve_http import Drain, HttpSettings, create_app
 from pensieve_http.testing import EventReader, ServerSentEvent
 from pensieve_inference import EngineProvider, SystemClock
-from pensieve_inference.testing import InMemoryCatalog, Script, ScriptedEngine, ScriptedProvider, make_descriptor
+from pensieve_inference.testing import (
+    InMemoryCatalog,
+    InMemoryFileStore,
+    Script,
+    ScriptedEngine,
+    ScriptedProvider,
+    make_descriptor,
+)
 
 __all__ = ["Client", "ScriptedServer", "Serve", "checked_events", "checked_message", "scripted_server"]
 
@@ -167,15 +174,15 @@ async def scripted_server(
     """
     clock, capture = SystemClock(), LogCapture()
     engine = engine or ScriptedEngine(*scripts, model=model or make_descriptor())
-    drain = Drain(clock)
+    drain, settings = Drain(clock), settings or HttpSettings()
     app = create_app(
         catalog=catalog or InMemoryCatalog(engine.description.model),
         engines=provider or ScriptedProvider(engine),
-        settings=settings or HttpSettings(),
+        settings=settings,
         clock=clock,
         drain=drain,
         log=structlog.wrap_logger(None, processors=[capture], wrapper_class=structlog.make_filtering_bound_logger(0)),
-        **parts,
+        **{"files": InMemoryFileStore(clock=clock, limits=settings.file_limits), **parts},
     )
     listener = open_listener(ListenSettings(port=0))
     server = HttpServer(app, listener.socket)

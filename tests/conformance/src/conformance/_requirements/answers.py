@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance._requirements.record import NOT_BUILT, Requirement
+from conformance._requirements.record import Requirement
 
 __all__ = ["ANSWERS"]
 
@@ -79,8 +79,8 @@ ANSWERS = (
         source=_TABLE,
         divergence="It is left out, and the log says so; the rest of the schema is held.",
     ),
-    Requirement("edits:clear_tool_uses_20250919", "Old tool results are cleared.", source=_EDITS, deferred=NOT_BUILT),
-    Requirement("edits:clear_thinking_20251015", "Old reasoning is cleared.", source=_EDITS, deferred=NOT_BUILT),
+    Requirement("edits:clear_tool_uses_20250919", "Old tool results are cleared.", source=_EDITS),
+    Requirement("edits:clear_thinking_20251015", "Old reasoning is cleared.", source=_EDITS),
     Requirement(
         "edits:compact_20260112",
         "Old turns are summarised by the server.",
@@ -91,23 +91,26 @@ ANSWERS = (
         "edits:applied_edits",
         "The answer says which edits were made, and what they saved.",
         source="sdk: types/beta/beta_context_management_response.py",
-        deferred=NOT_BUILT,
     ),
     Requirement("edits:accepted", "A request with edits is served.", source=_EDITS),
     Requirement(
         "diagnostics:accepted", "A request with diagnostics is served.", source="sdk: types/diagnostics_param.py"
     ),
-    Requirement("diagnostics:model_changed", "Another model was asked.", source=_MISS, deferred=NOT_BUILT),
-    Requirement("diagnostics:system_changed", "The system prompt differs.", source=_MISS, deferred=NOT_BUILT),
-    Requirement("diagnostics:tools_changed", "The tools differ.", source=_MISS, deferred=NOT_BUILT),
-    Requirement("diagnostics:messages_changed", "An earlier message differs.", source=_MISS, deferred=NOT_BUILT),
+    Requirement("diagnostics:model_changed", "Another model was asked.", source=_MISS),
+    Requirement("diagnostics:system_changed", "The system prompt differs.", source=_MISS),
+    Requirement("diagnostics:tools_changed", "The tools differ.", source=_MISS),
+    Requirement("diagnostics:messages_changed", "An earlier message differs.", source=_MISS),
     Requirement(
         "diagnostics:previous_message_not_found",
         "The earlier answer is not known any more.",
         source=_MISS,
-        deferred=NOT_BUILT,
     ),
-    Requirement("diagnostics:unavailable", "Nothing can be said.", source=_MISS, deferred=NOT_BUILT),
+    Requirement(
+        "diagnostics:unavailable",
+        "Nothing can be said.",
+        source=_MISS,
+        held_by="tests/protocol/test_diagnostics.py::test_what_differs_elsewhere_is_not_diagnosed",
+    ),
     Requirement(
         "message:fields", "A message has every field that the SDK's type promises.", source="sdk: types/message.py"
     ),

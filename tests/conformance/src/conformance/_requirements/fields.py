@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance._requirements.record import NOT_BUILT, Requirement
+from conformance._requirements.record import Requirement
 
 __all__ = ["FIELDS"]
 
@@ -56,9 +56,8 @@ FIELDS = (
         "field:context_management",
         "Its edits are made before the model sees the prompt.",
         source=_BETA,
-        deferred=NOT_BUILT,
     ),
-    Requirement("field:diagnostics", "The answer says why the cache missed.", source=_PARAMS, deferred=NOT_BUILT),
+    Requirement("field:diagnostics", "The answer says why the cache missed.", source=_PARAMS),
     Requirement("field:cache_control", "At the top level it marks the last block that can be marked.", source=_PARAMS),
     Requirement(
         "field:metadata", "user_id makes requests of one user share fairly, and is never logged.", source=_PARAMS
