@@ -19,6 +19,7 @@ SOURCES = {
     "deepseek v3": "<\uff5ctool▁calls▁begin\uff5c> ```json",
     "deepseek v3.1": "<\uff5ctool▁calls▁begin\uff5c>",
     "kimi": "<|tool_call_begin|>",
+    "harmony": "<|channel|> <|message|>",
 }
 each_source = pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES.keys())
 

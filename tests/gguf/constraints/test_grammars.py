@@ -113,6 +113,31 @@ def test_deepseek_writes_a_name_that_is_no_json(compiled: Compile) -> None:
     assert not whole(constraint, f"{d.begin}{call}\n{call}")
 
 
+HARMONY = spelling_of("<|channel|> <|message|>", renders_tools=True)
+HARMONY_CALL = '<|channel|>commentary to=functions.ls <|constrain|>json<|message|>{"path": "/"}'
+THOUGHT = "<|channel|>analysis<|message|>Well, < and |.<|end|><|start|>assistant"
+
+
+def test_harmony_names_the_recipient(compiled: Compile) -> None:
+    constraint = compiled(answer(tools=TOOLS, spelling=HARMONY))
+    assert whole(constraint, HARMONY_CALL)
+    assert not whole(constraint, HARMONY_CALL.replace("ls", "rm"))
+    assert constraint.begun(THOUGHT[:-1]) is None
+
+
+def test_harmony_may_think_in_a_message_before(compiled: Compile) -> None:
+    constraint = compiled(answer(tools=TOOLS, schema={"enum": ["done"]}, spelling=HARMONY, may_think=True))
+    for text in (HARMONY_CALL, f"{THOUGHT}{HARMONY_CALL}", f'{THOUGHT}<|channel|>final<|message|>"done"'):
+        assert whole(constraint, text), text
+    for text in (THOUGHT, '"done"', f'{THOUGHT}"done"'):
+        assert not whole(constraint, text), text
+
+
+def test_the_end_of_a_thought_is_its_token_where_there_is_one() -> None:
+    grammar = answer(tools=TOOLS, spelling=HARMONY, may_think=True, special={"<|end|>": 9}.get)
+    assert "thought: /(?s:.*)/ <[9]>" in grammar
+
+
 # -- calls that were begun unasked -------------------------------------------------------------------------------
 
 

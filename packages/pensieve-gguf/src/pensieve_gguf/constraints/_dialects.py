@@ -32,6 +32,10 @@ class Spelling:
     """Between two calls."""
     end: str = ""
     """After the last one."""
+    reasoning: tuple[str, str] | None = None
+    """What stands around reasoning, where that is a message like any other and not a mark."""
+    answer: str = ""
+    """Before an answer that is no call."""
     members: tuple[str, str] | None = None
     """The keys of name and arguments, where a call is one JSON object."""
 
@@ -83,6 +87,13 @@ _SPELLINGS: Final = {
     Dialect.DEEPSEEK_V3: _DEEPSEEK_V3,
     Dialect.DEEPSEEK_V31: attrs.evolve(
         _DEEPSEEK_V3, before="", middle=_mark("tool▁sep"), after=_mark("tool▁call▁end"), between=""
+    ),
+    Dialect.HARMONY: Spelling(
+        mark="<|channel|>commentary to=functions.",
+        middle=" <|constrain|>json<|message|>",
+        between="<|end|><|start|>assistant",
+        reasoning=("<|channel|>analysis<|message|>", "<|end|>"),
+        answer="<|channel|>final<|message|>",
     ),
     Dialect.KIMI: Spelling(
         begin="<|tool_calls_section_begin|>",

@@ -122,12 +122,18 @@ class Grammarian:
                     spelling=self._spelling,
                     parallel=request.tool_choice.parallel,
                     special=self._vocabulary.special,
+                    may_think=request.thinking.enabled,
                 )
                 for given in (exact, coarse)
             ),
             "answer",
         )
-        return None if constraint is None else constraint.begun("" if forced else _prefill(request))
+        return None if constraint is None else constraint.begun(self._begun(request, forced=forced))
+
+    def _begun(self, request: GenerationRequest, *, forced: bool) -> str:
+        """Return what the answer begins with already."""
+        prefill = "" if forced else _prefill(request)
+        return f"{self._spelling.answer}{prefill}" if prefill else ""
 
     def _arguments(self, tool: Tool) -> Constraint | None:
         key = json.dumps([tool.parameters, tool.strict])

@@ -79,6 +79,7 @@ def answers(
     spelling: Spelling,
     parallel: bool,
     special: SpecialToken,
+    may_think: bool = False,
 ) -> str:
     """Return the grammar of a whole answer: JSON by `schema`, if there is one, or calls of `tools`, if there are any.
 
@@ -88,11 +89,12 @@ def answers(
         spelling: How the model writes calls.
         parallel: Several calls may follow each other.
         special: The vocabulary's special tokens.
+        may_think: Reasoning may come first, where it is part of the text and not between marks.
     """
     spell = _Speller(special)
     lines = []
     if schema is not None:
-        lines.append(f"answer: {_json(schema, _ONE_LINE)}")
+        lines.append(f"answer: {spell(spelling.answer)} {_json(schema, _ONE_LINE)}")
     if tools:
         more = f" ({spell(spelling.between)} call)*" if parallel else ""
         # The line break may turn out not to lead to a further call.
@@ -101,7 +103,17 @@ def answers(
         lines.append("call: " + " | ".join(f"call_{number}" for number in range(len(tools))))
         lines += [f"call_{number}: {_call(tool, spelling, spell)}" for number, tool in enumerate(tools)]
     choice = [name for name, given in (("answer", schema is not None), ("calls", bool(tools))) if given]
-    return "\n".join([f"start: lead ({' | '.join(choice)})", f"lead: {_LEADING}", *lines])
+    lead = [f"lead: {_LEADING}"]
+    if may_think and spelling.reasoning is not None:
+        lead = _thoughts(*spelling.reasoning, spell)
+    return "\n".join([f"start: lead ({' | '.join(choice)})", *lead, *lines])
+
+
+def _thoughts(opener: str, closer: str, spell: _Speller) -> list[str]:
+    """Return the rules of reasoning that is a message of its own, after which a further one begins."""
+    token = spell.token(closer)
+    ended = f"[suffix={_literal(closer)}]: {_ANYTHING}" if token is None else f": {_ANYTHING} <[{token}]>"
+    return [f"lead: ({spell(opener)} thought {spell('<|start|>assistant')})?", f"thought{ended}"]
 
 
 def headers(names: Iterable[str], spelling: Spelling, special: SpecialToken) -> str:
@@ -162,6 +174,10 @@ class _Speller:
 
     def __init__(self, special: SpecialToken) -> None:
         self._special = special
+
+    def token(self, text: str) -> int | None:
+        """Return the special token of this text, if there is one."""
+        return self._special(text)
 
     def __call__(self, text: str) -> str:
         pieces = (self._piece(piece) for piece in self._MARK.split(text) if piece)

@@ -17,7 +17,7 @@ import orjson
 
 from pensieve_core import JsonObject
 from pensieve_gguf.parsers._events import EventBuffer
-from pensieve_gguf.parsers._reading import JsonArguments
+from pensieve_gguf.parsers._reading import JsonArguments, OpenCall
 from pensieve_gguf.parsers._tagging import overlap
 
 __all__ = ["GemmaCall"]
@@ -43,10 +43,14 @@ class GemmaCall(JsonArguments):
         """Read, and perhaps the beginning of a quote."""
         self._quoted = False
 
+    @property
+    def opened(self) -> OpenCall | None:
+        """Nothing: arguments that are no JSON can be held to no schema."""
+        return None
+
     def feed(self, text: str) -> None:
         """Take more text: one character at a time until `started`."""
         if self.started:
-            self._note(text)
             self._read_arguments(text)
         else:
             self._header += text
@@ -63,7 +67,6 @@ class GemmaCall(JsonArguments):
         header = self._header.lstrip()
         if header in self._beginnings:
             self._start(header.removeprefix(_PREFIX).removesuffix("{"))
-            self._note("{")
             self._pass("{")
         elif not any(beginning.startswith(header) for beginning in self._beginnings):
             self._end()
