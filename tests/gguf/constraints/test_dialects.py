@@ -19,6 +19,8 @@ SOURCES = {
     "deepseek v3": "<\uff5ctool▁calls▁begin\uff5c> ```json",
     "deepseek v3.1": "<\uff5ctool▁calls▁begin\uff5c>",
     "kimi": "<|tool_call_begin|>",
+    "qwen coder": "<function= <parameter=",
+    "glm": "<arg_key> <arg_value>",
     "harmony": "<|channel|> <|message|>",
 }
 each_source = pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES.keys())
@@ -26,6 +28,10 @@ each_source = pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES.ke
 
 def written(spelling: Spelling, arguments: str) -> str:
     """Return a call of `ls`."""
+    if spelling.tags is not None:
+        tags = spelling.tags
+        parameter = f"{tags.key}path{tags.after_key}{tags.value}/{tags.after_value}"
+        return f"{spelling.mark}ls{tags.after_name}\n{parameter}{tags.end}{spelling.after}"
     number = ":0" if spelling.numbered else ""
     return f"{spelling.mark}{spelling.before}ls{number}{spelling.middle}{arguments}{spelling.after}"
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pensieve_gguf.constraints import Constraint, Vocabulary
-from pensieve_gguf.constraints._dialects import HERMES, spelling_of
+from pensieve_gguf.constraints._dialects import HERMES, Spelling, spelling_of
 from pensieve_gguf.constraints._grammars import (
     CallableTool,
     answers,
@@ -21,6 +21,7 @@ from pensieve_gguf.constraints._grammars import (
     headers,
     loose_arguments,
     strict_arguments,
+    tagged_arguments,
 )
 
 LS = {"type": "object", "properties": {"path": {"type": "string"}, "all": {"type": "boolean"}}, "required": ["path"]}
@@ -254,3 +255,75 @@ def test_a_schema_is_closed_unless_it_says_what_else_may_come() -> None:
     assert closed(LS) == {**LS, "additionalProperties": False}
     for schema in (True, {"type": "object"}, {**LS, "additionalProperties": True}, {**LS, "allOf": []}):
         assert closed(schema) == schema
+
+
+# -- arguments between tags ----------------------------------------------------------------------------------------
+
+QWEN = spelling_of("<function= <parameter=", renders_tools=True)
+GLM = spelling_of("<arg_key> <arg_value>", renders_tools=True)
+FIND = {
+    "type": "object",
+    "properties": {"path": {"type": "string"}, "depth": {"type": "integer"}, "kind": {"enum": ["file", "folder"]}},
+    "required": ["path"],
+    "additionalProperties": False,
+}
+
+
+def in_qwens_tags(*parameters: tuple[str, str]) -> str:
+    tags = "".join(f"\n<parameter={name}>\n{value}\n</parameter>" for name, value in parameters)
+    return f"{tags}\n</function>"
+
+
+def in_glms_tags(*parameters: tuple[str, str]) -> str:
+    tags = "".join(f"\n<arg_key>{name}</arg_key>\n<arg_value>{value}</arg_value>" for name, value in parameters)
+    return f"{tags}\n</tool_call>"
+
+
+@pytest.mark.parametrize(("spelling", "written"), [(QWEN, in_qwens_tags), (GLM, in_glms_tags)], ids=["qwen", "glm"])
+def test_parameters_between_tags_are_text_or_json_as_their_schema_says(
+    compiled: Compile, spelling: Spelling, written: Callable[..., str]
+) -> None:
+    assert spelling.tags is not None
+    constraint = compiled(tagged_arguments(FIND, spelling.tags, lambda _: None))
+    for parameters in (
+        [("path", '/ of <b>all</b>\n"things"')],
+        [("depth", "3"), ("path", "42"), ("kind", "file")],
+    ):
+        assert whole(constraint, f"{written(*parameters)}and anything"), parameters
+    for parameters in ([], [("depth", "3")], [("path", "/"), ("depth", "three")], [("path", "/"), ("kind", "device")]):
+        assert not whole(constraint, written(*parameters)), parameters
+    assert not whole(constraint, written(("path", "/"), ("way", "/")))
+
+
+def test_names_that_a_schema_does_not_refuse_are_admitted_between_tags(compiled: Compile) -> None:
+    assert QWEN.tags is not None
+    constraint = compiled(tagged_arguments(LS, QWEN.tags, lambda _: None))
+    assert whole(constraint, in_qwens_tags(("way", "x"), ("path", "/")))
+    assert whole(compiled(tagged_arguments({"type": "object"}, QWEN.tags, lambda _: None)), in_qwens_tags(("a", "b")))
+
+
+def test_calls_between_tags_are_whole_and_of_tools_that_there_are(compiled: Compile) -> None:
+    tools = (CallableTool(name="find", schema=FIND), CallableTool(name="ls", schema=LS))
+    call = f"<tool_call>\n<function=find>{in_qwens_tags(('path', '/'))}\n</tool_call>"
+    constraint = compiled(answer(tools=tools, spelling=QWEN))
+    assert whole(constraint, call)
+    assert whole(constraint, f"{call}\n{call.replace('find', 'ls')}")
+    for text in (call[:-1], call.replace("find", "rm"), call.replace("path", "way"), "Done."):
+        assert not whole(constraint, text), text
+    glm = f"<tool_call>find{in_glms_tags(('path', '/'))}"
+    assert whole(compiled(answer(tools=tools, spelling=GLM)), glm)
+
+
+def test_a_header_before_tags_is_a_name(compiled: Compile) -> None:
+    qwen = compiled(headers(["find", "ls"], QWEN, lambda _: None))
+    assert whole(qwen, "find>")
+    assert qwen.begun("fi>") is None
+    glm = compiled(headers(["find", "ls"], GLM, lambda _: None))
+    assert whole(glm, "ls\n<arg_key>pa")
+    assert whole(glm, "ls</tool_call>")
+    assert glm.begun("lsx") is None
+
+
+def test_a_closing_tag_that_is_a_token_ends_a_text() -> None:
+    assert GLM.tags is not None
+    assert "m_0_v: /(?s:.*)/ <[5]>" in tagged_arguments(LS, GLM.tags, {"</arg_value>": 5}.get)

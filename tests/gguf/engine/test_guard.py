@@ -53,6 +53,12 @@ def request(*turns: tuple[Role, tuple[Part, ...]], tools: tuple[Tool, ...] = ())
     )
 
 
+def test_what_frames_a_message_is_broken_in_the_words_of_the_assistant_too() -> None:
+    """Ours: gpt-oss shows `<|channel|>` in its answers, and its template refuses a text that has it."""
+    guard = Guard({"<|channel|>": Special(id=1, shown=True), "[TOOL_CALLS]": Special(id=2, shown=True)})
+    assert guard.broken_words("a<|channel|>b[TOOL_CALLS]", "!") == "a<!|channel|>b[TOOL_CALLS]"
+
+
 def test_every_text_of_a_client_is_broken() -> None:
     said = (TextPart(text=EVIL), RESULT, ToolReferencePart(name=EVIL), ImagePart(media_type="image/png", data=b""))
     broken = GUARD.broken(request((Role.USER, said), (Role.SYSTEM, (TextPart(text=EVIL),)), tools=(TOOL,)), "!")

@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from pensieve_gguf.parsers import Dialect, dialect_of
+from pensieve_gguf.parsers import GLM_TAGS, QWEN_TAGS, Dialect, Tags, dialect_of
 
 __all__ = ["HERMES", "Spelling", "spelling_of"]
 
@@ -26,7 +26,7 @@ class Spelling:
     before: str = ""
     numbered: bool = False
     """After the name stand a colon and the number of the call."""
-    middle: str
+    middle: str = ""
     after: str = ""
     between: str = "\n"
     """Between two calls."""
@@ -36,6 +36,8 @@ class Spelling:
     """What stands around reasoning, where that is a message like any other and not a mark."""
     answer: str = ""
     """Before an answer that is no call."""
+    tags: Tags | None = None
+    """What stands around parameters, where arguments are no JSON; no `middle` then."""
     members: tuple[str, str] | None = None
     """The keys of name and arguments, where a call is one JSON object."""
 
@@ -68,6 +70,8 @@ _DEEPSEEK_V3: Final = Spelling(
 )
 
 _SPELLINGS: Final = {
+    Dialect.QWEN_CODER: Spelling(mark="<tool_call>\n<function=", tags=QWEN_TAGS, after="\n</tool_call>"),
+    Dialect.GLM: Spelling(mark="<tool_call>", tags=GLM_TAGS),
     Dialect.LLAMA: Spelling(
         before=_NAME,
         middle='", "parameters": ',

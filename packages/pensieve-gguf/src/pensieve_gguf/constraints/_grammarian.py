@@ -40,6 +40,7 @@ from pensieve_gguf.constraints._grammars import (
     headers,
     loose_arguments,
     strict_arguments,
+    tagged_arguments,
 )
 from pensieve_gguf.constraints._guide import Plan
 from pensieve_gguf.constraints._schemas import mend
@@ -141,6 +142,11 @@ class Grammarian:
 
     def _make_arguments(self, tool: Tool) -> Constraint | None:
         schema = self._sound_arguments(tool)
+        tags = self._spelling.tags
+        if tags is not None:
+            special = self._vocabulary.special
+            tagged = (tagged_arguments(given, tags, special) for given in (schema, _ANY_OBJECT))
+            return self._first_that_compiles(tagged, tool.name)
         preferred = [] if tool.strict else [loose_arguments(schema)]
         ladder = (*preferred, strict_arguments(schema), strict_arguments(_ANY_OBJECT))
         return self._first_that_compiles(ladder, tool.name)

@@ -13,15 +13,29 @@ Pure. Above: `_grammarian`, which has them compiled. Below: `_dialects`.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import attrs
 
 from pensieve_core import JsonObject, JsonValue
 from pensieve_gguf.constraints._dialects import Spelling
+from pensieve_gguf.constraints._lark import (
+    ANYTHING,
+    OWN_LAYOUT,
+    SPACE_RULES,
+    TRACKED,
+    SpecialToken,
+    Speller,
+    in_json,
+    json_rule,
+    literal,
+    quoted,
+    with_definitions,
+)
+from pensieve_gguf.constraints._tagged_members import TaggedMembers
+from pensieve_gguf.parsers import Tags
 
 __all__ = [
     "CallableTool",
@@ -32,30 +46,14 @@ __all__ = [
     "headers",
     "loose_arguments",
     "strict_arguments",
+    "tagged_arguments",
 ]
-
-SpecialToken: TypeAlias = Callable[[str], int | None]
-"""A text → the token that is this text and no ordinary text; None when there is none."""
 
 _ONE_LINE: Final = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "coerce_one_of": True}
 
-_SPACE: Final = r"[ \t]{1,4}(\r?\n[ \t]{0,40})?|\r?\n[ \t]{0,40}"
-"""White space between two tokens of JSON as people write it: at most one line break, and its indentation."""
-_SPACE_RULES: Final = f"space: SPACE?\nSPACE: /{_SPACE}/"
-_OWN_LAYOUT: Final = {
-    "whitespace_flexible": True,
-    "whitespace_pattern": _SPACE,
-    "coerce_one_of": True,
-    "json_allow_general_unicode_escapes": True,
-}
-
 _NUMBER: Final = ' ":" /[0-9]{1,3}/'
-_ANYTHING: Final = "/(?s:.*)/"
 _LEADING: Final = "/\\n{0,2}/"
 """Before an answer: after their reasoning models leave a line blank."""
-
-_TRACKED: Final = 5
-"""So many required members are counted off, in as many states as they have subsets; more are not insisted on."""
 
 
 @attrs.frozen(kw_only=True)
@@ -69,7 +67,7 @@ class CallableTool:
 
 def document(schema: JsonValue) -> str:
     """Return the grammar of one JSON value: what a schema is tried with."""
-    return f"start: {_json(schema, _ONE_LINE)}"
+    return f"start: {json_rule(schema, _ONE_LINE)}"
 
 
 def answers(
@@ -91,17 +89,18 @@ def answers(
         special: The vocabulary's special tokens.
         may_think: Reasoning may come first, where it is part of the text and not between marks.
     """
-    spell = _Speller(special)
+    spell = Speller(special)
     lines = []
     if schema is not None:
-        lines.append(f"answer: {spell(spelling.answer)} {_json(schema, _ONE_LINE)}")
+        lines.append(f"answer: {spell(spelling.answer)} {json_rule(schema, _ONE_LINE)}")
     if tools:
         more = f" ({spell(spelling.between)} call)*" if parallel else ""
         # The line break may turn out not to lead to a further call.
         trail = ' "\\n"?' if parallel else ""
         lines.append(f"calls: {spell(spelling.begin)} call{more} {spell(spelling.end)}{trail}")
         lines.append("call: " + " | ".join(f"call_{number}" for number in range(len(tools))))
-        lines += [f"call_{number}: {_call(tool, spelling, spell)}" for number, tool in enumerate(tools)]
+        lines += [line for number, tool in enumerate(tools) for line in _call(number, tool, spelling, spell)]
+        lines += [SPACE_RULES] if spelling.tags is not None else []
     choice = [name for name, given in (("answer", schema is not None), ("calls", bool(tools))) if given]
     lead = [f"lead: {_LEADING}"]
     if may_think and spelling.reasoning is not None:
@@ -109,10 +108,10 @@ def answers(
     return "\n".join([f"start: lead ({' | '.join(choice)})", *lead, *lines])
 
 
-def _thoughts(opener: str, closer: str, spell: _Speller) -> list[str]:
+def _thoughts(opener: str, closer: str, spell: Speller) -> list[str]:
     """Return the rules of reasoning that is a message of its own, after which a further one begins."""
     token = spell.token(closer)
-    ended = f"[suffix={_literal(closer)}]: {_ANYTHING}" if token is None else f": {_ANYTHING} <[{token}]>"
+    ended = f"[suffix={literal(closer)}]: {ANYTHING}" if token is None else f": {ANYTHING} <[{token}]>"
     return [f"lead: ({spell(opener)} thought {spell('<|start|>assistant')})?", f"thought{ended}"]
 
 
@@ -123,25 +122,31 @@ def headers(names: Iterable[str], spelling: Spelling, special: SpecialToken) -> 
     """
     if spelling.members is not None:
         return _headers_in_braces(names, *spelling.members)
-    spell = _Speller(special)
+    spell = Speller(special)
     choice = " | ".join(_name(name, spelling) for name in names)
-    return f'start: {spell(spelling.before)} ({choice}) {spell(spelling.middle)} "{{" {_ANYTHING}'
+    if spelling.tags is not None:
+        return f"start: ({choice}) {_behind_name(spelling.tags, spell)} {ANYTHING}\n{SPACE_RULES}"
+    return f'start: {spell(spelling.before)} ({choice}) {spell(spelling.middle)} "{{" {ANYTHING}'
+
+
+def _behind_name(tags: Tags, spell: Speller) -> str:
+    return spell(tags.after_name) if tags.after_name else f"space ({spell(tags.key)} | {spell(tags.end)})"
 
 
 def _headers_in_braces(names: Iterable[str], name_key: str, arguments_key: str) -> str:
-    choice = " | ".join(_quoted(name) for name in names)
-    header = f'"{{" space {_quoted(name_key)} space ":" space ({choice}) space "," space {_quoted(arguments_key)}'
-    return f'start: {header} space ":" space "{{" {_ANYTHING}\n{_SPACE_RULES}'
+    choice = " | ".join(quoted(name) for name in names)
+    header = f'"{{" space {quoted(name_key)} space ":" space ({choice}) space "," space {quoted(arguments_key)}'
+    return f'start: {header} space ":" space "{{" {ANYTHING}\n{SPACE_RULES}'
 
 
 def _name(name: str, spelling: Spelling) -> str:
     # JSON's spelling in all dialects: no legal name has anything to escape.
-    return f"{_literal(_in_json(name))}{_NUMBER if spelling.numbered else ''}"
+    return f"{literal(in_json(name))}{_NUMBER if spelling.numbered else ''}"
 
 
 def strict_arguments(schema: JsonValue) -> str:
     """Return the grammar of arguments by all that `schema` says, and of any text after them."""
-    return f"start: arguments {_ANYTHING}\narguments: {_json(schema, _OWN_LAYOUT)}"
+    return f"start: arguments {ANYTHING}\narguments: {json_rule(schema, OWN_LAYOUT)}"
 
 
 def loose_arguments(schema: JsonValue) -> str:
@@ -153,7 +158,16 @@ def loose_arguments(schema: JsonValue) -> str:
     properties = schema.get("properties") if isinstance(schema, Mapping) else None
     if not isinstance(schema, Mapping) or not isinstance(properties, Mapping) or not properties:
         return strict_arguments({"type": "object"})
-    return "\n".join([f"start: arguments {_ANYTHING}", *_Members(schema, properties).rules()])
+    return "\n".join([f"start: arguments {ANYTHING}", *_Members(schema, properties).rules()])
+
+
+def tagged_arguments(schema: JsonValue, tags: Tags, special: SpecialToken) -> str:
+    """Return the grammar of arguments between tags, the end of the call included, and of any text after them.
+
+    A parameter that may be text ends at the first closing tag: text that has such a tag in it cannot be written.
+    """
+    spell = Speller(special)
+    return "\n".join([f"start: arguments {ANYTHING}", *TaggedMembers(schema, tags, spell).rules(), SPACE_RULES])
 
 
 def closed(schema: JsonValue) -> JsonValue:
@@ -167,31 +181,15 @@ def closed(schema: JsonValue) -> JsonValue:
     return schema if said else {**schema, "additionalProperties": False}
 
 
-class _Speller:
-    """Writes a text as Lark: its special tokens by number, all else as literals."""
-
-    _MARK: Final = re.compile(r"(<[^<>\s]+>|\[[A-Z_]+\])")
-
-    def __init__(self, special: SpecialToken) -> None:
-        self._special = special
-
-    def token(self, text: str) -> int | None:
-        """Return the special token of this text, if there is one."""
-        return self._special(text)
-
-    def __call__(self, text: str) -> str:
-        pieces = (self._piece(piece) for piece in self._MARK.split(text) if piece)
-        return " ".join(pieces) or '""'
-
-    def _piece(self, piece: str) -> str:
-        token = self._special(piece) if self._MARK.fullmatch(piece) else None
-        return _literal(piece) if token is None else f"<[{token}]>"
-
-
-def _call(tool: CallableTool, spelling: Spelling, spell: _Speller) -> str:
-    before = spell(f"{spelling.mark}{spelling.before}")
-    arguments = _json(tool.schema, _ONE_LINE)
-    return f"{before} {_name(tool.name, spelling)} {spell(spelling.middle)} {arguments} {spell(spelling.after)}"
+def _call(number: int, tool: CallableTool, spelling: Spelling, spell: Speller) -> Iterable[str]:
+    before = f"{spell(f'{spelling.mark}{spelling.before}')} {_name(tool.name, spelling)}"
+    if spelling.tags is None:
+        arguments = json_rule(tool.schema, _ONE_LINE)
+        yield f"call_{number}: {before} {spell(spelling.middle)} {arguments} {spell(spelling.after)}"
+        return
+    prefix = f"c{number}_"
+    yield f"call_{number}: {before} {spell(spelling.tags.after_name)} {prefix}arguments {spell(spelling.after)}"
+    yield from TaggedMembers(tool.schema, spelling.tags, spell, prefix=prefix).rules()
 
 
 class _Members:
@@ -203,13 +201,13 @@ class _Members:
 
     def __init__(self, schema: JsonObject, properties: JsonObject) -> None:
         self._names = list(properties)
-        self._schemas = [_with_definitions(properties[name], schema) for name in self._names]
+        self._schemas = [with_definitions(properties[name], schema) for name in self._names]
         required = schema.get("required")
         wanted = [name for name in self._names if isinstance(required, list | tuple) and name in required]
-        self._required = wanted if len(wanted) <= _TRACKED else []
+        self._required = wanted if len(wanted) <= TRACKED else []
         additional = schema.get("additionalProperties", True)
         self._open = additional is not False or "patternProperties" in schema
-        self._other = _with_definitions(additional if isinstance(additional, Mapping) else {}, schema)
+        self._other = with_definitions(additional if isinstance(additional, Mapping) else {}, schema)
 
     def rules(self) -> list[str]:
         empty = "" if self._required else ' | "{" space "}"'
@@ -219,7 +217,7 @@ class _Members:
             *(rule for state in range(1 << len(self._required)) for rule in self._state(state)),
             *members,
             *self._unknown(),
-            _SPACE_RULES,
+            SPACE_RULES,
         ]
 
     def _state(self, state: int) -> Iterable[str]:
@@ -244,37 +242,11 @@ class _Members:
             yield '"}"'
 
     def _member(self, number: int) -> Iterable[str]:
-        name = _quoted(self._names[number])
-        yield f'm_{number}: {name} space ":" space {_json(self._schemas[number], _OWN_LAYOUT)}'
+        name = quoted(self._names[number])
+        yield f'm_{number}: {name} space ":" space {json_rule(self._schemas[number], OWN_LAYOUT)}'
 
     def _unknown(self) -> Iterable[str]:
         if self._open:
-            known = "|".join(re.escape(_in_json(name)).replace("/", r"\/") for name in self._names)
-            yield f'unknown: UNKNOWN space ":" space {_json(self._other, _OWN_LAYOUT)}'
+            known = "|".join(re.escape(in_json(name)).replace("/", r"\/") for name in self._names)
+            yield f'unknown: UNKNOWN space ":" space {json_rule(self._other, OWN_LAYOUT)}'
             yield rf'UNKNOWN: /"[^"\\\x00-\x1f]+"/ & ~/"({known})"/'
-
-
-def _with_definitions(schema: JsonValue, root: JsonObject) -> JsonValue:
-    """Return `schema`, a part of `root`, such that it can stand alone."""
-    definitions = {keyword: root[keyword] for keyword in ("$defs", "definitions") if keyword in root}
-    return {**definitions, **schema} if isinstance(schema, Mapping) else schema
-
-
-def _json(schema: JsonValue, style: JsonObject) -> str:
-    # `true`, and anything that is no schema at all, admits any value.
-    given = schema if isinstance(schema, Mapping) else {}
-    return f"%json {json.dumps({**given, 'x-guidance': style}, ensure_ascii=False)}"
-
-
-def _literal(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
-
-
-def _quoted(text: str) -> str:
-    """Return the literal of a JSON string."""
-    return _literal(f'"{_in_json(text)}"')
-
-
-def _in_json(text: str) -> str:
-    """Return `text` as it stands within the quotes of a JSON string."""
-    return json.dumps(text, ensure_ascii=False)[1:-1]

@@ -6,7 +6,8 @@ ours before the template sees it. What is whole in the rendered text is the temp
 the text is cut at it. An honest request has no such spelling, and stays as it is.
 
 What the assistant said may hold the control tokens that an answer shows (`<think>`, `[TOOL_CALLS]`): they mean
-to the template what the model meant.
+to the template what the model meant. Not those that frame messages (gpt-oss's `<|channel|>`): with them it could speak
+for others.
 
 Pure. Above: the prompts. Knows requests and spellings, no template and no tokens.
 """
@@ -42,6 +43,8 @@ __all__ = ["Guard", "escaped", "free_characters"]
 
 _Rewrite: TypeAlias = Callable[[str], str]
 
+_FRAME: Final = re.compile("channel|message")
+
 _PRIVATE: Final = range(0xE000, 0xF900)
 """Unicode's private use area. Fonts with icons use some of it, so none of it is taken for granted."""
 _PRIVATE_USE: Final = re.compile("[\ue000-\uf8ff]")
@@ -58,7 +61,7 @@ class Guard:
     def __init__(self, specials: Mapping[str, Special]) -> None:
         cut = cuttable(specials)
         self._any = any_of(cut)
-        self._hidden = any_of(text for text, special in cut.items() if not special.shown)
+        self._hidden = any_of(text for text, special in cut.items() if not special.shown or _FRAME.search(text))
 
     def is_needed(self, request: GenerationRequest) -> bool:
         """Tell whether there is anything to break; in what the assistant said, also where there is perhaps not."""

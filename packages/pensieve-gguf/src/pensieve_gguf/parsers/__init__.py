@@ -10,17 +10,23 @@ from pensieve_gguf.parsers._json_stream import JsonStream
 from pensieve_gguf.parsers._parser import OutputParser, make_parser
 from pensieve_gguf.parsers._reading import OpenCall
 from pensieve_gguf.parsers._streams import StopSequences, Utf8Decoder
+from pensieve_gguf.parsers._tagged_values import types_admitted
+from pensieve_gguf.parsers._tagging import GLM_TAGS, QWEN_TAGS, Tags
 from pensieve_gguf.parsers._tags import think_tags
 
 __all__ = [
+    "GLM_TAGS",
+    "QWEN_TAGS",
     "Dialect",
     "JsonStream",
     "OpenCall",
     "OutputParser",
     "ParsedEvent",
     "StopSequences",
+    "Tags",
     "Utf8Decoder",
     "dialect_of",
     "make_parser",
     "think_tags",
+    "types_admitted",
 ]
