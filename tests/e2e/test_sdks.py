@@ -91,6 +91,20 @@ def test_files_are_uploaded_listed_downloaded_and_deleted(parts: Parts) -> None:
     assert (files["gone"]["class"], files["gone"]["status"]) == ("NotFoundError", 404)
 
 
+def test_a_batch_is_made_awaited_read_and_deleted(parts: Parts) -> None:
+    batches = parts["batches"]
+    assert batches["made"] == ["message_batch", "in_progress", 3]
+    assert batches["hours"] == 24
+    assert batches["done"] == ["ended", 1, 2]
+    assert batches["types"] == ["succeeded", "errored", "errored"]
+    assert batches["answer"]["text"] == HELLO
+    assert batches["errors"] == ["api_error", "invalid_request_error"]
+    assert batches["newest_first"]
+    assert batches["canceled"] in (200, 400)  # 400: it had ended before
+    assert batches["deleted"] == ["message_batch_deleted"] * 2
+    assert (batches["gone"]["class"], batches["gone"]["status"]) == ("NotFoundError", 404)
+
+
 def test_the_right_key_opens_the_door(parts: Parts) -> None:
     assert parts["with_key"]["text"] == HELLO
 

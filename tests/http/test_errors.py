@@ -145,7 +145,7 @@ async def test_an_unforeseen_exception_is_a_500_without_internals_and_a_tracebac
 
 
 @pytest.mark.parametrize(
-    "target", ["/v1/nothing", "/v1/", "/v1", "/v1/messages/", "/v1/messages/batches", "/v1/files/", "/other", "//"]
+    "target", ["/v1/nothing", "/v1/", "/v1", "/v1/messages/", "/v1/messages/batches/", "/v1/files/", "/other", "//"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_anything_else_is_a_404_in_the_envelope(method: str, target: str) -> None:

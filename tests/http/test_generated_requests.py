@@ -22,6 +22,7 @@ from structlog.typing import FilteringBoundLogger
 
 from pensieve_core import ModelDescriptor
 from pensieve_http import HttpSettings, create_app
+from pensieve_http.storage import BatchStore, Database, Storage
 from pensieve_http.testing import EventReader
 from pensieve_inference import SystemClock
 from pensieve_inference.testing import (
@@ -68,7 +69,10 @@ APP = create_app(
     engines=ScriptedProvider(ScriptedEngine([*think("Hm."), *say("Here you are"), *call("f", {"x": 1})])),
     settings=HttpSettings(allowed_hosts=("testserver",)),
     clock=SystemClock(),
-    files=InMemoryFileStore(clock=SystemClock()),
+    storage=Storage(
+        files=InMemoryFileStore(clock=SystemClock()),
+        batches=BatchStore(Database(None), SystemClock(), limits=HttpSettings().batch_limits),
+    ),
     log=_quiet(),
 )
 SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", APP)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -144,6 +145,45 @@ def files(client: anthropic.Anthropic) -> dict[str, Any]:
     }
 
 
+def batches(client: anthropic.Anthropic) -> dict[str, Any]:
+    """Make a batch, wait for its end, read its results, and delete it; cancel another one."""
+    requests: list[Any] = [
+        {"custom_id": "hello", "params": ask("say hello")},
+        {"custom_id": "dies", "params": ask("die at once")},
+        {"custom_id": "wrong", "params": ask("say hello", max_tokens=-1)},
+    ]
+    made = client.messages.batches.create(requests=requests)
+    done = ended_batch(client, made.id)
+    results: dict[str, Any] = {line.custom_id: line.result for line in client.messages.batches.results(made.id)}
+    other = client.messages.batches.create(requests=requests[:1])
+    listed = [batch.id for batch in client.messages.batches.list(limit=1)]
+    canceled = failure(lambda: client.messages.batches.cancel(other.id))
+    ended_batch(client, other.id)
+    deleted = [client.messages.batches.delete(batch).type for batch in (made.id, other.id)]
+    return {
+        "made": [made.type, made.processing_status, made.request_counts.processing],
+        "hours": (made.expires_at - made.created_at).total_seconds() / 3_600,
+        "done": [done.processing_status, done.request_counts.succeeded, done.request_counts.errored],
+        "types": [results[name].type for name in ("hello", "dies", "wrong")],
+        "answer": answer(results["hello"].message),
+        "errors": [results[name].error.error.type for name in ("dies", "wrong")],
+        "newest_first": listed.index(other.id) < listed.index(made.id),
+        "canceled": canceled["status"] if canceled["class"] else 200,
+        "deleted": deleted,
+        "gone": failure(lambda: client.messages.batches.retrieve(made.id)),
+    }
+
+
+def ended_batch(client: anthropic.Anthropic, batch_id: str) -> Any:
+    """Ask until a batch has ended, for at most half a minute."""
+    for _ in range(300):
+        batch = client.messages.batches.retrieve(batch_id)
+        if batch.processing_status == "ended":
+            return batch
+        time.sleep(0.1)
+    raise TimeoutError(batch_id)
+
+
 def connect(url: str, key: str = "dummy", retries: int = 0) -> anthropic.Anthropic:
     """Return a client that does not wait long."""
     return anthropic.Anthropic(base_url=url, api_key=key, max_retries=retries, timeout=60)
@@ -181,6 +221,7 @@ def all_parts(base_url: str, guarded_url: str) -> dict[str, Any]:
         "unknown_model": failing("say hello", model="no-such-model"),
         "unknown_model_info": failure(lambda: client.models.retrieve("no-such-model")),
         "too_large": failing("x" * TOO_LARGE),
+        "batches": batches(client),
         "engine_failed": failing("die at once"),
         "overloaded": failing("overloaded always"),
         "broken_stream": broken_stream(client),

@@ -121,6 +121,46 @@ async function files(client) {
   };
 }
 
+async function batches(client) {
+  const requests = [
+    { custom_id: "hello", params: ask("say hello") },
+    { custom_id: "dies", params: ask("die at once") },
+    { custom_id: "wrong", params: ask("say hello", { max_tokens: -1 }) },
+  ];
+  const made = await client.messages.batches.create({ requests });
+  const done = await endedBatch(client, made.id);
+  const results = {};
+  for await (const line of await client.messages.batches.results(made.id)) results[line.custom_id] = line.result;
+  const other = await client.messages.batches.create({ requests: requests.slice(0, 1) });
+  const listed = [];
+  for await (const batch of client.messages.batches.list({ limit: 1 })) listed.push(batch.id);
+  const canceled = await failure(() => client.messages.batches.cancel(other.id));
+  await endedBatch(client, other.id);
+  const deleted = [];
+  for (const id of [made.id, other.id]) deleted.push((await client.messages.batches.delete(id)).type);
+  return {
+    made: [made.type, made.processing_status, made.request_counts.processing],
+    hours: (Date.parse(made.expires_at) - Date.parse(made.created_at)) / 3_600_000,
+    done: [done.processing_status, done.request_counts.succeeded, done.request_counts.errored],
+    types: ["hello", "dies", "wrong"].map((name) => results[name].type),
+    answer: answer(results.hello.message),
+    errors: ["dies", "wrong"].map((name) => results[name].error.error.type),
+    newest_first: listed.indexOf(other.id) < listed.indexOf(made.id),
+    canceled: canceled.class ? canceled.status : 200,
+    deleted,
+    gone: await failure(() => client.messages.batches.retrieve(made.id)),
+  };
+}
+
+async function endedBatch(client, id) {
+  for (let attempt = 0; attempt < 300; attempt += 1) {
+    const batch = await client.messages.batches.retrieve(id);
+    if (batch.processing_status === "ended") return batch;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(`${id} has not ended`);
+}
+
 async function brokenStream(client) {
   const seen = [];
   const failed = await failure(async () => {
@@ -162,6 +202,7 @@ async function allParts(baseURL, guardedURL) {
     unknown_model: await failing("say hello", { model: "no-such-model" }),
     unknown_model_info: await failure(() => client.models.retrieve("no-such-model")),
     too_large: await failing("x".repeat(TOO_LARGE)),
+    batches: await batches(client),
     engine_failed: await failing("die at once"),
     overloaded: await failing("overloaded always"),
     broken_stream: await brokenStream(client),

@@ -71,6 +71,14 @@ def slow_words(request: GenerationRequest) -> Script:
     return [step for _ in range(600) for step in (Wait(0.1), *say("word "))]
 
 
+def counted(request: GenerationRequest) -> Script:
+    """Write the cue down in $SCRIPTED_LOG, and answer; to `slow …` after two seconds."""
+    cue = _last_text(request)
+    with Path(os.environ["SCRIPTED_LOG"]).open("a") as log:
+        log.write(f"{cue}\n")
+    return [Wait(2.0 if cue.startswith("slow") else 0.01), *_HELLO]
+
+
 class FailsOnce:
     """End the first request with `error`; answer all others."""
 
@@ -171,6 +179,7 @@ def create_provider(settings: ScriptSettings, clock: Clock) -> ScenarioProvider:
 
 
 SCENARIOS: Mapping[str, Callable[[], Scenario]] = {
+    "counted": lambda: counted,
     "hello": lambda: hello,
     "busy_once": lambda: FailsOnce(_BUSY),
     "dies_once": lambda: FailsOnce(_DEATH),

@@ -28,8 +28,9 @@ from pensieve_cli.settings import CacheSettings, EngineSettings, ModelSettings, 
 from pensieve_cli.signing_key import signing_key
 from pensieve_cli.version import version
 from pensieve_core import Clock
-from pensieve_http import Drain, HttpSettings, create_app
-from pensieve_http.storage import Database, FileFolder, FolderFileStore
+from pensieve_http import Drain, HttpSettings, create_app, create_batch_runner
+from pensieve_http.batches.runner import BatchRunner
+from pensieve_http.storage import BatchStore, Database, FileFolder, FolderClaim, FolderFileStore, Storage
 from pensieve_inference import EngineProvider, ModelCatalog, SystemClock
 from pensieve_registry import (
     FileSource,
@@ -64,9 +65,13 @@ _ENGINE_FLAGS = {
 
 @attrs.frozen(kw_only=True)
 class Application:
-    """All parts of a server, joined and not yet running. Whoever composes it closes `engines`, then `database`."""
+    """All parts of a server, joined and not yet running.
+
+    Whoever composes it runs `batches` beside `app`, and closes `engines`, then `database`.
+    """
 
     app: AsgiApp
+    batches: BatchRunner
     catalog: ModelCatalog
     engines: EngineProvider
     drain: Drain
@@ -93,11 +98,24 @@ def compose(
     engines = engines or _engine_provider(settings, clock)
     drain = Drain(clock)
     http = _http_settings(settings)
-    database = Database(settings.storage.folder / "pensieve.sqlite3")
-    files = FolderFileStore(FileFolder(settings.storage.folder / "files"), database, clock, limits=http.file_limits)
-    app = create_app(catalog=catalog, engines=engines, settings=http, clock=clock, drain=drain, files=files)
+    folder = settings.storage.folder
+    database = Database(folder / "pensieve.sqlite3")
+    storage = Storage(
+        files=FolderFileStore(FileFolder(folder / "files"), database, clock, limits=http.file_limits),
+        batches=BatchStore(database, clock, limits=http.batch_limits),
+    )
+    batches = create_batch_runner(
+        catalog=catalog,
+        engines=engines,
+        settings=http,
+        clock=clock,
+        drain=drain,
+        storage=storage,
+        claim=FolderClaim(folder / "batches.lock"),
+    )
     return Application(
-        app=app,
+        app=create_app(catalog=catalog, engines=engines, settings=http, clock=clock, drain=drain, storage=storage),
+        batches=batches,
         catalog=catalog,
         engines=engines,
         drain=drain,

@@ -25,6 +25,7 @@ from pensieve_cli.settings import Settings
 from pensieve_cli.stopping import HardEnd, Patience, ProcessEnd, Signals, go_down
 from pensieve_cli.version import version
 from pensieve_core import ModelDescriptor, PensieveError
+from pensieve_inference import EngineProvider
 
 __all__ = ["Terminal", "run", "serve"]
 
@@ -104,21 +105,36 @@ async def _serve(
     with signals.caught():
         serving = asyncio.create_task(server.run())
         loading = asyncio.create_task(_load_default(application, terminal))
+        work = _Work(batches=asyncio.create_task(application.batches.run()), engines=application.engines)
         _announce(application, listener, terminal)
         await asyncio.wait((serving, asyncio.create_task(signals.first.wait())), return_when=asyncio.FIRST_COMPLETED)
         loading.cancel()
         if serving.done():
-            await application.engines.aclose()
+            await work.aclose()
             raise CommandError(f"the HTTP server ended by itself: {serving.exception()}", ExitCode.FAILURE)
         return await go_down(
             drain=application.drain,
             server=server,
             serving=serving,
-            engines=application.engines,
+            engines=work,
             hurry=signals.second,
             patience=patience,
             hard_end=hard_end,
         )
+
+
+@attrs.frozen
+class _Work:
+    """What computes: the batches, and the engines that they need."""
+
+    batches: asyncio.Task[None]
+    engines: EngineProvider
+
+    async def aclose(self) -> None:
+        """Interrupt the batches, which stay pending; close the engines."""
+        self.batches.cancel()
+        await asyncio.wait((self.batches,))
+        await self.engines.aclose()
 
 
 def _announce(application: Application, listener: Listener, terminal: Terminal) -> None:

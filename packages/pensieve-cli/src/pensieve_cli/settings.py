@@ -150,7 +150,7 @@ class CacheSettings:
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
 class StorageSettings:
-    """What is kept for clients: files."""
+    """What is kept for clients: files and batches."""
 
     data_dir: Path | None = None
     """None: `pensieve` in the platform's data folder (`XDG_DATA_HOME`, or `~/.local/share`)."""

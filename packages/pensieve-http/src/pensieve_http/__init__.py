@@ -7,8 +7,8 @@ Above: `pensieve_cli` composes and serves it. Below: `pensieve_protocol`, `pensi
 Tests of your own: `pensieve_http.testing.AppClient`.
 """
 
-from pensieve_http.app import create_app, new_request_id
+from pensieve_http.app import create_app, create_batch_runner, new_request_id
 from pensieve_http.drain import Drain
 from pensieve_http.settings import ApiKey, HttpSettings
 
-__all__ = ["ApiKey", "Drain", "HttpSettings", "create_app", "new_request_id"]
+__all__ = ["ApiKey", "Drain", "HttpSettings", "create_app", "create_batch_runner", "new_request_id"]

@@ -28,9 +28,12 @@ from starlette.types import ASGIApp
 from structlog.typing import FilteringBoundLogger
 
 from pensieve_core import Clock, RequestId
+from pensieve_http.batches.answerer import BatchAnswerer
+from pensieve_http.batches.runner import BatchRunner, Claim
 from pensieve_http.body import BodyReader
 from pensieve_http.documents import Documents, pdf_process
 from pensieve_http.drain import Drain
+from pensieve_http.endpoints.batches import Batches
 from pensieve_http.endpoints.count_tokens import COUNT_TOKENS, CountTokens
 from pensieve_http.endpoints.description import Description
 from pensieve_http.endpoints.files import Files
@@ -54,10 +57,11 @@ from pensieve_http.oddities import Oddities
 from pensieve_http.operation import Endpoint
 from pensieve_http.routing import routes
 from pensieve_http.settings import HttpSettings
-from pensieve_inference import EngineProvider, FileStore, ModelCatalog
+from pensieve_http.storage import Storage
+from pensieve_inference import EngineProvider, ModelCatalog
 from pensieve_protocol import PromptRecords, Signatures
 
-__all__ = ["create_app", "new_request_id"]
+__all__ = ["create_app", "create_batch_runner", "new_request_id"]
 
 
 def new_request_id() -> RequestId:
@@ -72,7 +76,7 @@ def create_app(
     settings: HttpSettings,
     clock: Clock,
     drain: Drain | None = None,
-    files: FileStore | None = None,
+    storage: Storage | None = None,
     log: FilteringBoundLogger | None = None,
     new_id: Callable[[], RequestId] = new_request_id,
 ) -> ASGIApp:
@@ -84,23 +88,19 @@ def create_app(
         settings: Limits, keys, names, intervals.
         clock: For every wait and every measurement.
         drain: To be begun by its owner when the server goes down.
-        files: What clients have uploaded; closed by its owner. None: there is no `/v1/files`.
+        storage: Keeps files and batches; closed by its owner. None: there are no such endpoints.
         log: Where the request lines go; structlog's configured logger by default.
         new_id: Makes request ids; to be unique.
     """
-    log = log or structlog.get_logger("pensieve_http")
     parts = _Parts(
         catalog=catalog,
         engines=engines,
         settings=settings,
         clock=clock,
         drain=drain or Drain(clock),
-        files=files,
-        log=log,
+        storage=storage,
+        log=log or structlog.get_logger("pensieve_http"),
         new_id=new_id,
-        documents=_documents(settings, clock),
-        signatures=Signatures(settings.signing_key),
-        oddities=Oddities(log),
     )
     app = Starlette(
         routes=routes(_endpoints(parts)),
@@ -111,6 +111,44 @@ def create_app(
     return app
 
 
+def create_batch_runner(
+    *,
+    catalog: ModelCatalog,
+    engines: EngineProvider,
+    settings: HttpSettings,
+    clock: Clock,
+    drain: Drain,
+    storage: Storage,
+    claim: Claim,
+    log: FilteringBoundLogger | None = None,
+) -> BatchRunner:
+    """Return who runs the batches of `storage`, through a gate of its own; the arguments as of `create_app`.
+
+    `claim` says whether this server may: no two run the same batches.
+    """
+    log = log or structlog.get_logger("pensieve_http")
+    parts = _Parts(
+        catalog=catalog,
+        engines=engines,
+        settings=settings,
+        clock=clock,
+        drain=drain,
+        storage=storage,
+        log=log,
+        new_id=new_request_id,
+    )
+    places = settings.batch_places
+    answerer = BatchAnswerer(
+        messages=_messages(parts, Gate(places=places, queue=0)),
+        translator=parts.translator,
+        clock=clock,
+        log=log,
+        new_id=parts.new_id,
+        strict=settings.strict,
+    )
+    return BatchRunner(storage.batches, answerer, claim=claim, clock=clock, drain=drain, log=log, places=places)
+
+
 @attrs.frozen(kw_only=True)
 class _Parts:
     catalog: ModelCatalog
@@ -118,12 +156,26 @@ class _Parts:
     settings: HttpSettings
     clock: Clock
     drain: Drain
-    files: FileStore | None
+    storage: Storage | None
     log: FilteringBoundLogger
     new_id: Callable[[], RequestId]
-    documents: Documents
-    signatures: Signatures
-    oddities: Oddities
+    documents: Documents = attrs.field(init=False)
+    signatures: Signatures = attrs.field(init=False)
+    oddities: Oddities = attrs.field(init=False)
+
+    @documents.default
+    def _documents(self) -> Documents:
+        seconds = self.settings.document_timeout_s
+        pdfs = pdf_process(max_pages=self.settings.max_pdf_pages, max_cpu_s=math.ceil(seconds))
+        return Documents(pdfs, self.clock, timeout_s=seconds)
+
+    @signatures.default
+    def _signatures(self) -> Signatures:
+        return Signatures(self.settings.signing_key)
+
+    @oddities.default
+    def _oddities(self) -> Oddities:
+        return Oddities(self.log)
 
     @property
     def translator(self) -> ErrorTranslator:
@@ -131,26 +183,20 @@ class _Parts:
 
     @property
     def intake(self) -> Intake:
-        limits = self.settings
-        reader = BodyReader(clock=self.clock, max_bytes=limits.max_body_bytes, timeout_s=limits.body_timeout_s)
         return Intake(
             catalog=self.catalog,
-            reader=reader,
+            reader=self.reader(self.settings.max_body_bytes),
             documents=self.documents,
             signatures=self.signatures,
             oddities=self.oddities,
-            strict=limits.strict,
+            strict=self.settings.strict,
         )
+
+    def reader(self, max_bytes: int) -> BodyReader:
+        return BodyReader(clock=self.clock, max_bytes=max_bytes, timeout_s=self.settings.body_timeout_s)
 
     def gate(self) -> Gate:
         return Gate(places=self.settings.max_concurrent, queue=self.settings.max_queued)
-
-
-def _documents(settings: HttpSettings, clock: Clock) -> Documents:
-    seconds = settings.document_timeout_s
-    return Documents(
-        pdf_process(max_pages=settings.max_pdf_pages, max_cpu_s=math.ceil(seconds)), clock, timeout_s=seconds
-    )
 
 
 def _middleware(parts: _Parts) -> list[Middleware]:
@@ -176,10 +222,21 @@ def _endpoints(parts: _Parts) -> list[Endpoint]:
 
 def _api_endpoints(parts: _Parts) -> list[Endpoint]:
     models = Models(catalog=parts.catalog, engines=parts.engines, reads_pdfs=parts.documents.reads_pdfs)
-    messages = Messages(
+    messages = _messages(parts, parts.gate())
+    count = CountTokens(intake=parts.intake, engines=parts.engines, gate=parts.gate(), drain=parts.drain)
+    return [
+        Endpoint(method="POST", path="/v1/messages", app=messages, operation=CREATE_MESSAGE),
+        Endpoint(method="POST", path="/v1/messages/count_tokens", app=count, operation=COUNT_TOKENS),
+        *models.endpoints(),
+        *([] if parts.storage is None else _storage_endpoints(parts, parts.storage)),
+    ]
+
+
+def _messages(parts: _Parts, gate: Gate) -> Messages:
+    return Messages(
         intake=parts.intake,
         engines=parts.engines,
-        gate=parts.gate(),
+        gate=gate,
         drain=parts.drain,
         clock=parts.clock,
         translator=parts.translator,
@@ -187,28 +244,25 @@ def _api_endpoints(parts: _Parts) -> list[Endpoint]:
         records=PromptRecords(),
         settings=parts.settings,
     )
-    count = CountTokens(intake=parts.intake, engines=parts.engines, gate=parts.gate(), drain=parts.drain)
-    return [
-        Endpoint(method="POST", path="/v1/messages", app=messages, operation=CREATE_MESSAGE),
-        Endpoint(method="POST", path="/v1/messages/count_tokens", app=count, operation=COUNT_TOKENS),
-        *models.endpoints(),
-        *_file_endpoints(parts),
-    ]
 
 
-def _file_endpoints(parts: _Parts) -> Sequence[Endpoint]:
-    if parts.files is None:
-        return ()
+def _storage_endpoints(parts: _Parts, storage: Storage) -> Sequence[Endpoint]:
     settings = parts.settings
     files = Files(
-        store=parts.files,
+        store=storage.files,
         limits=settings.file_limits,
         clock=parts.clock,
         drain=parts.drain,
         stall_timeout_s=settings.body_timeout_s,
         write_timeout_s=settings.write_timeout_s,
     )
-    return files.endpoints()
+    batches = Batches(
+        store=storage.batches,
+        reader=parts.reader(settings.max_batch_bytes),
+        clock=parts.clock,
+        write_timeout_s=settings.write_timeout_s,
+    )
+    return [*files.endpoints(), *batches.endpoints()]
 
 
 def _own_endpoints(parts: _Parts) -> list[Endpoint]:

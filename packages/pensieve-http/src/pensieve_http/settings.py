@@ -12,12 +12,15 @@ from typing import Self
 
 import attrs
 
+from pensieve_http.storage.batch_store import BatchLimits
 from pensieve_inference import FileLimits
 
 __all__ = ["ApiKey", "HttpSettings"]
 
 _FILE_LIMITS = FileLimits(max_file_bytes=500 * 2**20, max_total_bytes=10 * 2**30)
 """500 MB a file is Anthropic's own limit."""
+_BATCH_LIMITS = BatchLimits(max_total_bytes=4 * 2**30, expiry_s=24 * 3_600.0, archival_s=29 * 24 * 3_600.0)
+"""24 hours and 29 days are Anthropic's own."""
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -72,6 +75,11 @@ class HttpSettings:
     """For reading all documents of one request."""
     file_limits: FileLimits = _FILE_LIMITS
     """Of uploads."""
+    batch_limits: BatchLimits = _BATCH_LIMITS
+    max_batch_bytes: int = 64 * 2**20
+    """Of the request that makes a batch. Anthropic's own limit is 256 MB, which would take gigabytes of memory here."""
+    batch_places: int = 2
+    """Requests of batches that are run at a time, each at the lowest priority."""
     max_header_count: int = 100
     max_header_bytes: int = 32 * 1024
     """Names and values together. Hypercorn's own limit misses headers that come in one packet."""

@@ -7,6 +7,22 @@ Above: `pensieve_http`. Below: `pensieve_core` alone.
 """
 
 from pensieve_protocol._accumulator import MessageAccumulator
+from pensieve_protocol._batches import (
+    BatchCanceledResult,
+    BatchCreateRequest,
+    BatchErroredResult,
+    BatchExpiredResult,
+    BatchRequest,
+    BatchResult,
+    BatchSucceededResult,
+    DeletedMessageBatch,
+    MessageBatch,
+    MessageBatchIndividualResponse,
+    MessageBatchPage,
+    ProcessingStatus,
+    RequestCounts,
+    parse_batch_create_request,
+)
 from pensieve_protocol._blocks import (
     Base64ImageSource,
     CacheControl,
@@ -135,6 +151,7 @@ from pensieve_protocol._signatures import Recalled, Signatures
 from pensieve_protocol._sources import PendingSource, pending_sources, with_sources
 from pensieve_protocol._stream import IllegalTransition, MessageStream, Signer, sign_thinking
 from pensieve_protocol._terms import API_VERSIONS, ApiVersion, Terms, parse_betas, unknown_betas
+from pensieve_protocol._times import rfc3339
 from pensieve_protocol._tools import ClientTool, CustomTool, RequestTool, SearchTool, ToolName
 from pensieve_protocol._translation import to_generation_request
 
@@ -145,6 +162,13 @@ __all__ = [
     "ApiVersion",
     "AppliedEdit",
     "Base64ImageSource",
+    "BatchCanceledResult",
+    "BatchCreateRequest",
+    "BatchErroredResult",
+    "BatchExpiredResult",
+    "BatchRequest",
+    "BatchResult",
+    "BatchSucceededResult",
     "BetweenToolsThinking",
     "BlockDelta",
     "CacheControl",
@@ -166,6 +190,7 @@ __all__ = [
     "CountTokensRequest",
     "CustomTool",
     "DeletedFile",
+    "DeletedMessageBatch",
     "Diagnostics",
     "DiagnosticsConfig",
     "Direction",
@@ -191,6 +216,9 @@ __all__ = [
     "LeastTokens",
     "Message",
     "MessageAccumulator",
+    "MessageBatch",
+    "MessageBatchIndividualResponse",
+    "MessageBatchPage",
     "MessageDelta",
     "MessageDeltaEvent",
     "MessageStart",
@@ -212,9 +240,11 @@ __all__ = [
     "PdfSource",
     "PendingSource",
     "Ping",
+    "ProcessingStatus",
     "PromptRecords",
     "Recalled",
     "RedactedThinkingBlock",
+    "RequestCounts",
     "RequestError",
     "RequestTool",
     "ResponseBlock",
@@ -262,6 +292,7 @@ __all__ = [
     "model_info",
     "openai_model",
     "paginate",
+    "parse_batch_create_request",
     "parse_betas",
     "parse_count_tokens_request",
     "parse_expiry",
@@ -270,6 +301,7 @@ __all__ = [
     "parse_messages_request",
     "parse_page_query",
     "pending_sources",
+    "rfc3339",
     "sign_thinking",
     "stop_reason",
     "to_api_error",

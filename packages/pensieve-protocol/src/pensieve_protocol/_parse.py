@@ -24,9 +24,10 @@ from pensieve_protocol._rules import violations
 from pensieve_protocol._terms import API_VERSIONS, Terms, strict_problems, unknown_fields
 from pensieve_protocol._validation import InvalidValueError, problems, sentence
 
-__all__ = ["check_version", "parse_count_tokens_request", "parse_messages_request"]
+__all__ = ["check_version", "parse_count_tokens_request", "parse_messages_request", "parse_object"]
 
 _Request = TypeVar("_Request", bound=CountTokensRequest)
+_Wire = TypeVar("_Wire")
 _USUAL = Terms()
 
 
@@ -50,12 +51,14 @@ def parse_count_tokens_request(body: bytes, terms: Terms = _USUAL) -> CountToken
     return _parse(body, terms, CountTokensRequest)
 
 
+def parse_object(body: bytes, cls: type[_Wire]) -> _Wire:
+    """Return any object of the wire; raise as `parse_messages_request`."""
+    return _structure(_document(body), cls)
+
+
 def _parse(body: bytes, terms: Terms, cls: type[_Request]) -> _Request:
     check_version(terms.version)
-    try:
-        document = cast("JsonObject", parse_json(body))
-    except JsonError as error:
-        raise invalid_request(str(error)) from None
+    document = cast("JsonObject", _document(body))
     request = _structure(document, cls)
     unknown = unknown_fields(document.keys() - attrs.fields_dict(cls).keys())
     found = [*violations(request, terms)]
@@ -66,7 +69,14 @@ def _parse(body: bytes, terms: Terms, cls: type[_Request]) -> _Request:
     return attrs.evolve(request, unknown_fields=unknown)
 
 
-def _structure(document: JsonValue, cls: type[_Request]) -> _Request:
+def _document(body: bytes) -> JsonValue:
+    try:
+        return parse_json(body)
+    except JsonError as error:
+        raise invalid_request(str(error)) from None
+
+
+def _structure(document: JsonValue, cls: type[_Wire]) -> _Wire:
     try:
         return structure(document, cls)
     except (cattrs.BaseValidationError, InvalidValueError) as error:

@@ -79,7 +79,13 @@ class Intake:
         headers, record = Headers(scope=scope), record_of(scope)
         record.origin = read_origin(headers)
         body = await self.reader.read(scope, receive)
-        wire = self._parsed(parse, body, headers)
+        betas = parse_betas(headers.getlist("anthropic-beta"))
+        terms = Terms(version=headers.get("anthropic-version"), betas=betas, strict=self.strict)
+        return await self.accept(parse, body, terms, record)
+
+    async def accept(self, parse: Parser[_Wire], body: bytes, terms: Terms, record: RequestRecord) -> Accepted[_Wire]:
+        """Return the request in `body`, sent under these `terms` by `record.origin`; raises as `take`."""
+        wire = self._parsed(parse, body, terms)
         record.requested_model, record.unknown_fields = wire.model, wire.unknown_fields
         wire, record.foreign_thinking = self.signatures.recall_all(wire)
         model = self.catalog.resolve(wire.model)
@@ -88,9 +94,8 @@ class Intake:
         request = to_generation_request(wire, request_id=record.id, model=model.id, origin=record.origin)
         return Accepted(wire=wire, model=model, request=request, record=record)
 
-    def _parsed(self, parse: Parser[_Wire], body: bytes, headers: Headers) -> _Wire:
-        betas = parse_betas(headers.getlist("anthropic-beta"))
-        wire = parse(body, Terms(version=headers.get("anthropic-version"), betas=betas, strict=self.strict))
+    def _parsed(self, parse: Parser[_Wire], body: bytes, terms: Terms) -> _Wire:
+        wire = parse(body, terms)
         self.oddities.note("field", wire.unknown_fields)
-        self.oddities.note("beta", unknown_betas(betas))
+        self.oddities.note("beta", unknown_betas(terms.betas))
         return wire

@@ -76,19 +76,20 @@ class Messages:
         accepted = await self.intake.take(parse_messages_request, scope, receive)
         accepted.record.stream = accepted.wire.stream
         if accepted.wire.stream:
-            response = self._stream(accepted, scope)
-            await response(scope, receive, send)
+            await self._stream(accepted, scope)(scope, receive, send)
         else:
-            whole = await race(self._whole(accepted), client_gone(receive))
-            await whole(scope, receive, send)
+            message = await race(self.whole(accepted), client_gone(receive))
+            response = Response(dump_json(message), media_type="application/json")
+            await response(scope, receive, send)
 
-    async def _whole(self, accepted: Accepted[MessagesRequest]) -> Response:
+    async def whole(self, accepted: Accepted[MessagesRequest]) -> Message:
+        """Return the answer of an accepted request, whoever asks; raises as the call."""
         answer, message = self._answer(accepted), MessageAccumulator()
         with self.drain.hold():
             async with aclosing(self._exchange(accepted).happenings()) as happenings:
                 async for happening in happenings:
                     message.add(*answer.tell(happening, self.clock.monotonic()))
-        return Response(dump_json(message.message), media_type="application/json")
+        return message.message
 
     def _stream(self, accepted: Accepted[MessagesRequest], scope: Scope) -> EventStreamResponse:
         return EventStreamResponse(

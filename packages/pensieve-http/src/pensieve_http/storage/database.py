@@ -20,8 +20,8 @@ __all__ = ["Database", "private_folder"]
 
 T = TypeVar("T")
 
-_SCHEMA_VERSION = 1
-_SCHEMA = """
+_STEPS = (
+    """
 CREATE TABLE files (
     id TEXT PRIMARY KEY,
     filename TEXT NOT NULL,
@@ -32,7 +32,33 @@ CREATE TABLE files (
     expires_at INTEGER,
     purged INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-"""
+""",
+    """
+CREATE TABLE batches (
+    id TEXT PRIMARY KEY,
+    phase TEXT NOT NULL,
+    api_version TEXT,
+    betas TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    expires_at REAL NOT NULL,
+    cancel_initiated_at REAL,
+    ended_at REAL,
+    archived_at REAL
+) STRICT;
+CREATE TABLE batch_requests (
+    batch_id TEXT NOT NULL REFERENCES batches (id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    custom_id TEXT NOT NULL,
+    state TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    params BLOB,
+    result BLOB,
+    PRIMARY KEY (batch_id, position)
+) STRICT;
+CREATE INDEX batch_requests_by_state ON batch_requests (state, batch_id, position);
+""",
+)
+"""What makes each version of the schema out of the one before."""
 _BUSY_S = 10.0
 """How long a transaction waits for those of other processes."""
 
@@ -113,14 +139,14 @@ def _connect(path: Path | None) -> sqlite3.Connection:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    """Make the tables, unless they are there. A later version adds its steps here."""
+    """Take the steps that this database has not taken yet."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > _SCHEMA_VERSION:
+    if version > len(_STEPS):
         raise sqlite3.DatabaseError(f"the data folder was written by a later Pensieve (its version is {version})")
-    if version == 0:
-        for statement in _SCHEMA.split(";\n"):
+    for step in _STEPS[version:]:
+        for statement in step.split(";\n"):
             connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+    connection.execute(f"PRAGMA user_version = {len(_STEPS)}")
 
 
 @contextmanager

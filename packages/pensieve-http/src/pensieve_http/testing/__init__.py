@@ -2,6 +2,16 @@
 
 from pensieve_http.testing._bridge import AppClient, Connection, Reply
 from pensieve_http.testing._events import EventReader, ServerSentEvent
-from pensieve_http.testing._world import World, build_world
+from pensieve_http.testing._world import SoleClaim, World, build_world, captured_log
 
-__all__ = ["AppClient", "Connection", "EventReader", "Reply", "ServerSentEvent", "World", "build_world"]
+__all__ = [
+    "AppClient",
+    "Connection",
+    "EventReader",
+    "Reply",
+    "ServerSentEvent",
+    "SoleClaim",
+    "World",
+    "build_world",
+    "captured_log",
+]
