@@ -67,6 +67,9 @@ def test_capabilities_are_those_of_the_model(*, capable: bool) -> None:
     assert capabilities.thinking.supported is capable
     assert capabilities.thinking.types.enabled.supported is capable
     assert capabilities.thinking.types.disabled.supported
+    assert capabilities.effort.max.supported is capabilities.effort.supported is capable
+    assert capabilities.context_management.clear_tool_uses_20250919.supported
+    assert not capabilities.context_management.compact_20260112.supported
     assert not capabilities.pdf_input.supported
 
 

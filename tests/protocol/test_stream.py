@@ -24,7 +24,9 @@ from pensieve_core import (
 from pensieve_protocol import (
     IllegalTransition,
     MessageStream,
+    Searched,
     StreamEvent,
+    ToolsFound,
     api_error,
     dump_json,
     sign_thinking,
@@ -339,6 +341,7 @@ MOVES: dict[_Word, Callable[[MessageStream], object]] = {
     _Word.TOOL_CALL: lambda stream: stream.feed(call("f")),
     _Word.TOOL_ARGUMENTS: lambda stream: stream.feed(arguments("{}")),
     _Word.TOOL_SILENCE: lambda stream: stream.feed(arguments("")),
+    _Word.RESULT: lambda stream: stream.feed(Searched(call_id=ToolCallId("toolu_1"), result=ToolsFound(names=()))),
     _Word.FINISH: lambda stream: stream.feed(end()),
     _Word.FAIL: lambda stream: stream.fail(ERROR, "req_1"),
 }
@@ -350,12 +353,13 @@ WAYS: dict[_State, list[_Word]] = {
     _State.THINKING: [_Word.START, _Word.THINKING],
     _State.TOOL_CALL: [_Word.START, _Word.TOOL_CALL],
     _State.TOOL_INPUT: [_Word.START, _Word.TOOL_CALL, _Word.TOOL_ARGUMENTS],
+    _State.RESULT: [_Word.START, _Word.RESULT],
     _State.FINISHED: [_Word.START, _Word.FINISH],
     _State.FAILED: [_Word.START, _Word.FAIL],
 }
 
 # What may come in which state, spelled out a second time: the machine's own table cannot be its judge.
-ENGINE = {_Word.PROGRESS, _Word.TEXT, _Word.THINKING, _Word.TOOL_CALL, _Word.FINISH}
+ENGINE = {_Word.PROGRESS, _Word.TEXT, _Word.THINKING, _Word.TOOL_CALL, _Word.RESULT, _Word.FINISH}
 SERVER = {_Word.PING, _Word.KEEP_ALIVE, _Word.FAIL}
 ARGUMENTS = {_Word.TOOL_ARGUMENTS, _Word.TOOL_SILENCE}
 LEGAL: dict[_State, set[_Word]] = {
@@ -365,6 +369,7 @@ LEGAL: dict[_State, set[_Word]] = {
     _State.THINKING: ENGINE | SERVER,
     _State.TOOL_CALL: ENGINE | SERVER | ARGUMENTS,
     _State.TOOL_INPUT: ENGINE | SERVER | ARGUMENTS,
+    _State.RESULT: ENGINE | SERVER,
     _State.FINISHED: set(),
     _State.FAILED: set(),
 }

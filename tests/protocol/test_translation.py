@@ -350,10 +350,13 @@ def test_tools_known_by_their_type_can_be_deferred_too(translate: Translate) -> 
     assert [tool.deferred for tool in translate(tools=[bash], messages=found).tools] == [True]
 
 
-def test_search_by_the_server_is_left_out_and_deferred_tools_are_loaded_at_once(translate: Translate) -> None:
-    """Ours: nobody here searches, so that they would never be found."""
-    search = {"type": "tool_search_tool_regex_20251119", "name": "tool_search_tool_regex"}
-    assert translate(tools=[search, DEFERRED]) == translate(tools=[TOOL])
+@pytest.mark.parametrize("kind", ["regex", "bm25"])
+def test_search_by_the_server_is_offered_where_there_is_something_to_find(translate: Translate, kind: str) -> None:
+    search = {"type": f"tool_search_tool_{kind}_20251119", "name": f"tool_search_tool_{kind}"}
+    (offered,) = translate(tools=[search, DEFERRED]).tools
+    assert offered.name == f"tool_search_tool_{kind}"
+    assert offered.parameters["required"] == ["query"]
+    assert translate(tools=[search, TOOL]).tools == translate(tools=[TOOL]).tools
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from pensieve_core import (
 from pensieve_http.exchange import EngineFound, Happening, Opened
 from pensieve_http.preparation import Prepared
 from pensieve_http.record import RequestRecord
-from pensieve_protocol import ApiError, Diagnostics, MessageDeltaEvent, MessageStream, StreamEvent
+from pensieve_protocol import ApiError, Diagnostics, MessageDeltaEvent, MessageStream, ServerCallStarted, StreamEvent
 
 __all__ = ["Answer", "message_id"]
 
@@ -66,7 +66,7 @@ class Answer:
             case Opened(prompt=prompt):
                 self._record.prompt = prompt
                 return () if self.started else self._start(prompt)
-            case TextProduced() | ThinkingProduced() | ToolCallStarted():
+            case TextProduced() | ThinkingProduced() | ToolCallStarted() | ServerCallStarted():
                 self._note_first_token(now)
             case GenerationFinished():
                 return self._finish(happening)

@@ -14,15 +14,16 @@ import attrs
 
 from pensieve_core import (
     EngineFailedError,
-    GenerationEvent,
     GenerationFinished,
     GenerationRequest,
     ModelDescriptor,
+    PromptTooLongError,
     PromptUsage,
 )
 from pensieve_http.gate import Gate
 from pensieve_http.preparation import Preparation, Prepared
-from pensieve_inference import EngineProvider
+from pensieve_inference import EngineProvider, InferenceEngine
+from pensieve_protocol import SearchTurn, TurnEvent
 
 __all__ = ["EngineFound", "Exchange", "Happening", "Opened"]
 
@@ -39,7 +40,7 @@ class Opened:
     prompt: PromptUsage
 
 
-Happening: TypeAlias = EngineFound | Prepared | Opened | GenerationEvent
+Happening: TypeAlias = EngineFound | Prepared | Opened | TurnEvent
 
 
 @attrs.frozen(kw_only=True)
@@ -67,18 +68,39 @@ class Exchange:
         async with self.gate.place(self.request.origin.priority):
             engine = await self.engines.engine(self.model)
             yield EngineFound()
-            request = self.request
+            prepared = Prepared(request=self.request)
             if self.preparation is not None:
                 prepared = await self.preparation.prepare(engine)
-                request = prepared.request
                 yield prepared
-            async with aclosing(await engine.generate(request)) as generation:
-                if self.preparation is not None:
-                    self.preparation.opened(request, generation.prompt)
+            turn = SearchTurn(prepared.request, prepared.search)
+            while turn.request is not None:
+                async with aclosing(self._generated(engine, turn)) as generated:
+                    async for happening in generated:
+                        yield happening
+
+    async def _generated(self, engine: InferenceEngine, turn: SearchTurn) -> AsyncGenerator[Happening, None]:
+        """Yield what comes of the next generation of `turn`; of the first one also `Opened`."""
+        if turn.request is None:
+            return
+        try:
+            opened = await engine.generate(turn.request)
+        except PromptTooLongError:
+            if not turn.begun:
+                raise
+            yield turn.overflow()
+            return
+        async with aclosing(opened) as generation:
+            if not turn.begun:
+                self._note(turn.request, generation.prompt)
                 yield Opened(prompt=generation.prompt)
-                async for event in generation:
-                    yield event
-                    if isinstance(event, GenerationFinished):
-                        return
+            async for event in generation:
+                for told in turn.feed(event):
+                    yield told
+                if isinstance(event, GenerationFinished):
+                    return
         msg = "the engine stopped without finishing its answer"
         raise EngineFailedError(msg)
+
+    def _note(self, request: GenerationRequest, prompt: PromptUsage) -> None:
+        if self.preparation is not None:
+            self.preparation.opened(request, prompt)

@@ -20,7 +20,9 @@ from pensieve_protocol import (
     Edited,
     MessagesRequest,
     PromptRecords,
+    ToolSearch,
     edit_context,
+    tool_search,
 )
 
 __all__ = ["Preparation", "Prepared", "counted", "edited"]
@@ -37,6 +39,8 @@ class Prepared:
     request: GenerationRequest
     context_management: ContextManagementResponse | None = None
     diagnostics: Diagnostics | None = None
+    search: ToolSearch | None = None
+    """What the model can have searched."""
 
 
 async def counted(asking: Generator[_Asked, int, _Answer], count: Callable[[_Asked], Awaitable[int]]) -> _Answer:
@@ -80,6 +84,7 @@ class Preparation:
             request=request,
             context_management=ContextManagementResponse(applied_edits=wire.applied) if asked else None,
             diagnostics=await self._diagnosed(request, engine),
+            search=tool_search(wire.request),
         )
 
     def opened(self, request: GenerationRequest, prompt: PromptUsage) -> None:

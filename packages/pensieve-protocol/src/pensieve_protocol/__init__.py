@@ -59,6 +59,7 @@ from pensieve_protocol._context_management import (
     OtherEdit,
     Trigger,
 )
+from pensieve_protocol._deferral import tool_search
 from pensieve_protocol._diagnostics import CacheMiss, CacheMissReason, Diagnostics, PromptRecords, Undiagnosed
 from pensieve_protocol._errors import (
     ApiError,
@@ -109,11 +110,16 @@ from pensieve_protocol._messages import (
     OriginalTokens,
     OutputTokensDetails,
     ResponseBlock,
+    ResponseServerToolUse,
     ResponseText,
     ResponseThinking,
+    ResponseToolReference,
+    ResponseToolSearchResult,
     ResponseToolUse,
     StopReason,
     TokenCount,
+    ToolSearchError,
+    ToolSearchFound,
     stop_reason,
 )
 from pensieve_protocol._models import (
@@ -147,11 +153,13 @@ from pensieve_protocol._requests import (
     ToolChoiceNone,
     ToolChoiceTool,
 )
+from pensieve_protocol._search_turn import Searched, SearchTurn, ServerCallStarted, TurnEvent
 from pensieve_protocol._signatures import Recalled, Signatures
 from pensieve_protocol._sources import PendingSource, pending_sources, with_sources
 from pensieve_protocol._stream import IllegalTransition, MessageStream, Signer, sign_thinking
 from pensieve_protocol._terms import API_VERSIONS, ApiVersion, Terms, parse_betas, unknown_betas
 from pensieve_protocol._times import rfc3339
+from pensieve_protocol._tool_search import SearchFailed, ToolSearch, ToolsFound
 from pensieve_protocol._tools import ClientTool, CustomTool, RequestTool, SearchTool, ToolName
 from pensieve_protocol._translation import to_generation_request
 
@@ -248,13 +256,20 @@ __all__ = [
     "RequestError",
     "RequestTool",
     "ResponseBlock",
+    "ResponseServerToolUse",
     "ResponseText",
     "ResponseThinking",
+    "ResponseToolReference",
+    "ResponseToolSearchResult",
     "ResponseToolUse",
     "ResultBlock",
     "Schemas",
+    "SearchFailed",
     "SearchResultBlock",
     "SearchTool",
+    "SearchTurn",
+    "Searched",
+    "ServerCallStarted",
     "SignatureDelta",
     "Signatures",
     "Signer",
@@ -276,8 +291,13 @@ __all__ = [
     "ToolName",
     "ToolReferenceBlock",
     "ToolResultBlock",
+    "ToolSearch",
+    "ToolSearchError",
+    "ToolSearchFound",
     "ToolUseBlock",
+    "ToolsFound",
     "Trigger",
+    "TurnEvent",
     "Undiagnosed",
     "api_error",
     "check_version",
@@ -306,6 +326,7 @@ __all__ = [
     "stop_reason",
     "to_api_error",
     "to_generation_request",
+    "tool_search",
     "unknown_betas",
     "with_sources",
 ]

@@ -27,7 +27,15 @@ from pensieve_protocol._events import (
     TextDelta,
     ThinkingDelta,
 )
-from pensieve_protocol._messages import Message, ResponseBlock, ResponseText, ResponseThinking, ResponseToolUse
+from pensieve_protocol._messages import (
+    Message,
+    ResponseBlock,
+    ResponseServerToolUse,
+    ResponseText,
+    ResponseThinking,
+    ResponseToolSearchResult,
+    ResponseToolUse,
+)
 
 __all__ = ["MessageAccumulator"]
 
@@ -104,8 +112,10 @@ def _filled(block: ResponseBlock, text: str, signature: str) -> ResponseBlock:
             return attrs.evolve(block, text=text)
         case ResponseThinking():
             return attrs.evolve(block, thinking=text, signature=signature)
-        case ResponseToolUse():
+        case ResponseToolUse() | ResponseServerToolUse():
             return attrs.evolve(block, input=_input(text))
+        case ResponseToolSearchResult():
+            return block
         case _:
             assert_never(block)
 

@@ -14,17 +14,17 @@ import attrs
 
 from pensieve_core import JsonObject, JsonValue, Tool
 from pensieve_protocol._json import dump_json
-from pensieve_protocol._tools import ClientTool, CustomTool
+from pensieve_protocol._tools import BM25_TOOL_PREFIX, ClientTool, CustomTool, RequestTool, SearchTool
 
 __all__ = ["neutral_tools"]
 
 
-def neutral_tools(tools: tuple[CustomTool | ClientTool, ...]) -> tuple[Tool, ...]:
+def neutral_tools(tools: tuple[RequestTool, ...]) -> tuple[Tool, ...]:
     """Return core's tools, in the same order."""
     return tuple(_neutral_tool(tool) for tool in tools)
 
 
-def _neutral_tool(tool: CustomTool | ClientTool) -> Tool:
+def _neutral_tool(tool: RequestTool) -> Tool:
     match tool:
         case CustomTool():
             return Tool(
@@ -37,6 +37,9 @@ def _neutral_tool(tool: CustomTool | ClientTool) -> Tool:
             )
         case ClientTool():
             return _expanded(tool)
+        case SearchTool():
+            described = _BM25 if tool.type.startswith(BM25_TOOL_PREFIX) else _REGEX
+            return attrs.evolve(described, name=tool.name, cache_mark=tool.cache_control is not None)
         case _:
             assert_never(tool)
 
@@ -118,6 +121,20 @@ _MEMORY = Tool(
         old_path=_string("For rename: the present path."),
         new_path=_string("For rename: the path to be."),
     ),
+)
+
+_SEARCH = "Find further tools, which are not listed here, before you say that you cannot do something. "
+
+_REGEX = Tool(
+    name="tool_search_tool_regex",
+    description=f"{_SEARCH}Names and descriptions of tools and of their arguments are matched.",
+    parameters=_object(("query",), query=_string("A regular expression, as in (?i)weather|forecast.")),
+)
+
+_BM25 = Tool(
+    name="tool_search_tool_bm25",
+    description=f"{_SEARCH}The tools that fit best are returned.",
+    parameters=_object(("query",), query=_string("What the tool is to do, in a few words.")),
 )
 
 _FAMILIES: Mapping[str, Tool] = {"bash_": _BASH, "text_editor_": _TEXT_EDITOR, "memory_": _MEMORY}

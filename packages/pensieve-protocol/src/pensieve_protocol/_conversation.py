@@ -7,6 +7,8 @@ the same block always becomes the same parts. Merging of neighbours and re-rolin
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import assert_never
 
 import attrs
@@ -45,6 +47,7 @@ from pensieve_protocol._render import (
     text_part,
 )
 from pensieve_protocol._requests import CountTokensRequest, InputMessage
+from pensieve_protocol._searches import is_search_result, search_call, search_result
 
 __all__ = ["conversation"]
 
@@ -85,16 +88,26 @@ def _without_billing(text: str) -> str:
 
 
 def _turn(message: InputMessage) -> tuple[Turn, ...]:
-    """Translate one message; no turn comes of an empty system message.
+    """Translate one message; no turn comes of an empty system message, and several of one with searches.
 
-    Claude Code 2.1.330 sends such for their `output_config` alone (beta per-turn-control-2026-07-01). Were an empty
-    last question left out, however, the answer before it would become a prefill.
+    Claude Code 2.1.330 sends the former for their `output_config` alone (beta per-turn-control-2026-07-01). Were an
+    empty last question left out, however, the answer before it would become a prefill.
     """
     content = (TextBlock(type="text", text=message.content),) if isinstance(message.content, str) else message.content
+    if any(is_search_result(block) for block in content):
+        return tuple(_turns_with_searches(message, content))
     parts = _parts(content)
     if message.role == "system" and not parts:
         return ()
     return (Turn(role=Role(message.role), parts=parts or (TextPart(text=""),)),)
+
+
+def _turns_with_searches(message: InputMessage, content: tuple[ContentBlock, ...]) -> Iterator[Turn]:
+    """What a search found stands in a turn of the user, as it did when the model went on from there."""
+    for is_found, blocks in itertools.groupby(content, key=is_search_result):
+        parts = _parts(tuple(blocks))
+        if parts:
+            yield Turn(role=Role.USER if is_found else Role(message.role), parts=parts)
 
 
 def _parts(blocks: tuple[ContentBlock, ...]) -> tuple[Part, ...]:
@@ -134,8 +147,18 @@ def _block_parts(block: ContentBlock) -> tuple[Part, ...]:
             return (ToolCallPart(id=ToolCallId(call_id), name=name, arguments=arguments),)
         case ToolResultBlock(tool_use_id=call_id, content=content, is_error=is_error):
             return (ToolResultPart(call_id=ToolCallId(call_id), content=_result_parts(content), is_error=is_error),)
+        case OpaqueBlock(added_tool=None):
+            return _opaque_parts(block)
         case _:
             return _result_block_parts(block)
+
+
+def _opaque_parts(block: OpaqueBlock) -> tuple[Part, ...]:
+    """A search for tools is a call to the model; of what else Anthropic's servers did it is told in words."""
+    if is_search_result(block):
+        return (search_result(block),)
+    call = search_call(block)
+    return _result_block_parts(block) if call is None else (call,)
 
 
 def _result_parts(content: str | tuple[ResultBlock, ...]) -> tuple[ResultPart, ...]:

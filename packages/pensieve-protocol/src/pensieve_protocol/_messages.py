@@ -22,11 +22,16 @@ __all__ = [
     "OriginalTokens",
     "OutputTokensDetails",
     "ResponseBlock",
+    "ResponseServerToolUse",
     "ResponseText",
     "ResponseThinking",
+    "ResponseToolReference",
+    "ResponseToolSearchResult",
     "ResponseToolUse",
     "StopReason",
     "TokenCount",
+    "ToolSearchError",
+    "ToolSearchFound",
     "final_usage",
     "initial_usage",
     "stop_reason",
@@ -121,7 +126,53 @@ class ResponseToolUse:
     input: JsonObject = attrs.field(factory=dict)
 
 
-ResponseBlock: TypeAlias = ResponseText | ResponseThinking | ResponseToolUse
+@attrs.frozen(kw_only=True)
+class ResponseServerToolUse:
+    """A call that the server runs."""
+
+    type: Literal["server_tool_use"] = "server_tool_use"
+    id: str
+    name: str
+    input: JsonObject = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class ResponseToolReference:
+    """A tool that was found."""
+
+    type: Literal["tool_reference"] = "tool_reference"
+    tool_name: str
+
+
+@attrs.frozen(kw_only=True)
+class ToolSearchFound:
+    """What was found; perhaps nothing."""
+
+    type: Literal["tool_search_tool_search_result"] = "tool_search_tool_search_result"
+    tool_references: tuple[ResponseToolReference, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class ToolSearchError:
+    """Why nothing could be looked for."""
+
+    type: Literal["tool_search_tool_result_error"] = "tool_search_tool_result_error"
+    error_code: Literal["invalid_tool_input"] = "invalid_tool_input"
+    error_message: str
+
+
+@attrs.frozen(kw_only=True)
+class ResponseToolSearchResult:
+    """What came of a search; complete from its start."""
+
+    type: Literal["tool_search_tool_result"] = "tool_search_tool_result"
+    tool_use_id: str
+    content: ToolSearchFound | ToolSearchError
+
+
+ResponseBlock: TypeAlias = (
+    ResponseText | ResponseThinking | ResponseToolUse | ResponseServerToolUse | ResponseToolSearchResult
+)
 
 
 @attrs.frozen(kw_only=True)

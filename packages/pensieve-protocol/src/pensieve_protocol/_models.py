@@ -40,24 +40,24 @@ class Support:
 
 @attrs.frozen(kw_only=True)
 class ContextManagementSupport:
-    """Which edits are made to a conversation: none yet."""
+    """Which edits are made to a conversation."""
 
-    supported: bool = False
-    clear_thinking_20251015: Support = Support()
-    clear_tool_uses_20250919: Support = Support()
+    supported: bool = True
+    clear_thinking_20251015: Support = Support(supported=True)
+    clear_tool_uses_20250919: Support = Support(supported=True)
     compact_20260112: Support = Support()
 
 
 @attrs.frozen(kw_only=True)
 class EffortSupport:
-    """Which effort levels change the answer: none yet, though all are accepted."""
+    """Which effort levels change the answer: all, if the model reasons; otherwise they are merely accepted."""
 
-    supported: bool = False
-    low: Support = Support()
-    medium: Support = Support()
-    high: Support = Support()
-    xhigh: Support = Support()
-    max: Support = Support()
+    supported: bool
+    low: Support
+    medium: Support
+    high: Support
+    xhigh: Support
+    max: Support
 
 
 @attrs.frozen(kw_only=True)
@@ -95,7 +95,7 @@ class CapabilitySupport:
     citations: Support = Support()
     code_execution: Support = Support()
     context_management: ContextManagementSupport = ContextManagementSupport()
-    effort: EffortSupport = EffortSupport()
+    effort: EffortSupport
     image_input: Support
     pdf_input: Support = Support()
     server_tools: ServerToolsSupport = ServerToolsSupport()
@@ -245,6 +245,9 @@ def _limit(text: str | None) -> int:
 def _capabilities(descriptor: ModelDescriptor, pdfs: Support) -> CapabilitySupport:
     thinks = Support(supported=descriptor.capabilities.thinking)
     return CapabilitySupport(
+        effort=EffortSupport(
+            supported=thinks.supported, low=thinks, medium=thinks, high=thinks, xhigh=thinks, max=thinks
+        ),
         image_input=Support(supported=descriptor.capabilities.images),
         pdf_input=pdfs,
         thinking=ThinkingSupport(supported=thinks.supported, types=ThinkingTypes(adaptive=thinks, enabled=thinks)),

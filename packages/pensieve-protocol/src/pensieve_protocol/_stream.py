@@ -36,7 +36,6 @@ from typing import Final, TypeAlias, assert_never
 
 from pensieve_core import (
     FinishReason,
-    GenerationEvent,
     GenerationFinished,
     PrefillProgressed,
     PromptUsage,
@@ -67,13 +66,21 @@ from pensieve_protocol._events import (
 from pensieve_protocol._messages import (
     Message,
     ResponseBlock,
+    ResponseServerToolUse,
     ResponseText,
     ResponseThinking,
+    ResponseToolReference,
+    ResponseToolSearchResult,
     ResponseToolUse,
+    ToolSearchError,
+    ToolSearchFound,
     final_usage,
     initial_usage,
     stop_reason,
 )
+from pensieve_protocol._search_turn import Searched, ServerCallStarted, TurnEvent
+from pensieve_protocol._searches import wire_call_id
+from pensieve_protocol._tool_search import SearchFailed, SearchResult, ToolsFound
 
 __all__ = ["IllegalTransition", "MessageStream", "Signer", "sign_thinking"]
 
@@ -101,6 +108,8 @@ class _State(enum.Enum):
     """A tool call is open, without arguments so far."""
     TOOL_INPUT = enum.auto()
     """A tool call is open, with arguments."""
+    RESULT = enum.auto()
+    """What the server's own tool found is open; nothing is ever written into it."""
     FINISHED = enum.auto()
     FAILED = enum.auto()
 
@@ -116,6 +125,7 @@ class _Word(enum.Enum):
     TOOL_ARGUMENTS = enum.auto()
     TOOL_SILENCE = enum.auto()
     """An empty fragment of arguments: a sign of life, after which the call still has none."""
+    RESULT = enum.auto()
     FINISH = enum.auto()
     FAIL = enum.auto()
 
@@ -127,6 +137,7 @@ _ALWAYS: Final[Mapping[_Word, _State]] = {
     _W.TEXT: _S.TEXT,
     _W.THINKING: _S.THINKING,
     _W.TOOL_CALL: _S.TOOL_CALL,
+    _W.RESULT: _S.RESULT,
     _W.FINISH: _S.FINISHED,
     _W.FAIL: _S.FAILED,
 }
@@ -152,6 +163,7 @@ _MOVES: Final[Mapping[_State, Mapping[_Word, _State]]] = {
         _W.TOOL_SILENCE: _S.TOOL_INPUT,
         _W.TOOL_ARGUMENTS: _S.TOOL_INPUT,
     },
+    _S.RESULT: {**_ALWAYS, _W.PING: _S.RESULT, _W.PROGRESS: _S.RESULT},
     _S.FINISHED: {},
     _S.FAILED: {},
 }
@@ -214,13 +226,13 @@ class MessageStream:
 
     def keep_alive(self, *, thinking: bool) -> Events:
         """Send an empty delta; before any content, into a block opened for it: thinking when the model may think."""
-        if self._state is _S.STARTED:
+        if self._state in (_S.STARTED, _S.RESULT):
             return self._reason("") if thinking else self._say("")
         self._move(_W.KEEP_ALIVE)
         return (self._delta(_SIGN_OF_LIFE[self._state]),)
 
-    def feed(self, event: GenerationEvent) -> Events:
-        """Take the engine's next event."""
+    def feed(self, event: TurnEvent) -> Events:
+        """Take the next event of the engine, or of the server's own tools."""
         match event:
             case PrefillProgressed():
                 self._move(_W.PROGRESS)
@@ -229,8 +241,8 @@ class MessageStream:
                 return self._say(text)
             case ThinkingProduced(text=text):
                 return self._reason(text)
-            case ToolCallStarted(id=call_id, name=name):
-                return self._enter(_W.TOOL_CALL, ResponseToolUse(id=call_id, name=name))
+            case ToolCallStarted() | ServerCallStarted() | Searched():
+                return self._enter(_W.RESULT if isinstance(event, Searched) else _W.TOOL_CALL, _opening(event))
             case ToolCallArguments(fragment=fragment):
                 return self._give(fragment)
             case GenerationFinished():
@@ -274,7 +286,7 @@ class MessageStream:
     def _enter(self, word: _Word, block: ResponseBlock) -> Events:
         """Make the move; close the open block and open `block`, unless the open one goes on."""
         before = self._move(word)
-        if before is self._state and word is not _W.TOOL_CALL:
+        if before is self._state and word not in (_W.TOOL_CALL, _W.RESULT):
             return ()
         closing = self._closing(before)
         self._index += 1
@@ -290,7 +302,7 @@ class MessageStream:
                 return (self._delta(SignatureDelta(signature=self._sign(text))), stop)
             case _S.TOOL_CALL:
                 return (self._delta(InputJsonDelta(partial_json="{}")), stop)
-            case _S.TEXT | _S.TOOL_INPUT:
+            case _S.TEXT | _S.TOOL_INPUT | _S.RESULT:
                 return (stop,)
             case _:
                 return ()
@@ -306,3 +318,22 @@ class MessageStream:
             raise IllegalTransition(before, word)
         self._state = after
         return before
+
+
+def _opening(event: ToolCallStarted | ServerCallStarted | Searched) -> ResponseBlock:
+    """Return the block that begins with a call, or with what the server found."""
+    match event:
+        case ToolCallStarted(id=call_id, name=name):
+            return ResponseToolUse(id=call_id, name=name)
+        case ServerCallStarted(id=call_id, name=name):
+            return ResponseServerToolUse(id=wire_call_id(call_id), name=name)
+        case Searched(call_id=call_id, result=result):
+            return ResponseToolSearchResult(tool_use_id=wire_call_id(call_id), content=_found(result))
+
+
+def _found(result: SearchResult) -> ToolSearchFound | ToolSearchError:
+    match result:
+        case ToolsFound(names=names):
+            return ToolSearchFound(tool_references=tuple(ResponseToolReference(tool_name=name) for name in names))
+        case SearchFailed(message=message):
+            return ToolSearchError(error_message=message)

@@ -1,8 +1,8 @@
 """The tools that a request may bring.
 
 Three kinds: the client's own (`CustomTool`), tools that Anthropic has typed and the client runs (`ClientTool`), and
-tools that the server would run, of which Pensieve has none. Types end in a date and grow new ones every few months,
-so that families are told apart by their prefix.
+tools that the server runs, of which Pensieve has the search over deferred tools alone (`SearchTool`). Types end in a
+date and grow new ones every few months, so that families are told apart by their prefix.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pensieve_protocol._blocks import CacheControl
 from pensieve_protocol._constraints import Matches
 
 __all__ = [
+    "BM25_TOOL_PREFIX",
     "CLIENT_TOOL_PREFIXES",
     "SEARCH_TOOL_PREFIX",
     "SERVER_TOOL_PREFIXES",
@@ -28,6 +29,7 @@ __all__ = [
 
 CLIENT_TOOL_PREFIXES = ("bash_", "text_editor_", "memory_")
 SEARCH_TOOL_PREFIX = "tool_search_tool_"
+BM25_TOOL_PREFIX = f"{SEARCH_TOOL_PREFIX}bm25"
 SERVER_TOOL_PREFIXES = ("web_search", "web_fetch", "code_execution", "computer_", "browser_", "advisor_", "mcp_toolset")
 
 ToolName: TypeAlias = Annotated[str, Matches(r"[a-zA-Z0-9_-]{1,128}")]
@@ -63,10 +65,11 @@ class ClientTool:
 
 @attrs.frozen(kw_only=True)
 class SearchTool:
-    """Search over deferred tools by the server: accepted and left out; all tools are loaded at once instead."""
+    """Search over deferred tools, which the server runs (`_tool_search`)."""
 
     type: _SearchToolType
     name: ToolName
+    cache_control: CacheControl | None = None
 
 
 RequestTool: TypeAlias = CustomTool | ClientTool | SearchTool

@@ -64,11 +64,8 @@ TOOLS = (
         "tool:tool_search_tool_bm25",
         "The server searches the deferred tools by words.",
         source=_UNION,
-        deferred=NOT_BUILT,
     ),
-    Requirement(
-        "tool:tool_search_tool_regex", "The server searches them by a pattern.", source=_UNION, deferred=NOT_BUILT
-    ),
+    Requirement("tool:tool_search_tool_regex", "The server searches them by a pattern.", source=_UNION),
     Requirement("tool:tool_search:accepted", "A request with a search tool is served.", source=_UNION),
     Requirement("tool:unknown", "An unknown type of tool is a 400 that names the known ones.", source="ours"),
     Requirement("tool_choice:auto", "The model may call.", source=_CHOICE),
