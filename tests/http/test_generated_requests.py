@@ -10,6 +10,7 @@ import collections
 import os
 from typing import Any
 
+import orjson
 import pytest
 import schemathesis
 import schemathesis.openapi
@@ -23,7 +24,6 @@ from structlog.typing import FilteringBoundLogger
 from pensieve_core import ModelDescriptor
 from pensieve_http import HttpSettings, create_app
 from pensieve_http.storage import BatchStore, Database, Storage
-from pensieve_http.testing import EventReader
 from pensieve_inference import SystemClock
 from pensieve_inference.testing import (
     InMemoryCatalog,
@@ -61,7 +61,8 @@ def _quiet() -> FilteringBoundLogger:
 
 @schemathesis.deserializer("text/event-stream")
 def read_events(_context: DeserializationContext, response: Response) -> list[Any]:
-    return [event.data for event in EventReader().feed(response.content)]
+    data = [line.removeprefix(b"data: ") for line in response.content.splitlines() if line.startswith(b"data: ")]
+    return [orjson.loads(item) for item in data if item != b"[DONE]"]
 
 
 APP = create_app(

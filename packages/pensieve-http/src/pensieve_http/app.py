@@ -28,12 +28,14 @@ from starlette.types import ASGIApp
 from structlog.typing import FilteringBoundLogger
 
 from pensieve_core import Clock, RequestId
+from pensieve_http.answering import Answering
 from pensieve_http.batches.answerer import BatchAnswerer
 from pensieve_http.batches.runner import BatchRunner, Claim
 from pensieve_http.body import BodyReader
 from pensieve_http.documents import Documents, pdf_process
 from pensieve_http.drain import Drain
 from pensieve_http.endpoints.batches import Batches
+from pensieve_http.endpoints.chat import CREATE_CHAT_COMPLETION, ChatCompletions
 from pensieve_http.endpoints.count_tokens import COUNT_TOKENS, CountTokens
 from pensieve_http.endpoints.description import Description
 from pensieve_http.endpoints.files import Files
@@ -192,6 +194,10 @@ class _Parts:
             strict=self.settings.strict,
         )
 
+    @property
+    def answering(self) -> Answering:
+        return Answering(drain=self.drain, clock=self.clock, translator=self.translator, settings=self.settings)
+
     def reader(self, max_bytes: int) -> BodyReader:
         return BodyReader(clock=self.clock, max_bytes=max_bytes, timeout_s=self.settings.body_timeout_s)
 
@@ -222,11 +228,14 @@ def _endpoints(parts: _Parts) -> list[Endpoint]:
 
 def _api_endpoints(parts: _Parts) -> list[Endpoint]:
     models = Models(catalog=parts.catalog, engines=parts.engines, reads_pdfs=parts.documents.reads_pdfs)
-    messages = _messages(parts, parts.gate())
+    gate = parts.gate()
+    messages = _messages(parts, gate)
+    chat = ChatCompletions(intake=parts.intake, engines=parts.engines, gate=gate, answering=parts.answering)
     count = CountTokens(intake=parts.intake, engines=parts.engines, gate=parts.gate(), drain=parts.drain)
     return [
         Endpoint(method="POST", path="/v1/messages", app=messages, operation=CREATE_MESSAGE),
         Endpoint(method="POST", path="/v1/messages/count_tokens", app=count, operation=COUNT_TOKENS),
+        Endpoint(method="POST", path="/v1/chat/completions", app=chat, operation=CREATE_CHAT_COMPLETION),
         *models.endpoints(),
         *([] if parts.storage is None else _storage_endpoints(parts, parts.storage)),
     ]
@@ -237,12 +246,9 @@ def _messages(parts: _Parts, gate: Gate) -> Messages:
         intake=parts.intake,
         engines=parts.engines,
         gate=gate,
-        drain=parts.drain,
-        clock=parts.clock,
-        translator=parts.translator,
+        answering=parts.answering,
         signatures=parts.signatures,
         records=PromptRecords(),
-        settings=parts.settings,
     )
 
 

@@ -1,4 +1,4 @@
-"""From whatever went wrong to an answer in Anthropic's envelope.
+"""From whatever went wrong to an answer in Anthropic's envelope, or OpenAI's at OpenAI's door.
 
 The tree of errors is `pensieve_core`'s, the wire form `pensieve_protocol`'s. This module adds what only HTTP can get
 wrong, and the one place where an exception that nobody foresaw is logged and becomes a plain `api_error`.
@@ -15,9 +15,9 @@ from structlog.typing import FilteringBoundLogger
 
 from pensieve_core import PensieveError
 from pensieve_http.record import record_of
-from pensieve_protocol import ApiError, RequestError, api_error, error_body, to_api_error
+from pensieve_protocol import ApiError, RequestError, api_error, error_body, openai_error_body, to_api_error
 
-__all__ = ["ClientGoneError", "ErrorTranslator", "error_response"]
+__all__ = ["ClientGoneError", "ErrorTranslator", "error_response", "speaks_openai"]
 
 _ROUTING_MESSAGES: Mapping[int, str] = {
     404: "no such endpoint",
@@ -29,6 +29,12 @@ class ClientGoneError(Exception):
     """The client left before its request was complete: there is nobody to answer."""
 
 
+def speaks_openai(scope: Scope) -> bool:
+    """Return whether the client came in by OpenAI's door."""
+    path: str = scope["path"]
+    return path.startswith("/v1/chat/")
+
+
 def error_response(error: ApiError, scope: Scope, *, headers: Mapping[str, str] | None = None) -> Response:
     """Return the envelope, with the headers that tell an SDK whether and when to try again.
 
@@ -37,7 +43,7 @@ def error_response(error: ApiError, scope: Scope, *, headers: Mapping[str, str] 
     record = record_of(scope)
     record.error_type = error.type
     return Response(
-        error_body(error, record.id),
+        openai_error_body(error) if speaks_openai(scope) else error_body(error, record.id),
         status_code=error.status,
         headers={**_retry_headers(error), **(headers or {})},
         media_type="application/json",

@@ -55,6 +55,8 @@ class LiveStream:
     """Whether the answer may begin with thinking: says which block is opened to keep a long wait alive."""
     translate: Callable[[Exception], ApiError]
     """Returns what the client is told of an exception."""
+    encode: Callable[[StreamEvent], bytes] = encode_sse
+    """Writes an event in the words of the door that the client came in by."""
 
     @property
     def finished(self) -> bool:
@@ -72,7 +74,7 @@ class LiveStream:
         Raises:
             Exception: that of a `Failed`, while the stream is not started.
         """
-        return b"".join(encode_sse(event) for item in items if not self.finished for event in self._events(item, now))
+        return b"".join(self.encode(event) for item in items if not self.finished for event in self._events(item, now))
 
     def _events(self, item: Item, now: float) -> tuple[StreamEvent, ...]:
         match item:

@@ -133,6 +133,16 @@ from pensieve_protocol._models import (
     paginate,
     parse_page_query,
 )
+from pensieve_protocol._openai_answers import (
+    ChatChunk,
+    ChatChunks,
+    ChatCompletion,
+    OpenAIError,
+    chat_completion,
+    openai_error_body,
+)
+from pensieve_protocol._openai_requests import ChatRequest
+from pensieve_protocol._openai_translation import chat_generation_request, parse_chat_request
 from pensieve_protocol._parse import check_version, parse_count_tokens_request, parse_messages_request
 from pensieve_protocol._requests import (
     AdaptiveThinking,
@@ -182,6 +192,10 @@ __all__ = [
     "CacheControl",
     "CacheMiss",
     "CacheMissReason",
+    "ChatChunk",
+    "ChatChunks",
+    "ChatCompletion",
+    "ChatRequest",
     "ClearThinking",
     "ClearToolUses",
     "ClearedThinking",
@@ -238,6 +252,7 @@ __all__ = [
     "ModelInfo",
     "ModelPage",
     "OpaqueBlock",
+    "OpenAIError",
     "OpenAIModel",
     "OpenAIModelList",
     "OriginalTokens",
@@ -300,6 +315,8 @@ __all__ = [
     "TurnEvent",
     "Undiagnosed",
     "api_error",
+    "chat_completion",
+    "chat_generation_request",
     "check_version",
     "dump_json",
     "edit_context",
@@ -310,10 +327,12 @@ __all__ = [
     "file_metadata_page",
     "media_type_of",
     "model_info",
+    "openai_error_body",
     "openai_model",
     "paginate",
     "parse_batch_create_request",
     "parse_betas",
+    "parse_chat_request",
     "parse_count_tokens_request",
     "parse_expiry",
     "parse_file_list_query",

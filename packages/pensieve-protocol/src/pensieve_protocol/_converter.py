@@ -30,6 +30,7 @@ from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn, override
 
 from pensieve_protocol._constraints import Constraint, Refuses
+from pensieve_protocol._tags import tag_field, tags
 from pensieve_protocol._tools import (
     CLIENT_TOOL_PREFIXES,
     SEARCH_TOOL_PREFIX,
@@ -166,37 +167,38 @@ def _shapes_hook(union: Any, converter: cattrs.Converter) -> _Hook:  # noqa: ANN
 def _json_type(member: Any) -> type:  # noqa: ANN401 - a typing construct
     if member in (str, bool):
         return cast("type", member)
+    if get_origin(member) is Annotated:
+        return _json_type(get_args(member)[0])
+    if get_origin(member) is Literal:
+        return str
     return list if get_origin(member) is tuple else dict
 
 
 def _tagged_hook(union: Any, converter: cattrs.Converter) -> _Hook:  # noqa: ANN401 - a typing construct
-    by_tag = {tag: cls for cls in _members(union) for tag in _tags(cls)}
     # Of a class without tags of its own there is one at most: it takes what the others leave.
     rest = next((cls for cls in _members(union) if hasattr(cls, "accepts")), None)
+    listed = [cls for cls in _members(union) if cls is not rest]
+    name = tag_field(listed) or "type"
+    by_tag = {tag: cls for cls in listed for tag in tags(cls, name)}
 
     def hook(value: Any, _: object) -> object:  # noqa: ANN401 - any JSON value
         _expect(dict, value)
-        tag = _tag(value)
+        tag = _tag(value, name)
         if tag in by_tag:
             return converter.structure(value, by_tag[tag])
         if rest is not None and rest.accepts(tag):
             return converter.structure({**value, "raw": value}, rest)
-        raise InvalidValueError(f"expected {_one_of(by_tag)}, got {_shown(tag)}", below=("type",))
+        raise InvalidValueError(f"expected {_one_of(by_tag)}, got {_shown(tag)}", below=(name,))
 
     return hook
 
 
-def _tags(cls: type[attrs.AttrsInstance]) -> tuple[str, ...]:
-    kind = attrs.fields(attrs.resolve_types(cls)).type.type
-    return get_args(kind) if get_origin(kind) is Literal else ()
-
-
-def _tag(value: dict[str, object]) -> str:
-    tag = value.get("type")
+def _tag(value: dict[str, object], name: str = "type") -> str:
+    tag = value.get(name)
     if isinstance(tag, str):
         return tag
-    problem = f"expected a string, got {_JSON_NAMES[type(tag)]}" if "type" in value else "field required"
-    raise InvalidValueError(problem, below=("type",))
+    problem = f"expected a string, got {_JSON_NAMES[type(tag)]}" if name in value else "field required"
+    raise InvalidValueError(problem, below=(name,))
 
 
 def _structure_tool(value: Any, _: object) -> RequestTool:  # noqa: ANN401 - any JSON value

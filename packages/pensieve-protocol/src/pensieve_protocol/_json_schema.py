@@ -34,8 +34,9 @@ import attrs
 from pensieve_core import JsonObject, JsonValue
 from pensieve_protocol._constraints import Refuses
 from pensieve_protocol._json import RARE
+from pensieve_protocol._tags import tag_field, tags
 
-__all__ = ["Direction", "Schemas", "tag_field", "tags"]
+__all__ = ["Direction", "Schemas"]
 
 REFERENCE_PREFIX = "#/components/schemas/"
 """Where OpenAPI keeps what is referred to."""
@@ -52,9 +53,6 @@ _PRIMITIVES: Mapping[object, JsonObject] = {
     object: {},
     Any: {},
 }
-
-_TAG_FIELDS = ("type", "role")
-"""What tells the classes of a union apart, the first that they have: OpenAI's messages have no `type`."""
 
 
 class Direction(enum.StrEnum):
@@ -159,20 +157,6 @@ class Schemas:
             if isinstance(field.default, str | int | float):
                 schema["default"] = field.default
         return {**schema, "description": note} if note else schema
-
-
-def tag_field(classes: Iterable[type[attrs.AttrsInstance]]) -> str | None:
-    """Return the field whose value tells these classes apart; None when there is none that all of them must have."""
-    for name in _TAG_FIELDS:
-        if all(tags(cls, name) for cls in classes):
-            return name
-    return None
-
-
-def tags(cls: type[attrs.AttrsInstance], name: str) -> tuple[str, ...]:
-    """Return the values of `cls`'s tag `name`; empty when they are not listed."""
-    field = attrs.fields_dict(attrs.resolve_types(cls)).get(name)
-    return get_args(field.type) if field is not None and get_origin(field.type) is Literal else ()
 
 
 def _described_fields(cls: type[attrs.AttrsInstance]) -> dict[str, tuple[attrs.Attribute[Any], str]]:

@@ -37,7 +37,7 @@ from pensieve_protocol._requests import (
     ToolChoiceTool,
 )
 
-__all__ = ["to_generation_request"]
+__all__ = ["session_of", "to_generation_request"]
 
 BACKGROUND_MAX_TOKENS = 16
 """A request for so few tokens is no turn: it warms a cache, or asks whether the model answers at all."""
@@ -82,11 +82,11 @@ def _sampling(request: MessagesRequest) -> Sampling:
 
 
 def _origin(request: MessagesRequest, origin: Origin) -> Origin:
-    session = origin.session or _session(request.metadata.user_id)
+    session = origin.session or session_of(request.metadata.user_id)
     return attrs.evolve(origin, session=session, priority=_priority(request, origin))
 
 
-def _session(user_id: str | None) -> SessionId | None:
+def session_of(user_id: str | None) -> SessionId | None:
     """Return a key for fairness; hashed, since Claude Code's `user_id` holds account and device."""
     return SessionId("user_" + hashlib.sha256(user_id.encode()).hexdigest()[:16]) if user_id else None
 
