@@ -32,7 +32,7 @@ from pensieve_registry.testing import write_chat_model
 HERE = Path(__file__).parent
 BUILD = HERE.parents[1] / ".build" / "e2e"
 SERVER = Path(sys.executable).with_name("pensieve-server")
-PYTHON_SDKS = {"python-1": "anthropic==1.17.0", "python-2": "anthropic==2.12.0"}
+PYTHON_SDKS = {"python-1": "anthropic==1.17.0", "python-2": "anthropic==2.12.0", "openai": "openai==3.54.0"}
 START_S = 60.0
 STOP_S = 60.0
 REQUEST_S = 120.0
@@ -290,14 +290,15 @@ def claude_code(node_modules: Path, tmp_path: Path) -> ClaudeCode:
 
 @pytest.fixture(scope="session")
 def sdk_client(request: pytest.FixtureRequest) -> Callable[[str], list[str]]:
-    """Return the command line of the client that plays with an SDK: "python-1", "python-2" or "typescript"."""
+    """Return the command line of the client that plays with an SDK: "typescript", or one of `PYTHON_SDKS`."""
 
     def command(sdk: str) -> list[str]:
         if sdk == "typescript":
             modules: Path = request.getfixturevalue("node_modules")
             (modules.parent / "client.mjs").write_bytes((HERE / "clients" / "typescript_client.mjs").read_bytes())
             return [_program("node"), str(modules.parent / "client.mjs")]
-        return [str(_python_with(PYTHON_SDKS[sdk])), str(HERE / "clients" / "python_client.py")]
+        program = "openai_client.py" if sdk == "openai" else "python_client.py"
+        return [str(_python_with(PYTHON_SDKS[sdk])), str(HERE / "clients" / program)]
 
     return command
 

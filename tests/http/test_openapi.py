@@ -130,7 +130,7 @@ def test_every_status_that_the_layers_around_an_endpoint_can_answer_is_described
     responses = _kitchen()["paths"]["/v1/orders"]["post"]["responses"]
     assert list(responses) == ["200", "204", "400", "401", "403", "408", "409", "413", "431", "500", "529"]
     assert responses["529"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/ErrorEvent"}
-    assert sorted(responses["529"]["headers"]) == ["request-id", "retry-after", "x-should-retry"]
+    assert sorted(responses["529"]["headers"]) == ["request-id", "retry-after", "x-request-id", "x-should-retry"]
     assert "content" not in responses["204"]
 
 

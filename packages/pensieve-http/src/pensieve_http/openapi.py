@@ -29,11 +29,12 @@ _OVERLOADED = 529
 
 _HEADER_SCHEMAS: Mapping[str, JsonObject] = {
     "request-id": {"description": "The request's id, as in the server's log.", "schema": {"type": "string"}},
+    "x-request-id": {"description": "The same, where OpenAI's clients look.", "schema": {"type": "string"}},
     "retry-after": {"description": "Seconds to wait before trying again.", "schema": {"type": "integer"}},
     "x-should-retry": {"description": "Whether trying again can help.", "schema": {"enum": ["true", "false"]}},
 }
-_ON_EVERY_ANSWER = {"request-id": {"$ref": "#/components/headers/request-id"}}
 _ON_ERRORS = {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADER_SCHEMAS}
+_ON_EVERY_ANSWER = {name: _ON_ERRORS[name] for name in ("request-id", "x-request-id")}
 
 
 def document(endpoints: Iterable[Endpoint], *, version: str) -> JsonObject:

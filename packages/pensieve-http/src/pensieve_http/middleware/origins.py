@@ -19,7 +19,7 @@ from pensieve_protocol import api_error
 __all__ = ["Origins"]
 
 _METHODS = "GET, HEAD, POST"
-_EXPOSED = "request-id, retry-after, x-should-retry"
+_EXPOSED = "request-id, x-request-id, retry-after, x-should-retry"
 _MAX_AGE_S = "600"
 
 

@@ -22,7 +22,10 @@ _QUIET_PATHS = frozenset({"/healthz", "/readyz"})
 
 
 class RequestLog:
-    """Gives each request an id and a record, sends the id as `request-id`, and logs the record at the end."""
+    """Gives each request an id and a record, sends the id, and logs the record at the end.
+
+    The header is `request-id`; OpenAI's clients look for `x-request-id`.
+    """
 
     def __init__(
         self, app: ASGIApp, *, new_id: Callable[[], RequestId], clock: Clock, log: FilteringBoundLogger
@@ -56,7 +59,8 @@ class RequestLog:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
                 record.ttfb_s = self._clock.monotonic() - record.started_at
-                MutableHeaders(scope=message)["request-id"] = record.id
+                headers = MutableHeaders(scope=message)
+                headers["request-id"] = headers["x-request-id"] = record.id
             await send(message)
 
         return noting_send
