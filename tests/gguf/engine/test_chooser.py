@@ -103,7 +103,7 @@ def choose(
     guide = None if only is None else Guide(Plan(whole=only))
     vitals = Vitals()
     job = Asked(Said(generated), Held(guide, forced, cut_short), may_be_empty, frozenset(array("i", not_first)))
-    token = Chooser(cast("Any", context), vitals).choose(cast("Any", job), 0)
+    token = Chooser(cast("Any", context), vitals, longest=100).choose(cast("Any", job), 0)
     return token, vitals, guide
 
 

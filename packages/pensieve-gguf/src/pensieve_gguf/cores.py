@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["SPIN_DEFAULT", "cores_of_quota", "usable_cores"]
+__all__ = ["PAGES_DEFAULT", "SPIN_DEFAULT", "cores_of_quota", "usable_cores"]
 
 SPIN_DEFAULT = ("GOMP_SPINCOUNT", "2000")
 """A variable, and what it is in every process that loads llama.cpp, unless the user has set it.
@@ -18,6 +18,13 @@ SPIN_DEFAULT = ("GOMP_SPINCOUNT", "2000")
 llama.cpp's threads meet some 300 times a token, and spin while they wait. GNU's default is to spin for so long that
 other busy processes stall them all: with two busy cores of two, SmolLM2 fell from 134 to 3 tokens a second, and to 20
 with this; alone it costs nothing. Not to spin at all (OMP_WAIT_POLICY=passive) holds 38 there, but alone no more.
+"""
+
+PAGES_DEFAULT = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+"""A variable of a worker, unless the user has set it: what is allocated in large pieces lies in huge pages.
+
+Where Linux gives those to who asks for them (`madvise`, the usual setting), each token reads its weights and cells with
+fewer misses of the address cache: 3 to 4 % faster (1.5B coder, SmolLM2). Others ignore the variable.
 """
 
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")

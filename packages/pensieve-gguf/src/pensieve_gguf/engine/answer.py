@@ -114,6 +114,10 @@ class Answer:
         cut_off = self.finish_reason not in _OWN_ENDS
         return self.guide.failure if cut_off else self.guide.finish(enough=self._parser.done)
 
+    def ends_with(self, token: int) -> bool:
+        """Return whether the answer is over with `token`, whatever its text says."""
+        return self.generated_tokens + 1 >= self._max_tokens or self._pieces.is_end(token)
+
     def push(self, token: int) -> tuple[GenerationEvent, ...]:
         """Take the next sampled token; return what it completes. May set `finish_reason`, or `refused`."""
         if self._pieces.is_end(token):

@@ -16,12 +16,14 @@ from pensieve_gguf.llama import Context
 __all__ = ["Chooser", "Drawn"]
 
 
-@attrs.frozen
+@attrs.define
 class Drawn:
     """What came of the rows of one job in one step."""
 
     tokens: list[int] = attrs.field(factory=list)
     events: list[GenerationEvent] = attrs.field(factory=list)
+    unwritten: int | None = None
+    """A token that the answer has not got yet: it does not end it, and may be written while the next is computed."""
 
 
 class Chooser:
@@ -30,11 +32,13 @@ class Chooser:
     Args:
         context: Holds the logits of the batch that was decoded last. Its logits are mutated, nothing else.
         vitals: Refusals are counted here.
+        longest: Tokens that a sequence may have.
     """
 
-    def __init__(self, context: Context, vitals: Vitals) -> None:
+    def __init__(self, context: Context, vitals: Vitals, *, longest: int) -> None:
         self._context = context
         self._vitals = vitals
+        self._longest = longest
 
     def choose(self, job: Job, index: int) -> int:
         """Return the token of `job` that follows batch row `index`; call it once a row.
@@ -79,7 +83,15 @@ class Chooser:
         for index, guess in enumerate(draft, start=last - len(draft)):
             if self._take(job, index, drawn) != guess or job.answer.settled:
                 return
-        self._take(job, last, drawn)
+        if draft or job.answer.guide is not None:  # what they draw next depends on what was written
+            self._take(job, last, drawn)
+            return
+        token = self.choose(job, last)
+        drawn.tokens.append(token)
+        if job.answer.ends_with(token) or len(job.sequence.tokens) + 1 >= self._longest:
+            drawn.events.extend(job.answer.push(token))
+        else:
+            drawn.unwritten = token
 
     def _take(self, job: Job, index: int, drawn: Drawn) -> int:
         token = self.choose(job, index)

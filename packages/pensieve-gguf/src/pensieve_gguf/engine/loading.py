@@ -27,6 +27,9 @@ __all__ = ["Loaded", "load", "open_cache"]
 _SLOTS_WITH_STATE = 2
 """Times as many sequences stay as may run, where each has a state or a window of its own: tens of MiB."""
 
+_AMPLE = 2
+"""With less than so many times the weights' size of free memory they had better be mapped: Linux can drop such pages."""
+
 
 @attrs.frozen
 class Loaded:
@@ -51,7 +54,7 @@ def load(
         wishes = attrs.evolve(wishes, gpu_layers=fit_model(_size_before(descriptor), memory, wishes).gpu_layers)
     with contextlib.ExitStack() as undo:
         layers = wishes.gpu_layers if memory.gpu else 0
-        model = Model(descriptor.path, gpu_layers=layers, on_progress=on_progress)
+        model = Model(descriptor.path, gpu_layers=layers, on_progress=on_progress, mapped=_mapped(descriptor, memory))
         undo.callback(model.close)
         fit = fit_model(_size(model), memory, wishes)
         context = Context(model, _shape(model, fit, settings))
@@ -77,6 +80,11 @@ def _wishes(settings: GgufSettings) -> Wishes:
         gpu_layers=settings.gpu_layers,
         batch_tokens=settings.batch_tokens,
     )
+
+
+def _mapped(descriptor: ModelDescriptor, memory: Memory) -> bool:
+    """Return whether weights stay in the file's pages: slower for a CPU than pages of their own, which may be huge."""
+    return bool(memory.gpu) or memory.ram < _AMPLE * descriptor.size_bytes
 
 
 def _size(model: Model) -> ModelSize:

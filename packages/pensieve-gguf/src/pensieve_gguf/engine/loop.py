@@ -30,6 +30,7 @@ from pensieve_gguf.engine.chooser import Chooser, Drawn
 from pensieve_gguf.engine.disk_tier import DiskTier
 from pensieve_gguf.engine.job import Job, blaming, timings_of, usage_of
 from pensieve_gguf.engine.scheduler import Scheduler
+from pensieve_gguf.engine.scribe import Scribe
 from pensieve_gguf.engine.shelf import Shelf
 from pensieve_gguf.engine.steps import Evicted, Exhausted, Preempted, Row, Step, Undrafted
 from pensieve_gguf.engine.vitals import Vitals
@@ -106,7 +107,8 @@ class EngineLoop:
         """Why the thread computes no more; set before it looks at its mail for the last time."""
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self.vitals = Vitals()
-        self._chooser = Chooser(context, self.vitals)
+        self._chooser = Chooser(context, self.vitals, longest=self._longest)
+        self._scribe = Scribe()
         self._cells = Cells(context, scheduler, Shelf(0) if shelf is None else shelf, self.vitals, clock)
         self._disk = DiskTier(anchors, self._cells, self.vitals, clock)
 
@@ -114,6 +116,7 @@ class EngineLoop:
 
     def start(self) -> None:
         """Start the thread."""
+        self._scribe.start()
         self._thread.start()
 
     def submit(self, job: Job) -> None:
@@ -150,6 +153,7 @@ class EngineLoop:
         self._end(self._closing)
 
     def _end(self, error: PensieveError) -> None:
+        self._scribe.close()
         self.ended = error
         self._refuse_mail(error)
         for job in self._jobs.values():
@@ -174,6 +178,7 @@ class EngineLoop:
             except queue.Empty:
                 break
             wait = False
+            self._scribe.settle()
             self._take(mail)
         self._context.abort.clear()
 
@@ -221,6 +226,7 @@ class EngineLoop:
         outcome, last = self._context.decode([_rows(row) for row in step.rows])
         self.vitals.decoding_since = None
         self._computing = frozenset()
+        self._scribe.settle()
         match outcome:
             case DecodeOutcome.DONE:
                 self._commit(step, last, self._clock() - began)
@@ -234,38 +240,46 @@ class EngineLoop:
 
     def _commit(self, step: Step, last: list[int], elapsed_s: float) -> None:
         jobs = [self._jobs[row.sequence.key] for row in step.rows]
-        drawn = [Drawn() for _ in jobs]
-        for job, row, index, into in zip(jobs, step.rows, last, drawn, strict=True):
-            if row.samples and job.sequence.max_tokens > 0:
-                with blaming(job):
-                    self._chooser.draw(job, row.draft, index, into)
+        drawn = [self._draw(job, row, index) for job, row, index in zip(jobs, step.rows, last, strict=True)]
         self._count(step, drawn)
         # What failed is computed all the same: it is noted before anyone is told, and stays as a prefix.
         sampled = {row.sequence.key: of.tokens for row, of in zip(step.rows, drawn, strict=True)}
         self._cells.make_all(self._scheduler.commit(step, sampled, elapsed_s, self._clock()))
         for job, row, of in zip(jobs, step.rows, drawn, strict=True):
-            if job.error is None:
+            if of.unwritten is not None:
+                self._scribe.take(job, of.unwritten)
+            elif job.error is None:
                 with blaming(job):
                     self._tell(job, row, of)
             self._fail_if_blamed(job)
 
+    def _draw(self, job: Job, row: Row, last: int) -> Drawn:
+        drawn = Drawn()
+        if row.samples and job.sequence.max_tokens > 0 and not job.answer.settled and job.error is None:
+            with blaming(job):
+                self._chooser.draw(job, row.draft, last, drawn)
+        return drawn
+
     def _count(self, step: Step, drawn: list[Drawn]) -> None:
         vitals = self.vitals
         vitals.decodes += 1
-        vitals.tokens_sampled += sum(len(of.tokens) for of in drawn)
-        vitals.tokens_prefilled += sum(row.stop - row.start for row in step.rows if not row.sequence.answering)
-        vitals.decode_steps += sum(row.sequence.answering for row in step.rows)
-        vitals.tokens_drafted += step.drafted
-        vitals.drafts_accepted += sum(max(0, len(of.tokens) - 1) for of in drawn)
+        for row, of in zip(step.rows, drawn, strict=True):
+            vitals.tokens_sampled += len(of.tokens)
+            vitals.tokens_drafted += len(row.draft)
+            vitals.drafts_accepted += max(0, len(of.tokens) - 1)
+            if row.sequence.answering:
+                vitals.decode_steps += 1
+            else:
+                vitals.tokens_prefilled += row.stop - row.start
 
     def _tell(self, job: Job, row: Row, drawn: Drawn) -> None:
         sequence = job.sequence
-        if drawn.tokens:
-            for event in drawn.events:
-                job.sink.event(event)
-            if job.answer.refused:
-                self._ask_again(job)
-            elif job.answer.finish_reason is None and len(sequence.tokens) >= self._longest:
+        for event in drawn.events:
+            job.sink.event(event)
+        if job.answer.settled:
+            self._wind_up(job)
+        elif drawn.tokens:
+            if len(sequence.tokens) >= self._longest:
                 self._conclude(job, FinishReason.CONTEXT_FULL)
         elif row.samples:
             self._conclude(job, FinishReason.MAX_TOKENS)
@@ -273,7 +287,12 @@ class EngineLoop:
             job.prefill_told = row.stop
             done = PrefillProgressed(processed_tokens=row.stop, total_tokens=sequence.prompt_tokens)
             job.sink.event(done)
-        if job.answer.finish_reason is not None:
+
+    def _wind_up(self, job: Job) -> None:
+        """Do what follows when nothing more is to be sampled for an answer."""
+        if job.answer.refused:
+            self._ask_again(job)
+        elif job.answer.finish_reason is not None:
             self._finish(job, job.answer.finish_reason)
 
     def _ask_again(self, job: Job) -> None:
@@ -288,6 +307,7 @@ class EngineLoop:
     def _conclude(self, job: Job, reason: FinishReason) -> None:
         for event in job.answer.finish(reason):
             job.sink.event(event)
+        self._finish(job, reason)
 
     def _finish(self, job: Job, reason: FinishReason) -> None:
         finished = GenerationFinished(
@@ -323,6 +343,13 @@ class EngineLoop:
         job.sampler.close()
 
     def _make_room(self) -> None:
+        over = [job for job in self._jobs.values() if job.answer.settled or job.error is not None]
+        for job in over:  # written since the step was scheduled
+            with blaming(job):
+                self._wind_up(job)
+            self._fail_if_blamed(job)
+        if over:
+            return
         relief = self._scheduler.relieve()
         match relief:
             case Evicted(cut=cut):
@@ -336,7 +363,6 @@ class EngineLoop:
                 job = self._jobs[sequence.key]
                 with blaming(job):
                     self._conclude(job, FinishReason.CONTEXT_FULL)
-                    self._finish(job, FinishReason.CONTEXT_FULL)
                 self._fail_if_blamed(job)
             case _:
                 assert_never(relief)
@@ -353,5 +379,6 @@ def _rows(row: Row) -> Rows:
         msg = "a scheduled sequence has a slot"
         raise AssertionError(msg)
     tokens = sequence.tokens[row.start : row.stop]
-    tokens.extend(row.draft)
+    if row.draft:
+        tokens.extend(row.draft)
     return Rows(slot=sequence.slot, start=row.start, tokens=tokens, wants_logits=row.samples, drafted=len(row.draft))

@@ -98,21 +98,25 @@ class Scheduler:
 
         A step that does not fit even so is returned all the same: the decode will find no room.
         """
-        moves = self._place(now)
-        answering = [sequence for sequence in self.running if sequence.answering]
-        rows = self._answers(answering[: self._batch_tokens])
-        budget = self.pace.budget(sum(1 + len(row.draft) for row in rows))
-        for sequence in self._by_urgency([s for s in self.running if not s.answering], now):
-            chunk = min(budget, sequence.ahead)
-            if chunk == 0:
-                break
-            rows.append(_row(sequence, chunk))
-            budget -= chunk
+        moves = self._place(now) if self.waiting else ()
+        rows = self._answers([sequence for sequence in self.running if sequence.answering][: self._batch_tokens])
+        if len(rows) < len(self.running):
+            rows.extend(self._chunks(rows, now))
         self._drafted = any(row.draft for row in rows)
         if not rows:
             return None
         evicted = self._residents.make_room(sum(row.stop - row.start for row in rows))
         return Step(moves=(*moves, *evicted), rows=tuple(rows))
+
+    def _chunks(self, answers: Several[Row], now: float) -> Iterable[Row]:
+        """Yield as much of the prompts as may be computed beside `answers`."""
+        budget = self.pace.budget(sum(1 + len(row.draft) for row in answers))
+        for sequence in self._by_urgency([s for s in self.running if not s.answering], now):
+            chunk = min(budget, sequence.ahead)
+            if chunk == 0:
+                return
+            yield _row(sequence, chunk)
+            budget -= chunk
 
     def commit(
         self, step: Step, sampled: Mapping[int, Several[int]], elapsed_s: float, now: float
@@ -130,10 +134,12 @@ class Scheduler:
             What is to be cut out of the cache: drafts that were wrong; and the checkpoints to be made.
         """
         self._cramped = False
-        if any(row.sequence.answering for row in step.rows):
+        streaming = sum([row.sequence.answering for row in step.rows])
+        if streaming:
             self._residents.note_step()
-        self._learn(step, elapsed_s)
-        return tuple(move for row in step.rows for move in self._advance(row, sampled.get(row.sequence.key, ()), now))
+        self._learn(step, streaming, elapsed_s)
+        moves = [self._advance(row, sampled.get(row.sequence.key, ()), now) for row in step.rows]
+        return tuple([move for move in moves if move is not None])
 
     def remove(self, sequence: Sequence, now: float) -> None:
         """Take `sequence` out, done or cancelled; what it computed stays as an idle prefix."""
@@ -302,13 +308,12 @@ class Scheduler:
         drafts = self._drafts.plan(answering, self._batch_tokens - len(answering))
         return [_row(sequence, 1, draft) for sequence, draft in zip(answering, drafts, strict=True)]
 
-    def _learn(self, step: Step, elapsed_s: float) -> None:
-        first = step.rows[0].sequence
-        if self._drafts is not None and len(step.rows) == 1 and first.answering:
-            self._drafts.note(first, step.tokens, elapsed_s)
-        if not step.drafted:
-            streaming = sum(row.sequence.answering for row in step.rows)
-            self.pace.note(streaming=streaming, prefilled=step.tokens - streaming, elapsed_s=elapsed_s)
+    def _learn(self, step: Step, streaming: int, elapsed_s: float) -> None:
+        tokens = step.tokens
+        if self._drafts is not None and streaming == len(step.rows) == 1:
+            self._drafts.note(step.rows[0].sequence, tokens, elapsed_s)
+        if not self._drafted:
+            self.pace.note(streaming=streaming, prefilled=tokens - streaming, elapsed_s=elapsed_s)
 
     def _by_urgency(self, sequences: list[Sequence], now: float) -> list[Sequence]:
         def urgency(sequence: Sequence) -> tuple[int, float]:
@@ -325,21 +330,21 @@ class Scheduler:
             self._residents.longest_prefix(sequence.tokens), self._shelf.best(sequence.tokens)[1]
         )
 
-    def _advance(self, row: Row, sampled: Several[int], now: float) -> Iterable[Cut | Save]:
+    def _advance(self, row: Row, sampled: Several[int], now: float) -> Cut | Save | None:
         sequence = row.sequence
-        save: tuple[Save, ...] = ()
+        save: Save | None = None
         if sequence.answering:
             sequence.steps += 1
         else:
             sequence.prefilled += row.stop - row.start
-            save = _save(sequence, row.stop) if sequence.checkpoints else ()
+            save = _save(sequence, row.stop) if sequence.checkpoints else None
         sequence.tokens.extend(sampled)
         sequence.computed = row.stop + max(0, len(sampled) - 1)
         self._residents.advance(_slot(sequence), sequence.computed)
         if row.samples and sequence.answered_at is None:
             sequence.answered_at = now
         wrong = row.stop + len(row.draft) - sequence.computed
-        return (Cut(_slot(sequence), sequence.computed),) if wrong else save
+        return Cut(_slot(sequence), sequence.computed) if wrong else save
 
     def _wait_again(self, sequence: Sequence) -> None:
         self._full = False
@@ -355,11 +360,11 @@ def _row(sequence: Sequence, count: int, draft: tuple[int, ...] = ()) -> Row:
     return Row(sequence=sequence, start=sequence.computed, stop=stop, samples=samples, draft=draft)
 
 
-def _save(sequence: Sequence, computed: int) -> tuple[Save, ...]:
+def _save(sequence: Sequence, computed: int) -> Save | None:
     """Return the checkpoint that is to be made now that the first `computed` tokens are there."""
     if sequence.checkpoints[-1] > computed:
-        return ()
-    return (Save(_slot(sequence), sequence.tokens[: sequence.checkpoints.pop()]),)
+        return None
+    return Save(_slot(sequence), sequence.tokens[: sequence.checkpoints.pop()])
 
 
 def _to_come(sequence: Sequence) -> int:

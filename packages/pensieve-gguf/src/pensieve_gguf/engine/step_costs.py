@@ -84,6 +84,8 @@ class LearnedCosts:
 
     def note(self, rows: int, cost: float) -> None:
         """See `StepCosts`."""
+        if rows == 1 and not self._readings:
+            return  # as nearly always
         for reading in self._readings.values():
             reading.age += 1
         if rows > 1:

@@ -53,12 +53,12 @@ class Step:
     @property
     def tokens(self) -> int:
         """Rows of the batch."""
-        return sum(row.stop - row.start for row in self.rows) + self.drafted
+        return sum([row.stop - row.start + len(row.draft) for row in self.rows])
 
     @property
     def drafted(self) -> int:
         """Of these, rows of tokens that are guessed."""
-        return sum(len(row.draft) for row in self.rows)
+        return sum([len(row.draft) for row in self.rows])
 
 
 @attrs.frozen

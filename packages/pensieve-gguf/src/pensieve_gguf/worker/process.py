@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from pensieve_core import Clock, EngineDescription, ModelDescriptor
-from pensieve_gguf.cores import SPIN_DEFAULT
+from pensieve_gguf.cores import PAGES_DEFAULT, SPIN_DEFAULT
 from pensieve_gguf.settings import GgufSettings
 from pensieve_gguf.worker.frames import FrameDecoder, FrameError, encode_frame
 from pensieve_gguf.worker.messages import (
@@ -44,7 +44,9 @@ _LAST_WORDS_BYTES = 4096
 _LEVELS = logging.getLevelNamesMapping()
 _EXIT_S = 7.0  # for a worker to end by itself, once its socket has: it may have prefixes to save
 # What a worker may see of our environment. Keys and tokens of other programs are not among it.
-_ENVIRONMENT = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"})
+_ENVIRONMENT = frozenset(
+    {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "GLIBC_TUNABLES"}
+)
 _ENVIRONMENT_PREFIXES = ("GGML_", "LLAMA_", "CUDA_", "HIP_", "ROCR_", "OMP_", "GOMP_", "COVERAGE_")
 
 
@@ -280,4 +282,4 @@ def _scrubbed_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if name in _ENVIRONMENT or name.startswith(_ENVIRONMENT_PREFIXES)
     }
-    return dict([SPIN_DEFAULT]) | passed
+    return dict([SPIN_DEFAULT, PAGES_DEFAULT]) | passed
