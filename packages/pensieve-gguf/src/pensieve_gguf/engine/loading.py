@@ -28,7 +28,7 @@ _SLOTS_WITH_STATE = 2
 """Times as many sequences stay as may run, where each has a state or a window of its own: tens of MiB."""
 
 _AMPLE = 2
-"""With less than so many times the weights' size of free memory they had better be mapped: Linux can drop such pages."""
+"""With less free memory than so many times the weights' size they are mapped: Linux can drop such pages."""
 
 
 @attrs.frozen
