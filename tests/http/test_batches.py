@@ -222,7 +222,7 @@ async def test_a_cancelled_batch_keeps_what_was_answered(requests: Requests) -> 
     assert [line["result"]["type"] for line in await results(world, batch_id)] == ["succeeded"] + ["canceled"] * 3
     assert not world.engine.running
     again = await world.client.post(f"{BATCHES}/{batch_id}/cancel", {})
-    assert (again.status, "has ended" in again.json()["error"]["message"]) == (400, True)
+    assert (again.status, "has ended" in again.json()["error"]["message"]) == (409, True)
 
 
 async def test_a_cancelled_batch_is_canceling_until_somebody_runs_batches(requests: Requests) -> None:
@@ -307,7 +307,7 @@ async def test_a_batch_is_deleted_when_it_has_ended_and_not_before(requests: Req
     world = build_world(HELLO)
     batch_id = await create(world, requests())
     early = await world.client.request("DELETE", f"{BATCHES}/{batch_id}")
-    assert (early.status, "cancel it first" in early.json()["error"]["message"]) == (400, True)
+    assert (early.status, "cancel it first" in early.json()["error"]["message"]) == (409, True)
     async with running(world):
         await ended(world, batch_id)
     deleted = await world.client.request("DELETE", f"{BATCHES}/{batch_id}")
@@ -320,7 +320,7 @@ async def test_a_batch_is_deleted_when_it_has_ended_and_not_before(requests: Req
 async def test_results_cannot_be_read_before_the_end(requests: Requests) -> None:
     world = build_world(HELLO)
     reply = await world.client.get(f"{BATCHES}/{await create(world, requests())}/results")
-    assert (reply.status, "in_progress" in reply.json()["error"]["message"]) == (400, True)
+    assert (reply.status, "in_progress" in reply.json()["error"]["message"]) == (409, True)
 
 
 async def test_results_are_kept_for_29_days(requests: Requests) -> None:

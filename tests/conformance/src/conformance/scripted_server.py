@@ -24,8 +24,9 @@ from pensieve_cli.http_server import HttpServer
 from pensieve_cli.listener import open_listener
 from pensieve_cli.settings import ListenSettings
 from pensieve_core import GenerationRequest, ModelDescriptor, Part
-from pensieve_http import Drain, HttpSettings, create_app
-from pensieve_http.testing import EventReader, ServerSentEvent
+from pensieve_http import Drain, HttpSettings, create_app, create_batch_runner
+from pensieve_http.storage import BatchStore, Database, Storage
+from pensieve_http.testing import EventReader, ServerSentEvent, SoleClaim
 from pensieve_inference import EngineProvider, SystemClock
 from pensieve_inference.testing import (
     InMemoryCatalog,
@@ -175,22 +176,34 @@ async def scripted_server(
     clock, capture = SystemClock(), LogCapture()
     engine = engine or ScriptedEngine(*scripts, model=model or make_descriptor())
     drain, settings = Drain(clock), settings or HttpSettings()
-    app = create_app(
-        catalog=catalog or InMemoryCatalog(engine.description.model),
-        engines=provider or ScriptedProvider(engine),
-        settings=settings,
-        clock=clock,
-        drain=drain,
-        log=structlog.wrap_logger(None, processors=[capture], wrapper_class=structlog.make_filtering_bound_logger(0)),
-        **{"files": InMemoryFileStore(clock=clock, limits=settings.file_limits), **parts},
+    database = Database(None)
+    storage = Storage(
+        files=InMemoryFileStore(clock=clock, limits=settings.file_limits),
+        batches=BatchStore(database, clock, limits=settings.batch_limits),
     )
+    both: dict[str, Any] = {
+        "catalog": catalog or InMemoryCatalog(engine.description.model),
+        "engines": provider or ScriptedProvider(engine),
+        "settings": settings,
+        "clock": clock,
+        "drain": drain,
+        "storage": storage,
+        "log": structlog.wrap_logger(
+            None, processors=[capture], wrapper_class=structlog.make_filtering_bound_logger(0)
+        ),
+    }
+    app = create_app(**both, **parts)
     listener = open_listener(ListenSettings(port=0))
     server = HttpServer(app, listener.socket)
     running = asyncio.ensure_future(server.run())
+    batches = asyncio.ensure_future(create_batch_runner(**both, claim=SoleClaim()).run())
     try:
         async with httpx2.AsyncClient(base_url=listener.url, timeout=BOUND_S) as http:
             yield ScriptedServer(http=http, url=listener.url, engine=engine, drain=drain, log=capture.entries)
     finally:
+        batches.cancel()
+        await asyncio.wait((batches,))
+        await database.aclose()
         await engine.aclose()
         server.stop()
         await _ended(running)

@@ -81,7 +81,7 @@ CANCEL_BATCH = Operation(
     path=BatchPath,
     headers=ClientHeaders,
     answers={200: (Body(type=MessageBatch),)},
-    errors=(400, 404),
+    errors=(404, 409),
 )
 DELETE_BATCH = Operation(
     name="delete_batch",
@@ -89,7 +89,7 @@ DELETE_BATCH = Operation(
     path=BatchPath,
     headers=ClientHeaders,
     answers={200: (Body(type=DeletedMessageBatch),)},
-    errors=(400, 404),
+    errors=(404, 409),
 )
 BATCH_RESULTS = Operation(
     name="batch_results",
@@ -97,7 +97,7 @@ BATCH_RESULTS = Operation(
     path=BatchPath,
     headers=ClientHeaders,
     answers={200: (Body(type=MessageBatchIndividualResponse, media_type=JSON_LINES),)},
-    errors=(400, 404),
+    errors=(404, 409),
 )
 
 
@@ -247,7 +247,8 @@ def _time(unix_seconds: float | None) -> str | None:
 
 
 def _refused(message: str) -> RequestError:
-    return RequestError(api_error(400, message))
+    """Return the error of what contradicts the batch's state; the SDKs would try a 409 again at once."""
+    return RequestError(api_error(409, message, retryable=False))
 
 
 def _json(body: object) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance._requirements.record import NOT_BUILT, Requirement
+from conformance._requirements.record import Requirement
 
 __all__ = ["ERRORS"]
 
@@ -31,7 +31,6 @@ ERRORS = (
         "error:conflict_error",
         "What contradicts the state of a batch or file is a 409.",
         source=_TYPES,
-        deferred=NOT_BUILT,
     ),
     Requirement(
         "error:request_too_large",
