@@ -45,6 +45,7 @@ from pensieve_http.endpoints.messages import CREATE_MESSAGE, Messages
 from pensieve_http.endpoints.models import Models
 from pensieve_http.errors import ErrorTranslator, error_response
 from pensieve_http.gate import Gate
+from pensieve_http.metrics import Metrics, Present
 from pensieve_http.middleware.api_keys import ApiKeys
 from pensieve_http.middleware.content_type import require_json
 from pensieve_http.middleware.draining import Draining
@@ -164,6 +165,7 @@ class _Parts:
     documents: Documents = attrs.field(init=False)
     signatures: Signatures = attrs.field(init=False)
     oddities: Oddities = attrs.field(init=False)
+    metrics: Metrics = attrs.field(init=False)
 
     @documents.default
     def _documents(self) -> Documents:
@@ -178,6 +180,10 @@ class _Parts:
     @oddities.default
     def _oddities(self) -> Oddities:
         return Oddities(self.log)
+
+    @metrics.default
+    def _metrics(self) -> Metrics:
+        return Metrics(version=self.settings.version)
 
     @property
     def translator(self) -> ErrorTranslator:
@@ -209,7 +215,7 @@ def _middleware(parts: _Parts) -> list[Middleware]:
     settings = parts.settings
     limits = HeaderLimits(max_count=settings.max_header_count, max_bytes=settings.max_header_bytes)
     return [
-        Middleware(RequestLog, new_id=parts.new_id, clock=parts.clock, log=parts.log),
+        Middleware(RequestLog, new_id=parts.new_id, clock=parts.clock, log=parts.log, metrics=parts.metrics),
         Middleware(UnreadBody, clock=parts.clock, linger_s=settings.linger_s),
         Middleware(Guard, check=limits),
         Middleware(Guard, check=AllowedHosts(settings.allowed_hosts)),
@@ -229,6 +235,7 @@ def _endpoints(parts: _Parts) -> list[Endpoint]:
 def _api_endpoints(parts: _Parts) -> list[Endpoint]:
     models = Models(catalog=parts.catalog, engines=parts.engines, reads_pdfs=parts.documents.reads_pdfs)
     gate = parts.gate()
+    parts.metrics.observe(Present(gate=gate, drain=parts.drain, engines=parts.engines))
     messages = _messages(parts, gate)
     chat = ChatCompletions(intake=parts.intake, engines=parts.engines, gate=gate, answering=parts.answering)
     count = CountTokens(intake=parts.intake, engines=parts.engines, gate=parts.gate(), drain=parts.drain)
@@ -272,7 +279,13 @@ def _storage_endpoints(parts: _Parts, storage: Storage) -> Sequence[Endpoint]:
 
 
 def _own_endpoints(parts: _Parts) -> list[Endpoint]:
-    health = Health(catalog=parts.catalog, engines=parts.engines, drain=parts.drain, version=parts.settings.version)
+    health = Health(
+        catalog=parts.catalog,
+        engines=parts.engines,
+        drain=parts.drain,
+        metrics=parts.metrics,
+        version=parts.settings.version,
+    )
     return [*health.endpoints()]
 
 

@@ -14,11 +14,23 @@ from starlette.types import ASGIApp
 
 from pensieve_protocol import ApiVersion, ErrorEvent
 
-__all__ = ["ANYTHING", "EVENT_STREAM", "FORM", "JSON", "JSON_LINES", "Body", "ClientHeaders", "Endpoint", "Operation"]
+__all__ = [
+    "ANYTHING",
+    "EVENT_STREAM",
+    "FORM",
+    "JSON",
+    "JSON_LINES",
+    "TEXT",
+    "Body",
+    "ClientHeaders",
+    "Endpoint",
+    "Operation",
+]
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
 JSON_LINES = "application/x-jsonl"
+TEXT = "text/plain"
 FORM = "multipart/form-data"
 ANYTHING = "*/*"
 """Bytes of whatever type."""

@@ -1,4 +1,4 @@
-"""Is the process alive, can it answer, which version is it. Open to everybody, and telling nothing of requests."""
+"""Is the process alive, can it answer, which version is it: open to everybody. And for who has a key: its metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from starlette.routing import request_response
 
 from pensieve_core import EnginePhase, EngineStatus, ModelId
 from pensieve_http.drain import Drain
-from pensieve_http.operation import Body, Endpoint, Operation
+from pensieve_http.metrics import CONTENT_TYPE, Metrics
+from pensieve_http.operation import TEXT, Body, Endpoint, Operation
 from pensieve_inference import EngineProvider, ModelCatalog
 from pensieve_protocol import API_VERSIONS, dump_json
 
@@ -94,6 +95,7 @@ class Health:
     catalog: ModelCatalog
     engines: EngineProvider
     drain: Drain
+    metrics: Metrics
     version: str
 
     def endpoints(self) -> Sequence[Endpoint]:
@@ -105,6 +107,7 @@ class Health:
                 ("/healthz", self.healthz, _HEALTHZ),
                 ("/readyz", self.readyz, _READYZ),
                 ("/version", self.version_of_server, _VERSION),
+                ("/metrics", self.counts, _METRICS),
             )
         ]
 
@@ -128,6 +131,10 @@ class Health:
     async def version_of_server(self, _request: Request) -> Response:
         """`GET /version`."""
         return _json(ServerVersion(version=self.version))
+
+    async def counts(self, _request: Request) -> Response:
+        """`GET /metrics`; asks for a key like the API, for it tells how much the server is used."""
+        return Response(self.metrics.exposition(), media_type=CONTENT_TYPE)
 
     def _readiness(self, statuses: tuple[EngineStatus, ...]) -> Readiness:
         if self.drain.draining:
@@ -155,6 +162,11 @@ _VERSION = Operation(
     name="get_version",
     summary="Say which version this is",
     answers={200: (Body(type=ServerVersion),)},
+)
+_METRICS = Operation(
+    name="get_metrics",
+    summary="Tell what was counted, in Prometheus' text format",
+    answers={200: (Body(type=str, media_type=TEXT),)},
 )
 
 

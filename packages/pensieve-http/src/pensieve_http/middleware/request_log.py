@@ -1,4 +1,4 @@
-"""Request ids, and the one canonical log line per request.
+"""Request ids, the one canonical log line per request, and its part in the metrics.
 
 Outermost: everything further in finds the request's record in the scope and writes into it.
 """
@@ -13,27 +13,35 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
 from pensieve_core import Clock, RequestId
+from pensieve_http.metrics import Metrics
 from pensieve_http.record import RECORD_KEY, Ending, RequestRecord
 
 __all__ = ["RequestLog"]
 
-_QUIET_PATHS = frozenset({"/healthz", "/readyz"})
+_QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 """Probes call them every few seconds: their lines are for debugging."""
 
 
 class RequestLog:
-    """Gives each request an id and a record, sends the id, and logs the record at the end.
+    """Gives each request an id and a record, sends the id, and counts and logs the record at the end.
 
     The header is `request-id`; OpenAI's clients look for `x-request-id`.
     """
 
     def __init__(
-        self, app: ASGIApp, *, new_id: Callable[[], RequestId], clock: Clock, log: FilteringBoundLogger
+        self,
+        app: ASGIApp,
+        *,
+        new_id: Callable[[], RequestId],
+        clock: Clock,
+        log: FilteringBoundLogger,
+        metrics: Metrics,
     ) -> None:
         self._app = app
         self._new_id = new_id
         self._clock = clock
         self._log = log
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -48,7 +56,9 @@ class RequestLog:
             record.ending = Ending.CANCELLED
             raise
         finally:
-            self._write(record.path, record.line(self._clock.monotonic()))
+            now = self._clock.monotonic()
+            self._metrics.note(record, now)
+            self._write(record.path, record.line(now))
 
     def _record(self, scope: Scope) -> RequestRecord:
         now = self._clock.monotonic()
