@@ -148,6 +148,20 @@ def test_a_file_that_cannot_be_served_is_refused_rather_than_replaced_by_another
     assert refused.value.exit_code is ExitCode.NOT_FOUND
 
 
+def test_the_default_model_sees_by_the_projector_that_is_named(model_file: Path, tmp_path: Path) -> None:
+    eyes = write_chat_model(tmp_path / "eyes.gguf", {"general.architecture": "clip", "general.type": "mmproj"})
+    (first, *_) = build_catalog(ModelSettings(model=str(model_file), projector=eyes)).models()
+    assert (first.projector, first.capabilities.images) == (eyes, True)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_what_is_no_projector_is_refused(model_file: Path, tmp_path: Path, *, there: bool) -> None:
+    named = model_file if there else tmp_path / "missing.gguf"
+    with pytest.raises(CommandError, match=r"--projector .*\.gguf: ") as refused:
+        build_catalog(ModelSettings(projector=named))
+    assert refused.value.exit_code is ExitCode.NOT_FOUND
+
+
 def test_a_model_can_be_the_default_by_its_name(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_chat_model(tmp_path / "m" / f"{name}.gguf")

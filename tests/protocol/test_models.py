@@ -73,6 +73,18 @@ def test_capabilities_are_those_of_the_model(*, capable: bool) -> None:
     assert not capabilities.pdf_input.supported
 
 
+def test_a_loaded_model_tells_what_it_turned_out_to_be_able_to() -> None:
+    """A projector may turn out to be of no use when it is loaded."""
+    loaded = EngineDescription(
+        model=descriptor(images=False), engine="e", context_tokens=9, max_sequences=1, threads=1, gpu_layers=0
+    )
+    assert not model_info(descriptor(images=True), loaded).capabilities.image_input.supported
+
+
+def test_whether_pdfs_are_read_is_not_the_models_business() -> None:
+    assert model_info(descriptor(), reads_pdfs=True).capabilities.pdf_input.supported
+
+
 def test_a_loaded_model_tells_its_fitted_context() -> None:
     model = descriptor()
     loaded = EngineDescription(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pensieve_core import ImagePart, ToolResultPart
 from pensieve_protocol import MessagesRequest, PdfSource, RequestError, TextSource, pending_sources, with_sources
 
 Parse = Callable[..., MessagesRequest]
@@ -58,3 +59,22 @@ def test_a_pdf_must_be_base64(parse: Parse) -> None:
     bad = {**PDF, "source": {**PDF["source"], "data": "%"}}  # type: ignore[dict-item] # a literal of two depths
     with pytest.raises(RequestError, match=r"messages.0.content.0.source.data: expected base64"):
         parse(messages=[{"role": "user", "content": [bad]}])
+
+
+IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "cG5n"}}
+
+
+def test_an_image_knows_where_its_data_stands(parse: Parse, translate: Callable[..., Any]) -> None:
+    """Whoever finds that it is none, later, can say so."""
+    within = {"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "a"}, IMAGE]}}
+    content = [{"type": "text", "text": "Look"}, IMAGE, within, {**RESULT, "content": [IMAGE, within]}]
+    turns = translate(messages=[{"role": "user", "content": content}]).turns
+    parts = [part for turn in turns for part in turn.parts]
+    results = [item for part in parts if isinstance(part, ToolResultPart) for item in part.content]
+    places = [part.place for part in (*parts, *results) if isinstance(part, ImagePart)]
+    assert places == [
+        "messages.0.content.1.source.data",
+        "messages.0.content.2.source.content.1.source.data",
+        "messages.0.content.3.content.0.source.data",
+        "messages.0.content.3.content.1.source.content.1.source.data",
+    ]

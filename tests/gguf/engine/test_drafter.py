@@ -128,3 +128,12 @@ def test_of_a_very_long_prompt_the_end_is_looked_up() -> None:
     text.say("ab")
     assert text.drafted(1) == "2"
     assert Text("ab1" + "." * (1 << 16)).drafted() == ""
+
+
+def test_what_stands_before_is_not_looked_up_where_it_must_not_be() -> None:
+    """The stand-ins of an image are no tokens."""
+    for before, since, drafted in (([1, 2, -7, -8, 9], 4, ()), ([1, 2, -7, -8, 1, 2, 3, 4, 9], 4, (3, 4))):
+        tokens = array("i", before)
+        drafter = Drafter(tokens, len(tokens), since=since)
+        tokens.extend([1, 2])
+        assert drafter.draft(2).tokens == drafted

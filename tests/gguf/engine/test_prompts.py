@@ -7,7 +7,8 @@ import json
 import random
 from array import array
 from collections.abc import Callable, Iterable
-from typing import Any
+from itertools import groupby
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -18,9 +19,11 @@ from pensieve_core import (
     FinishReason,
     GenerationEvent,
     GenerationRequest,
+    ImagePart,
     ModelId,
     Part,
     RequestId,
+    RequestRefusedError,
     Role,
     TextPart,
     TextProduced,
@@ -36,6 +39,7 @@ from pensieve_core import (
 )
 from pensieve_gguf.engine.answer import Answer
 from pensieve_gguf.engine.own_turns import OwnTurns
+from pensieve_gguf.engine.pictures import Layout, Marked, Picture, Pictures
 from pensieve_gguf.engine.prompts import Prompt, Prompts
 from pensieve_gguf.parsers import make_parser
 from pensieve_gguf.templates import CHATML, ChatTemplate
@@ -519,3 +523,63 @@ def test_equal_requests_have_equal_tokens(toy: Toy) -> None:
     asked = request(user("Hi"), back, results(back))
     assert len({talker.prepare(asked).tokens.tobytes() for _ in range(3)}) == 1
     assert isinstance(talker.prepare(asked).tokens, array)
+
+
+# -- images ----------------------------------------------------------------------------------------------------------
+
+LOSING = TRIMMING.replace("message.content | trim", "message.content | trim | replace('0', '1')")
+"""Does not let marks through."""
+
+
+@attrs.frozen
+class Shown:
+    """Of `Pictures`, what prompts are made with: each image is two tokens of its own."""
+
+    lost: bool = False
+
+    def marked(self, request: GenerationRequest) -> Marked:
+        images = [part for turn in request.turns for part in turn.parts if isinstance(part, ImagePart)]
+        pictures = tuple(Picture(image, image.data, Layout(self._tokens(image), ((0, 2, 0),))) for image in images)
+        numbers = iter(range(len(images)))
+
+        def mark(part: Part) -> Part:
+            return TextPart(text=f"\ue000{next(numbers)}\ue000") if isinstance(part, ImagePart) else part
+
+        turns = tuple(attrs.evolve(turn, parts=tuple(map(mark, turn.parts))) for turn in request.turns)
+        return Marked(request=attrs.evolve(request, turns=turns), pictures=pictures, sign="\ue000")
+
+    @staticmethod
+    def _tokens(image: ImagePart) -> array[int]:
+        return array("i", [-1 - image.data[0], -1_000 - image.data[0]])
+
+
+def seeing(toy: Toy, *parts: Part, template: str = TRIMMING, **vocabulary: bool) -> tuple[Prompt, list[str]]:
+    """Return the prompt in which a user says `parts`, and its tokens as text; stand-ins as numbers."""
+    words = toy(**vocabulary)
+    chat = ChatTemplate(template, bos_token="<s>", eos_token="</s>", today=lambda: dt.date(2026, 1, 1))
+    prompts = Prompts(words, chat, OwnTurns(), cast("Pictures", Shown()))
+    turns = (Turn(role=Role.USER, parts=parts),)
+    prompt = prompts.prepare(GenerationRequest(id=RequestId("r"), model=ModelId("m"), turns=turns, max_tokens=1))
+    return prompt, [
+        "".join(str(t) for t in group) if shown else "" for shown, group in groupby(prompt.tokens, lambda t: t < 0)
+    ]
+
+
+def picture(number: int) -> ImagePart:
+    return ImagePart(media_type="image/png", data=bytes([number]))
+
+
+@pytest.mark.parametrize("begins", [False, True])
+def test_images_stand_where_they_were_put(toy: Toy, *, begins: bool) -> None:
+    prompt, pieces = seeing(
+        toy, TextPart(text="One:"), picture(1), TextPart(text="two:"), picture(2), picture(1), begins=begins
+    )
+    assert [piece for piece in pieces if piece] == ["-2-1001", "-3-1002", "-2-1001"]
+    for span, first in zip(prompt.images, (-2, -3, -2), strict=True):
+        assert prompt.tokens[span.start] == first
+        assert span.stop - span.start == 2
+
+
+def test_a_template_that_loses_an_image_is_found_out(toy: Toy) -> None:
+    with pytest.raises(RequestRefusedError, match="does not let images through"):
+        seeing(toy, TextPart(text="a"), picture(1), picture(2), template=LOSING)

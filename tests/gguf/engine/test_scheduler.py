@@ -10,14 +10,14 @@ import attrs
 import numpy as np
 import pytest
 
-from pensieve_core import Priority
+from pensieve_core import ImagePart, Priority
 from pensieve_gguf.engine.checkpoints import Checkpoint, Checkpoints
 from pensieve_gguf.engine.drafter import Drafter
 from pensieve_gguf.engine.drafts import DraftPolicy
 from pensieve_gguf.engine.moves import Cut, Evict, Rewind, Save, Share
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.scheduler import Scheduler
-from pensieve_gguf.engine.sequence import Sequence
+from pensieve_gguf.engine.sequence import ImageSpan, Sequence
 from pensieve_gguf.engine.shelf import Shelf, Shelved
 from pensieve_gguf.engine.step_costs import GivenCosts, LearnedCosts, StepCosts
 from pensieve_gguf.engine.steps import Evicted, Exhausted, Preempted, Restore, Step, Undrafted
@@ -897,3 +897,42 @@ def test_an_answer_that_is_taken_back_is_no_longer_looked_up() -> None:
     step = must(machine.schedule(0.0))
     machine.commit(step, {one.key: [777]}, 0.01, 0.0)
     assert must(machine.schedule(0.0)).drafted == 0
+
+
+# -- images ----------------------------------------------------------------------------------------------------------
+
+
+def seeing(prompt: int, *spans: tuple[int, int], begins: int = 0) -> Sequence:
+    image = ImagePart(media_type="image/png", data=b"png")
+    images = tuple(ImageSpan(start=a, stop=b, image=image, digest=b"", piece=0) for a, b in spans)
+    return attrs.evolve(sequence(prompt, begins=begins), images=images)
+
+
+def test_a_step_says_whether_it_has_images() -> None:
+    machine = scheduler()
+    machine.add(seeing(10, (4, 7)))
+    steps = [computed(machine) for _ in range(3)]
+    assert [(row.start, row.stop) for step in steps for row in step.rows] == [(0, 4), (4, 7), (7, 10)]
+    assert [step.has_images for step in steps] == [False, True, False]
+
+
+def test_images_and_the_texts_of_others_share_a_step() -> None:
+    machine = scheduler()
+    streamed = answering(machine, begins=1_000)
+    machine.add(seeing(10, (0, 7)))
+    machine.add(sequence(5, begins=2_000))
+    step = computed(machine)
+    assert step.has_images
+    assert [row.sequence is streamed for row in step.rows] == [True, False, False]
+    assert sorted(row.stop - row.start for row in step.rows) == [1, 5, 7]
+
+
+def test_an_image_longer_than_the_budget_is_cut() -> None:
+    machine = scheduler(batch_tokens=16)
+    machine.add(seeing(50, (4, 44)))
+    stops: list[int] = []
+    while not stops or stops[-1] < 50:
+        step = computed(machine)
+        stops.append(step.rows[0].stop)
+        assert step.tokens <= 16
+    assert stops == [4, 20, 36, 44, 50]

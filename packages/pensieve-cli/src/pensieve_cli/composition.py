@@ -35,12 +35,14 @@ from pensieve_inference import EngineProvider, ModelCatalog, SystemClock
 from pensieve_registry import (
     FileSource,
     FolderSource,
+    GgufHeaderError,
     HuggingFaceCacheSource,
     InstalledDistributionSource,
     LeftOut,
     LocalCatalog,
     ModelProblem,
     ModelSource,
+    check_projector,
 )
 
 __all__ = ["ENGINES_GROUP", "Application", "build_catalog", "compose"]
@@ -132,8 +134,9 @@ def build_catalog(settings: ModelSettings) -> LocalCatalog:
 
     Raises:
         ModelNotFoundError: nobody knows its name.
-        CommandError: it was given as a file, and that cannot be served.
+        CommandError: it was given as a file, and that cannot be served; or the projector is none.
     """
+    projector = _projector(settings)
     sources: list[ModelSource] = [
         FolderSource(settings.models_folder.expanduser()),
         HuggingFaceCacheSource.from_environment(os.environ),
@@ -141,17 +144,28 @@ def build_catalog(settings: ModelSettings) -> LocalCatalog:
     ]
     model = settings.model
     if model is None:
-        return LocalCatalog(sources, memory_bytes=_memory_bytes())
+        return LocalCatalog(sources, memory_bytes=_memory_bytes(), projector=projector)
     if model.lower().endswith(_SUFFIX):
-        return _catalog_with_file(Path(model).expanduser(), sources)
-    catalog = LocalCatalog(sources, default=model)
+        return _catalog_with_file(Path(model).expanduser(), sources, projector)
+    catalog = LocalCatalog(sources, default=model, projector=projector)
     catalog.resolve(model)
     return catalog
 
 
-def _catalog_with_file(file: Path, sources: Sequence[ModelSource]) -> LocalCatalog:
+def _projector(settings: ModelSettings) -> Path | None:
+    if settings.projector is None:
+        return None
+    path = settings.projector.expanduser()
+    try:
+        check_projector(path)
+    except GgufHeaderError as error:
+        raise CommandError(f"--projector {path}: {error.message}", ExitCode.NOT_FOUND) from error
+    return path
+
+
+def _catalog_with_file(file: Path, sources: Sequence[ModelSource], projector: Path | None) -> LocalCatalog:
     given = FileSource(file)
-    catalog = LocalCatalog([given, *sources])
+    catalog = LocalCatalog([given, *sources], projector=projector)
     refusals: list[ModelProblem | LeftOut] = [*catalog.problems, *catalog.left_out]
     for refused in refusals:
         if refused.source == given.name:

@@ -18,6 +18,7 @@ Usage: pensieve-server [serve] [OPTIONS]   serve until Ctrl-C
 Model
   --model NAME           default model: an id, an alias or a GGUF file
   --models-folder DIR    folder with GGUF files                     [models]
+  --projector FILE       by which it sees, if not the mmproj file beside it
   --engine NAME          installed engine that runs them            [gguf]
   --ctx N                context in tokens                          [fitted]
   --threads N            CPU threads                                [fitted]
@@ -46,6 +47,5 @@ Access
   --allow-origin ORIGIN  web page that may call this server; repeatable
   --unsafe-no-key        listen beyond this machine without any key
 
-Each can be set as PENSIEVE_<NAME> and in pensieve.toml, here or in the user's
-configuration folder, too. A flag beats a variable beats a file.
+A flag beats a variable PENSIEVE_<NAME> beats pensieve.toml, here or the user's.
 """

@@ -40,6 +40,8 @@ class ListedModel:
     """What the model was trained for."""
     source: str
     path: str
+    projector: str | None
+    """By which it sees images."""
 
 
 @attrs.frozen(kw_only=True)
@@ -106,6 +108,7 @@ def _listed(model: ModelDescriptor, *, default: bool) -> ListedModel:
         context_tokens=model.context_tokens,
         source=model.source,
         path=str(model.path),
+        projector=None if model.projector is None else str(model.projector),
     )
 
 

@@ -103,6 +103,8 @@ class ModelSettings:
     model: str | None = None
     """The default model: an id, an alias, or the path of a GGUF file. None: the catalog's choice."""
     models_folder: Path = Path("models")
+    projector: Path | None = None
+    """The file (mmproj) by which the default model sees images. None: the one beside the model, if there is one."""
 
 
 @Parameter(name="*")

@@ -71,6 +71,8 @@ class ImagePart:
     type: Literal["image"] = "image"
     media_type: str
     data: bytes
+    place: str = attrs.field(default="", eq=False)
+    """Where its data stands in what the client sent, in words for the client."""
     cache_mark: bool = False
 
 

@@ -42,6 +42,8 @@ class ModelDescriptor:
     parameters: int | None = None
     quantization: str | None = None
     capabilities: ModelCapabilities = ModelCapabilities()
+    projector: Path | None = None
+    """The file that makes embeddings of images for it; None: there is none."""
 
 
 class EnginePhase(enum.StrEnum):

@@ -72,6 +72,8 @@ class Base64ImageSource:
     media_type: Literal["image/jpeg", "image/png", "image/gif", "image/webp"]
     data: Annotated[bytes, MediaSize("image", MAX_MEDIA_BYTES)]
     """Decoded from base64, and no further."""
+    place: str = attrs.field(default="", eq=False, metadata={"wire": False})
+    """Where `data` stands in the request; filled by the parser, for whoever finds later that it is no image."""
 
 
 @attrs.frozen(kw_only=True)

@@ -185,7 +185,9 @@ def model_info(
         created_at=rfc3339(descriptor.created_at),
         max_input_tokens=context,
         max_tokens=context,
-        capabilities=_capabilities(descriptor, Support(supported=reads_pdfs)),
+        capabilities=_capabilities(
+            descriptor if description is None else description.model, Support(supported=reads_pdfs)
+        ),
     )
 
 

@@ -21,6 +21,7 @@ from pensieve_protocol._errors import invalid_request
 from pensieve_protocol._json import JsonError, parse_json
 from pensieve_protocol._requests import CountTokensRequest, MessagesRequest
 from pensieve_protocol._rules import violations
+from pensieve_protocol._sources import with_places
 from pensieve_protocol._terms import API_VERSIONS, Terms, strict_problems, unknown_fields
 from pensieve_protocol._validation import InvalidValueError, problems, sentence
 
@@ -66,7 +67,7 @@ def _parse(body: bytes, terms: Terms, cls: type[_Request]) -> _Request:
         found += strict_problems(document, unknown, terms)
     if found:
         raise invalid_request(sentence(found))
-    return attrs.evolve(request, unknown_fields=unknown)
+    return attrs.evolve(with_places(request), unknown_fields=unknown)
 
 
 def _document(body: bytes) -> JsonValue:

@@ -38,7 +38,9 @@ def text_part(block: TextBlock) -> TextPart:
 def image_part(block: ImageBlock) -> ImagePart:
     """Return the image, decoded from base64 but otherwise as it came."""
     source = block.source
-    return ImagePart(media_type=source.media_type, data=source.data, cache_mark=block.cache_control is not None)
+    return ImagePart(
+        media_type=source.media_type, data=source.data, place=source.place, cache_mark=block.cache_control is not None
+    )
 
 
 def document_parts(block: DocumentBlock) -> tuple[ResultPart, ...]:

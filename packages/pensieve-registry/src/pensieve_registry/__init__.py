@@ -11,6 +11,7 @@ from pensieve_registry._catalog import LocalCatalog
 from pensieve_registry._errors import GgufHeaderError
 from pensieve_registry._format import TensorType, ValueType
 from pensieve_registry._header import GgufArray, GgufHeader, GgufTensor, LongText, MetadataValue, read_gguf_header
+from pensieve_registry._projectors import check_projector
 from pensieve_registry._scan import LeftOut, ModelProblem, ScanResult, scan_sources
 from pensieve_registry._shards import GgufModel, read_gguf_model
 from pensieve_registry._sources import (
@@ -40,6 +41,7 @@ __all__ = [
     "ScanResult",
     "TensorType",
     "ValueType",
+    "check_projector",
     "read_gguf_header",
     "read_gguf_model",
     "scan_sources",

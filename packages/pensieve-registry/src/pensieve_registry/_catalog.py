@@ -7,7 +7,9 @@ Knows when to look and what was found. Which files there are is the sources' bus
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import attrs
 import structlog
 
 from pensieve_core import ModelDescriptor, ModelId
@@ -32,6 +34,7 @@ class LocalCatalog:
             a package, is the default only where there is nothing else.
         default: A name of the default model. None: the most preferred one of the first source that has any.
         aliases: The user's own names, each for any name of a model.
+        projector: A projector for the default model, in place of the one beside it.
         memory_bytes: The memory that the weights have to fit into to be preferred; None: unlimited.
     """
 
@@ -41,11 +44,13 @@ class LocalCatalog:
         *,
         default: str | None = None,
         aliases: Mapping[str, str] | None = None,
+        projector: Path | None = None,
         memory_bytes: int | None = None,
     ) -> None:
         self._sources = tuple(sources)
         self._default = default
         self._configured = dict(aliases or {})
+        self._projector = projector
         self._memory_bytes = memory_bytes
         self._known: tuple[ScanResult, NameTable] | None = None
 
@@ -93,4 +98,15 @@ class LocalCatalog:
         result = scan_sources(self._sources, memory_bytes=self._memory_bytes)
         for problem in result.problems:
             _log.warning("model_file_refused", path=str(problem.path), source=problem.source, reason=problem.reason)
-        return result, NameTable(result.models, aliases=self._configured, default=self._default)
+        names = self._table(result.models)
+        if self._projector is not None and names.models:
+            first, *others = names.models
+            names = self._table([_seeing(first, self._projector), *others])
+        return result, names
+
+    def _table(self, models: Sequence[ModelDescriptor]) -> NameTable:
+        return NameTable(models, aliases=self._configured, default=self._default)
+
+
+def _seeing(model: ModelDescriptor, projector: Path) -> ModelDescriptor:
+    return attrs.evolve(model, projector=projector, capabilities=attrs.evolve(model.capabilities, images=True))

@@ -1,6 +1,6 @@
 """What a header means: is this a model that can answer, and what is to be known of it?
 
-Pure: from a checked `GgufModel` to a `ModelDescriptor`. The keys are those of the format's description
+From a checked `GgufModel` to a `ModelDescriptor`. The keys are those of the format's description
 (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md) and of llama.cpp.
 """
 
@@ -13,6 +13,7 @@ from pensieve_core import ModelCapabilities, ModelDescriptor, ModelId
 from pensieve_registry._errors import GgufHeaderError
 from pensieve_registry._format import FILE_TYPES
 from pensieve_registry._header import GgufHeader, LongText
+from pensieve_registry._projectors import is_projector, projector_beside
 from pensieve_registry._shards import GgufModel, model_stem
 
 __all__ = ["describe", "model_id", "why_not_a_chat_model"]
@@ -40,7 +41,7 @@ def why_not_a_chat_model(model: GgufModel) -> str | None:
         return _NOT_MODELS[kind]
     if "adapter.type" in header.metadata:
         return _NOT_MODELS["adapter"]
-    if architecture == "clip":
+    if is_projector(header):
         return _NOT_MODELS["mmproj"]
     if not model.tensors:
         return "a vocabulary without weights"
@@ -59,7 +60,7 @@ def model_id(stem: str) -> ModelId:
 
 
 def describe(model: GgufModel, *, source: str) -> ModelDescriptor:
-    """Return what the headers tell of a model. Its id is `model_id` of its file's name.
+    """Return what the headers tell of a model, and the projector beside it. Its id is `model_id` of its file's name.
 
     Raises:
         GgufHeaderError: something is missing without which no engine can run it.
@@ -67,6 +68,7 @@ def describe(model: GgufModel, *, source: str) -> ModelDescriptor:
     header = model.header
     stem = model_stem(model.path)
     architecture = _architecture(header)
+    projector = projector_beside(model)
     return ModelDescriptor(
         id=model_id(stem),
         display_name=stem,
@@ -78,7 +80,8 @@ def describe(model: GgufModel, *, source: str) -> ModelDescriptor:
         created_at=max(header.modified_at for header in model.headers),
         parameters=sum(tensor.weights for tensor in model.tensors),
         quantization=_quantization(model),
-        capabilities=_capabilities(header),
+        capabilities=_capabilities(header, sees=projector is not None),
+        projector=projector,
     )
 
 
@@ -114,11 +117,12 @@ def _commonest_type(model: GgufModel) -> str:
     return weights.most_common(1)[0][0]
 
 
-def _capabilities(header: GgufHeader) -> ModelCapabilities:
+def _capabilities(header: GgufHeader, *, sees: bool) -> ModelCapabilities:
     templates = "\n".join(_templates(header))
     return ModelCapabilities(
         tool_template=bool(_TOOLS.search(templates)),
         thinking=bool(_THINKING.search(templates)),
+        images=sees,
     )
 
 

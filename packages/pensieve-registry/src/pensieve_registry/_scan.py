@@ -34,7 +34,7 @@ class ModelProblem:
 
 @attrs.frozen(kw_only=True)
 class LeftOut:
-    """A sound file that is no model to talk to (a projector, an adapter…)."""
+    """A sound file that is no model to talk to (an adapter, a projector that belongs to none…)."""
 
     path: Path
     source: str
@@ -63,10 +63,11 @@ def scan_sources(sources: Sequence[ModelSource], *, memory_bytes: int | None = N
     findings = [list(_inspect_all(source, seen)) for source in sources]
     groups = [[finding for finding in group if isinstance(finding, ModelDescriptor)] for group in findings]
     flat = [finding for group in findings for finding in group]
+    paired = {finding.projector for finding in flat if isinstance(finding, ModelDescriptor)}
     return ScanResult(
         models=_ranked(_with_unique_ids(groups), memory_bytes),
         problems=tuple(finding for finding in flat if isinstance(finding, ModelProblem)),
-        left_out=tuple(finding for finding in flat if isinstance(finding, LeftOut)),
+        left_out=tuple(finding for finding in flat if isinstance(finding, LeftOut) and finding.path not in paired),
     )
 
 

@@ -139,8 +139,15 @@ def _identity(context: Context, description: EngineDescription) -> AnchorIdentit
         key_type=context.shape.kv_type,
         value_type=context.shape.kv_type,
         flash_attention=True,  # llama.cpp's own choice, made of the build, the model and the device: all are in here
-        layout=f"unified, of windows what is in sight, {description.gpu_layers} layers on a GPU",
+        layout=f"unified, of windows what is in sight, {description.gpu_layers} layers on a GPU" + _eyes(description),
     )
+
+
+def _eyes(description: EngineDescription) -> str:
+    """Return what distinguishes the embeddings that images became."""
+    model = description.model
+    sees = model.projector is not None and model.capabilities.images
+    return f", images by {fingerprint([model.projector])}" if sees and model.projector is not None else ""
 
 
 def _shards(first: Path) -> list[Path]:

@@ -62,13 +62,17 @@ class Drafter:
     Args:
         tokens: The known tokens of the sequence, prompt first; shared, and read only.
         prompt_tokens: How many of them are the prompt.
+        since: From where on they may be repeated: what stands for an image never comes again.
         source: Tokens that must come are drafted before those that are likely to.
     """
 
-    def __init__(self, tokens: array[int], prompt_tokens: int, source: DraftSource | None = None) -> None:
+    def __init__(
+        self, tokens: array[int], prompt_tokens: int, source: DraftSource | None = None, *, since: int = 0
+    ) -> None:
         self._tokens = tokens
         self._prompt_tokens = prompt_tokens
         self._source = source
+        self._since = since
         self._forced: list[int] = []
         self._right = [_ODDS_WEIGHT * odds for odds in (*_ODDS, _FORCED_ODDS)]
         self._tried = [_ODDS_WEIGHT] * len(self._right)
@@ -102,7 +106,7 @@ class Drafter:
         """Take what was sampled since, and learn how good the guesses were."""
         if self._lookup is None:
             self._lookup = PromptLookup()
-            self._lookup.extend(self._tokens[max(0, self._prompt_tokens - _LOOKED_UP) : self._prompt_tokens])
+            self._lookup.extend(self._tokens[max(self._since, self._prompt_tokens - _LOOKED_UP) : self._prompt_tokens])
             self._seen = self._prompt_tokens
         for token in self._tokens[self._seen :]:
             self._learn(self._lookup, token)

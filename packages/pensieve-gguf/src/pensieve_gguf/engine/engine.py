@@ -12,21 +12,18 @@ import itertools
 import secrets
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import attrs
 
 from pensieve_core import (
     Clock,
     EngineDescription,
-    GenerationEvent,
-    GenerationFinished,
     GenerationRequest,
     ModelDescriptor,
     Origin,
     OverloadedError,
     PensieveError,
-    PrefillProgressed,
     PromptTooLongError,
     PromptUsage,
     RequestRefusedError,
@@ -41,24 +38,24 @@ from pensieve_gguf.engine.candidates import Candidates
 from pensieve_gguf.engine.courier import Courier
 from pensieve_gguf.engine.drafter import Drafter
 from pensieve_gguf.engine.drafts import DraftPolicy
+from pensieve_gguf.engine.generation import GenerationItem, GgufGeneration
 from pensieve_gguf.engine.job import Job
 from pensieve_gguf.engine.loading import load, open_cache
 from pensieve_gguf.engine.loop import EngineLoop, Vitals
 from pensieve_gguf.engine.own_turns import OwnTurns
+from pensieve_gguf.engine.pictures import Pictures
 from pensieve_gguf.engine.prompts import Prompt, Prompts
 from pensieve_gguf.engine.reasoning import Reasoning, closing_mark
 from pensieve_gguf.engine.repeats import Repeat, RepeatGuard, answered_calls
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.step_costs import LearnedCosts, StepCosts
-from pensieve_gguf.llama import Context, Model, Sampler, SamplingDefaults
+from pensieve_gguf.llama import Context, Model, Projector, Sampler, SamplingDefaults
 from pensieve_gguf.parsers import make_parser
 from pensieve_gguf.settings import GgufSettings
 from pensieve_gguf.templates import ChatTemplate
 
-__all__ = ["GgufEngine", "GgufGeneration"]
-
-_Item: TypeAlias = GenerationEvent | PensieveError
+__all__ = ["GgufEngine"]
 
 _Made = TypeVar("_Made")
 
@@ -90,17 +87,13 @@ class GgufEngine:
         clock: Clock,
         *,
         costs: StepCosts | None = None,
+        projector: Projector | None = None,
     ) -> None:
         self.description = description
         self._model = model
         self._settings = settings
         self._clock = clock
-        self._template = ChatTemplate(
-            model.chat_template or "",
-            bos_token=model.bos_text,
-            eos_token=model.eos_text,
-            architecture=description.model.architecture,
-        )
+        self._template = _template(model, description.model.architecture)
         self._grammarian = Grammarian(
             functools.partial(Vocabulary.of, model),
             self._template.source,
@@ -121,7 +114,8 @@ class GgufEngine:
         self._answers_kept = open_turn_journal(description, settings)
         self._own_turns = OwnTurns() if self._answers_kept is None else OwnTurns(noted=self._answers_kept.note)
         self._closing = closing_mark(model, self._template.source)
-        self._prompts = Prompts(model, self._template, self._own_turns)
+        self._pictures = Pictures(projector)
+        self._prompts = Prompts(model, self._template, self._own_turns, self._pictures)
         self._anchors = open_anchoring(context, description, settings, clock)
         self._loop = EngineLoop(
             context,
@@ -131,10 +125,11 @@ class GgufEngine:
             longest=description.context_tokens,
             anchors=self._anchors,
             warm_up=functools.partial(_calibrate, context, scheduler, clock),
+            pictures=self._pictures,
         )
         self._keys = itertools.count(1)
         self._running: set[GgufGeneration] = set()
-        self._couriers: tuple[asyncio.AbstractEventLoop, Courier[_Item]] | None = None
+        self._couriers: tuple[asyncio.AbstractEventLoop, Courier[GenerationItem]] | None = None
         self._closed = False
         self._texts = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prompts")
         if self._answers_kept is not None:
@@ -165,10 +160,17 @@ class GgufEngine:
         """
         loaded = load(descriptor, settings, on_progress)
         try:
-            return cls(loaded.model, loaded.context, loaded.description, settings, clock, costs=costs)
+            return cls(
+                loaded.model,
+                loaded.context,
+                loaded.description,
+                settings,
+                clock,
+                costs=costs,
+                projector=loaded.projector,
+            )
         except BaseException:
-            loaded.context.close()
-            loaded.model.close()
+            loaded.close()
             raise
 
     @property
@@ -212,9 +214,10 @@ class GgufEngine:
         await asyncio.to_thread(self._loop.close, OverloadedError("the engine is closing"))
         if self._answers_kept is not None:
             self._answers_kept.close()
+        self._pictures.close()
         self._model.close()
 
-    def _courier(self) -> Courier[_Item]:
+    def _courier(self) -> Courier[GenerationItem]:
         """Return the way to the running event loop; one for all generations, so that they share its wake-ups."""
         loop = asyncio.get_running_loop()
         if self._couriers is None or self._couriers[0] is not loop:
@@ -259,7 +262,8 @@ class GgufEngine:
             conversation=_conversation(request.origin),
             marks=prompt.marks,
             arrived=self._clock.monotonic(),
-            drafter=Drafter(prompt.tokens, len(prompt.tokens)) if self._drafts else None,
+            images=prompt.images,
+            drafter=self._drafter(prompt) if self._drafts else None,
         )
         return Job(
             sequence=sequence,
@@ -273,6 +277,9 @@ class GgufEngine:
             may_be_empty=prompt.rendered.continues_assistant,
             remember=self._prompts.remembering(prompt),
         )
+
+    def _drafter(self, prompt: Prompt) -> Drafter:
+        return Drafter(prompt.tokens, len(prompt.tokens), since=prompt.images[-1].stop if prompt.images else 0)
 
     def _answers(self, request: GenerationRequest, planned: _Planned) -> Callable[[], Answer]:
         """Return what starts an answer. Each one after a refusal lets more repeats through: at last, all.
@@ -302,67 +309,10 @@ class GgufEngine:
         return start
 
 
-class GgufGeneration:
-    """`Generation` of a `GgufEngine`; the loop's sink at the same time."""
-
-    def __init__(
-        self,
-        prompt: PromptUsage,
-        key: int,
-        loop: EngineLoop,
-        courier: Courier[_Item],
-        released: Callable[[GgufGeneration], None],
-    ) -> None:
-        self.prompt = prompt
-        self.key = key
-        self._engine_loop = loop
-        self._courier = courier
-        self._released = released
-        self._inbox: asyncio.Queue[_Item | None] = asyncio.Queue()
-        self._begun = False
-        self._done = False
-
-    def __aiter__(self) -> GgufGeneration:
-        return self
-
-    async def __anext__(self) -> GenerationEvent:
-        if self._done:
-            raise StopAsyncIteration
-        item = await self._inbox.get()
-        if isinstance(item, GenerationFinished | PensieveError | None):
-            self._finish()
-        if isinstance(item, PensieveError):
-            raise item
-        if item is None:
-            raise StopAsyncIteration
-        return item
-
-    def cancel(self) -> None:
-        """Stop the work, even in the middle of a decode."""
-        if not self._done:
-            self._engine_loop.cancel(self.key)
-            self._inbox.put_nowait(None)
-
-    async def aclose(self) -> None:
-        """Cancel unless finished."""
-        self.cancel()
-        self._finish()
-
-    # -- Sink: called in the engine thread -----------------------------------------------------------------------
-
-    def event(self, event: GenerationEvent) -> None:
-        """Hand an event to the event loop: the first word of an answer and its end at once, what is between in time."""
-        first = not self._begun and not isinstance(event, PrefillProgressed)
-        self._begun = self._begun or first
-        self._courier.post(self._inbox.put_nowait, event, at_once=first or isinstance(event, GenerationFinished))
-
-    def failed(self, error: PensieveError) -> None:
-        """Hand an error to the event loop."""
-        self._courier.post(self._inbox.put_nowait, error, at_once=True)
-
-    def _finish(self) -> None:
-        self._done = True
-        self._released(self)
+def _template(model: Model, architecture: str) -> ChatTemplate:
+    return ChatTemplate(
+        model.chat_template or "", bos_token=model.bos_text, eos_token=model.eos_text, architecture=architecture
+    )
 
 
 def _calibrate(context: Context, scheduler: Scheduler, clock: Clock) -> None:

@@ -18,7 +18,7 @@ from pensieve_gguf.engine.drafts import MOST_DRAFTED
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.shelf import Shelf
 from pensieve_gguf.fit import Fit, Memory, ModelSize, Wishes, fit_model
-from pensieve_gguf.llama import Context, ContextShape, Model, gpus, version
+from pensieve_gguf.llama import Context, ContextShape, LoadError, Model, Projector, gpus, version
 from pensieve_gguf.settings import GgufSettings
 
 __all__ = ["Loaded", "load", "open_cache"]
@@ -33,11 +33,19 @@ _AMPLE = 2
 
 @attrs.frozen
 class Loaded:
-    """A model that is ready to compute. Close the context first."""
+    """A model that is ready to compute."""
 
     model: Model
     context: Context
     description: EngineDescription
+    projector: Projector | None = None
+
+    def close(self) -> None:
+        """Free all of it."""
+        if self.projector is not None:
+            self.projector.close()
+        self.context.close()
+        self.model.close()
 
 
 def load(
@@ -56,10 +64,32 @@ def load(
         layers = wishes.gpu_layers if memory.gpu else 0
         model = Model(descriptor.path, gpu_layers=layers, on_progress=on_progress, mapped=_mapped(descriptor, memory))
         undo.callback(model.close)
+        projector, blind = _projector(descriptor, model, settings, use_gpu=layers != 0)
+        if projector is not None:
+            undo.callback(projector.close)
         fit = fit_model(_size(model), memory, wishes)
         context = Context(model, _shape(model, fit, settings))
         undo.pop_all()
-    return Loaded(model, context, _description(descriptor, context, fit, settings))
+    sighted = _with_sight(descriptor, sees=projector is not None)
+    description = _description(sighted, context, fit, settings, *blind)
+    return Loaded(model, context, description, projector)
+
+
+def _projector(
+    descriptor: ModelDescriptor, model: Model, settings: GgufSettings, *, use_gpu: bool
+) -> tuple[Projector | None, tuple[str, ...]]:
+    """Return the model's projector, or why it has none: a model that cannot see can still talk."""
+    if descriptor.projector is None:
+        return None, ()
+    threads = settings.threads or usable_cores()
+    try:
+        return Projector(descriptor.projector, model, threads=threads, use_gpu=use_gpu), ()
+    except LoadError as error:
+        return None, (f"Images are refused, for {descriptor.projector.name} is of no use: {error}.",)
+
+
+def _with_sight(descriptor: ModelDescriptor, *, sees: bool) -> ModelDescriptor:
+    return attrs.evolve(descriptor, capabilities=attrs.evolve(descriptor.capabilities, images=sees))
 
 
 def open_cache(context: Context, settings: GgufSettings) -> tuple[Residents, Shelf]:
@@ -127,7 +157,9 @@ def _shape(model: Model, fit: Fit, settings: GgufSettings) -> ContextShape:
     )
 
 
-def _description(descriptor: ModelDescriptor, context: Context, fit: Fit, settings: GgufSettings) -> EngineDescription:
+def _description(
+    descriptor: ModelDescriptor, context: Context, fit: Fit, settings: GgufSettings, *notes: str
+) -> EngineDescription:
     return EngineDescription(
         model=descriptor,
         engine=version(),
@@ -136,5 +168,5 @@ def _description(descriptor: ModelDescriptor, context: Context, fit: Fit, settin
         max_sequences=settings.max_running,
         threads=context.shape.threads,
         gpu_layers=fit.gpu_layers,
-        notes=(fit.note,),
+        notes=(fit.note, *notes),
     )

@@ -29,9 +29,11 @@ from pensieve_gguf.engine.cells import Cells
 from pensieve_gguf.engine.chooser import Chooser, Drawn
 from pensieve_gguf.engine.disk_tier import DiskTier
 from pensieve_gguf.engine.job import Job, blaming, timings_of, usage_of
+from pensieve_gguf.engine.pictures import Pictures
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.scribe import Scribe
 from pensieve_gguf.engine.shelf import Shelf
+from pensieve_gguf.engine.sight import Sight
 from pensieve_gguf.engine.steps import Evicted, Exhausted, Preempted, Row, Step, Undrafted
 from pensieve_gguf.engine.vitals import Vitals
 from pensieve_gguf.llama import Context, DecodeError, DecodeOutcome, Rows
@@ -79,6 +81,7 @@ class EngineLoop:
         anchors: The disk tier; closed by the loop. None: there is none.
         warm_up: Called first, in the engine thread: each thread that decodes has threads of its own in OpenMP, and
             where they are more than cores all of them are slow.
+        pictures: Compute the images of prompts. None: prompts have none.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class EngineLoop:
         longest: int | None = None,
         anchors: Anchoring | None = None,
         warm_up: Callable[[], None] = lambda: None,
+        pictures: Pictures | None = None,
     ) -> None:
         self._context = context
         self._longest = longest or context.cells
@@ -109,6 +113,7 @@ class EngineLoop:
         self.vitals = Vitals()
         self._chooser = Chooser(context, self.vitals, longest=self._longest)
         self._scribe = Scribe()
+        self._sight = Sight(pictures, self._scribe, self.vitals, clock)
         self._cells = Cells(context, scheduler, Shelf(0) if shelf is None else shelf, self.vitals, clock)
         self._disk = DiskTier(anchors, self._cells, self.vitals, clock)
 
@@ -220,10 +225,15 @@ class EngineLoop:
             return
         if not self._cells.make_ready(step):
             return
+        rows = [_rows(row) for row in step.rows]
+        if step.has_images and (failed := self._sight.see(step, rows, self._jobs)) is not None:
+            self._fail_if_blamed(failed)
+            return
         began = self._clock()
         self._computing = frozenset(row.sequence.key for row in step.rows)
         self.vitals.decoding_since = began
-        outcome, last = self._context.decode([_rows(row) for row in step.rows])
+        decode = self._context.decode_with_images if step.has_images else self._context.decode
+        outcome, last = decode(rows)
         self.vitals.decoding_since = None
         self._computing = frozenset()
         self._scribe.settle()

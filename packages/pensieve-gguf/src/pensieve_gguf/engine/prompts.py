@@ -13,18 +13,21 @@ Not for several threads at once, save `remembering`'s result. Above: the engine.
 from __future__ import annotations
 
 import functools
+import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol, TypeAlias
 
 import attrs
 
-from pensieve_core import GenerationEvent, GenerationRequest, Turn
+from pensieve_core import GenerationEvent, GenerationRequest, RequestRefusedError, Turn
 from pensieve_gguf.engine.answer import Pieces
 from pensieve_gguf.engine.fragments import Fragment, Fragments, Vocabulary
 from pensieve_gguf.engine.guard import Guard
 from pensieve_gguf.engine.own_turns import Opening, OwnTurn, OwnTurns, opening_of
+from pensieve_gguf.engine.pictures import Marked, Picture, Pictures
 from pensieve_gguf.engine.replay import Signs, spans, visible_words, with_words
+from pensieve_gguf.engine.sequence import ImageSpan
 from pensieve_gguf.parsers import think_tags
 from pensieve_gguf.templates import ChatTemplate, RenderedPrompt
 
@@ -55,6 +58,8 @@ class Prompt:
     """Tokens before each cache mark, ascending."""
     head_tokens: int
     """Tokens before the last mark among tools and system text; 0: there is none."""
+    images: tuple[ImageSpan, ...] = ()
+    """Where its tokens stand for images."""
     opening: Opening | None
     """How its answer will be found again; None when it will not."""
 
@@ -71,8 +76,16 @@ class _Draft:
     rendered: RenderedPrompt
     own: dict[int, OwnTurn]
     signs: Signs
+    marked: Marked
     broken_by: str
     """What stands in the spellings that are not to be tokens."""
+
+
+@attrs.frozen
+class _Pictured(Fragment):
+    """The mark of an image, and what stands for it."""
+
+    picture: Picture
 
 
 class Prompts:
@@ -82,9 +95,13 @@ class Prompts:
         vocabulary: Of the model.
         template: Of the model.
         own_turns: What the model said.
+        pictures: What images become. None: they are refused.
     """
 
-    def __init__(self, vocabulary: Words, template: ChatTemplate, own_turns: OwnTurns) -> None:
+    def __init__(
+        self, vocabulary: Words, template: ChatTemplate, own_turns: OwnTurns, pictures: Pictures | None = None
+    ) -> None:
+        self._pictures = pictures or Pictures(None)
         self._vocabulary = vocabulary
         self._template = template
         self._own_turns = own_turns
@@ -96,14 +113,19 @@ class Prompts:
         """Return the prompt of `request`.
 
         Raises:
-            RequestRefusedError: the conversation holds an image, or each of the characters that mean nothing.
+            RequestRefusedError: an image cannot be seen, or the conversation holds each of the characters that mean
+                nothing.
         """
-        draft = self._draft(request)
+        draft = self._draft(self._pictures.marked(request), request.turns)
         rendered = draft.rendered
         fragments = list(self._spliced(draft))
         tokens = array("i")
+        pictured: list[tuple[int, Picture]] = []
         for fragment in fragments:
+            if isinstance(fragment, _Pictured):
+                pictured.append((len(tokens), fragment.picture))
             tokens.extend(fragment.tokens)
+        _check_pictures(draft.marked, [picture for _, picture in pictured])
         first = self._vocabulary.first_token
         inserted = first is not None and tokens[:1] != array("i", [first])
         if first is not None and inserted:
@@ -117,6 +139,7 @@ class Prompts:
             tokens=tokens,
             marks=tuple(until(mark) for mark in rendered.marks),
             head_tokens=until(rendered.head),
+            images=tuple(span for offset, picture in pictured for span in picture.spans(offset + inserted)),
             opening=opening_of(request.turns, rendered.text),
         )
 
@@ -139,9 +162,14 @@ class Prompts:
 
     # -- text ----------------------------------------------------------------------------------------------------
 
-    def _draft(self, request: GenerationRequest) -> _Draft:
-        """Render with as many own turns as the template lets pass: to some, a call is no text (Mistral, gpt-oss)."""
-        drafts = (self._written(request, own) for own in _fewer_and_fewer(self._replayable(request.turns)))
+    def _draft(self, marked: Marked, turns: tuple[Turn, ...]) -> _Draft:
+        """Render with as many own turns as the template lets pass: to some, a call is no text (Mistral, gpt-oss).
+
+        Args:
+            marked: What is rendered.
+            turns: As they came, by which own turns are known.
+        """
+        drafts = (self._written(marked, own) for own in _fewer_and_fewer(self._replayable(turns)))
         fullest = next(drafts)
         if fullest.rendered.in_form or not fullest.own:
             return fullest
@@ -159,10 +187,11 @@ class Prompts:
             and not (own.thought and visible_words(own.words, self._closers) is None)
         }
 
-    def _written(self, request: GenerationRequest, own: dict[int, OwnTurn]) -> _Draft:
+    def _written(self, marked: Marked, own: dict[int, OwnTurn]) -> _Draft:
+        request = marked.request
         signs = Signs.for_(request, own.values())
         rendered, broken_by = self._rendered(with_words(request, own, signs, self._closers), signs.breaks)
-        return _Draft(rendered=rendered, own=own, signs=signs, broken_by=broken_by)
+        return _Draft(rendered=rendered, own=own, signs=signs, marked=marked, broken_by=broken_by)
 
     def _rendered(self, request: GenerationRequest, breaks: str) -> tuple[RenderedPrompt, str]:
         """Return the prompt, and what breaks the spellings in it that the client is not to use.
@@ -188,9 +217,29 @@ class Prompts:
 
         for span in spans(draft.rendered.text, draft.own, draft.signs, as_rendered):
             if span.own is None:
-                yield from self._fragments.cut(draft.rendered.text, unwanted, span.start, span.stop)
+                yield from self._cut(draft, unwanted, span.start, span.stop)
             else:
                 yield Fragment(span.start, span.stop, span.own.tokens)
+
+    def _cut(self, draft: _Draft, unwanted: re.Pattern[str], start: int, stop: int) -> Iterator[Fragment]:
+        text, marked = draft.rendered.text, draft.marked
+        for match in marked.pattern.finditer(text, start, stop) if marked.pictures else ():
+            yield from self._fragments.cut(text, unwanted, start, match.start())
+            picture = marked.pictures[int(match[1])]
+            yield _Pictured(match.start(), match.end(), picture.tokens, picture)
+            start = match.end()
+        yield from self._fragments.cut(text, unwanted, start, stop)
+
+
+def _check_pictures(marked: Marked, found: list[Picture]) -> None:
+    """Hold that a template puts each image where it stands, and once.
+
+    Raises:
+        RequestRefusedError: it does otherwise.
+    """
+    if found != list(marked.pictures):
+        reason = "the chat template of this model does not let images through"
+        raise RequestRefusedError(reason)
 
 
 def _fewer_and_fewer(own: dict[int, OwnTurn]) -> Iterator[dict[int, OwnTurn]]:

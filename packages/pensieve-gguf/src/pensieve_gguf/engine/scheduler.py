@@ -100,13 +100,16 @@ class Scheduler:
         """
         moves = self._place(now) if self.waiting else ()
         rows = self._answers([sequence for sequence in self.running if sequence.answering][: self._batch_tokens])
+        has_images = False
         if len(rows) < len(self.running):
-            rows.extend(self._chunks(rows, now))
+            chunks = tuple(self._chunks(rows, now))
+            rows.extend(chunks)
+            has_images = any(row.sequence.image_at(row.start) is not None for row in chunks)
         self._drafted = any(row.draft for row in rows)
         if not rows:
             return None
         evicted = self._residents.make_room(sum(row.stop - row.start for row in rows))
-        return Step(moves=(*moves, *evicted), rows=tuple(rows))
+        return Step(moves=(*moves, *evicted), rows=tuple(rows), has_images=has_images)
 
     def _chunks(self, answers: Several[Row], now: float) -> Iterable[Row]:
         """Yield as much of the prompts as may be computed beside `answers`."""

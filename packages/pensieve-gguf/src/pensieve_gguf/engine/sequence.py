@@ -7,10 +7,24 @@ from collections.abc import Hashable
 
 import attrs
 
-from pensieve_core import Priority
+from pensieve_core import ImagePart, Priority
 from pensieve_gguf.engine.drafter import Drafter
 
-__all__ = ["Sequence"]
+__all__ = ["ImageSpan", "Sequence"]
+
+
+@attrs.frozen(kw_only=True)
+class ImageSpan:
+    """Tokens of a prompt that stand for a part of an image: embeddings are computed in their place."""
+
+    start: int
+    """The position of the first one."""
+    stop: int
+    image: ImagePart = attrs.field(repr=False)
+    digest: bytes = attrs.field(repr=False)
+    """Of the image's type and data."""
+    piece: int
+    """Which part."""
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -33,6 +47,8 @@ class Sequence:
     """Lengths up to which the prompt is expected to come again: where cache marks stand."""
     arrived: float = 0.0
     """Seconds on the engine's clock."""
+    images: tuple[ImageSpan, ...] = ()
+    """In their order; nearly always none."""
     slot: int | None = None
     """The llama.cpp sequence id while it runs."""
     computed: int = 0
@@ -57,8 +73,9 @@ class Sequence:
 
     @property
     def ahead(self) -> int:
-        """Known tokens that may be computed in one step: no further than to the next checkpoint."""
-        return self.checkpoints[-1] - self.computed if self.checkpoints else self.pending
+        """Known tokens that one row may hold: up to the next checkpoint, and to where an image begins or ends."""
+        edges = [edge for image in self.images for edge in (image.start, image.stop) if edge > self.computed]
+        return min([*edges, *self.checkpoints[-1:]], default=len(self.tokens)) - self.computed
 
     def will_save(self, length: int) -> bool:
         """Let a checkpoint be made at `length`, for the sake of another sequence. False: it is too late for that."""
@@ -66,6 +83,10 @@ class Sequence:
             return False
         self.checkpoints = sorted({*self.checkpoints, length}, reverse=True)
         return True
+
+    def image_at(self, position: int) -> ImageSpan | None:
+        """Return the part of an image that the token at `position` stands for."""
+        return next((image for image in self.images if image.start <= position < image.stop), None)
 
     @property
     def generated(self) -> int:

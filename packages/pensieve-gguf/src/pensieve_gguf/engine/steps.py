@@ -49,6 +49,8 @@ class Step:
 
     moves: tuple[Move, ...]
     rows: tuple[Row, ...]
+    has_images: bool = False
+    """Some of the rows are parts of images."""
 
     @property
     def tokens(self) -> int:

@@ -25,6 +25,7 @@ from pensieve_gguf.llama.devices import Gpu, gpus
 from pensieve_gguf.llama.guidance import make_lltokenizer
 from pensieve_gguf.llama.library import last_words, library_folder, state_version, version
 from pensieve_gguf.llama.model import LoadError, Model, Special, TokenIds
+from pensieve_gguf.llama.projector import Embeddings, Pieces, ProjectionError, Projector
 from pensieve_gguf.llama.sampler import Sampler, SamplingDefaults
 
 __all__ = [
@@ -33,10 +34,14 @@ __all__ = [
     "ContextShape",
     "DecodeError",
     "DecodeOutcome",
+    "Embeddings",
     "Gpu",
     "LoadError",
     "Logits",
     "Model",
+    "Pieces",
+    "ProjectionError",
+    "Projector",
     "Rows",
     "Sampler",
     "SamplingDefaults",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import enum
-from array import array
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -15,6 +14,7 @@ import attrs
 import numpy as np
 from llama_cpp import llama_cpp as lib
 
+from pensieve_gguf.llama.batch import Batch, Rows
 from pensieve_gguf.llama.library import last_words
 from pensieve_gguf.llama.model import LoadError, Model
 from pensieve_gguf.llama.sampler import Sampler
@@ -65,22 +65,6 @@ class ContextShape:
     kv_type: str = "f16"
     drafted: int = 0
     """Tokens drafted in one decode at most: the logits after each of them are kept, too."""
-
-
-@attrs.frozen(kw_only=True)
-class Rows:
-    """Consecutive tokens of one sequence in a batch."""
-
-    slot: int
-    """The llama.cpp sequence id."""
-    start: int
-    """Position of the first token."""
-    tokens: array[int]
-    """Token ids, of type "i"."""
-    wants_logits: bool
-    """Whether the last row is to be sampled."""
-    drafted: int = 0
-    """So many of the last tokens are guessed: the row before them is to be sampled, too, and so is each of theirs."""
 
 
 class Abort:
@@ -143,7 +127,7 @@ class Context:
         """Rows of one decode at most; may be fewer than the shape says."""
         self._row_type = ctypes.c_float * model.vocabulary_size
         self._views: dict[int, np.ndarray[tuple[int], np.dtype[np.float32]]] = {}
-        self._batch = _Batch(self.batch_tokens, self.cells)
+        self._batch = Batch(self.batch_tokens, self.cells)
 
     def close(self) -> None:
         """Free the KV cache."""
@@ -164,13 +148,37 @@ class Context:
             msg = f"more than {self.shape.drafted} drafted tokens"
             raise IndexError(msg)
         last = self._batch.fill(rows, self.shape.sequences, self.model.vocabulary_size)
-        code = lib.llama_decode(self._handle, self._batch.struct)
+        return self._decoded(self._batch.struct), last
+
+    def decode_with_images(self, rows: Sequence[Rows]) -> tuple[DecodeOutcome, list[int]]:
+        """Compute `rows`, some of which have embeddings: those first, for one batch cannot hold both kinds.
+
+        As `decode`; without room for all, nothing stays computed. The index of a row that is not sampled means nothing.
+        """
+        images = [row for row in rows if row.embeddings is not None]
+        others = [row for row in rows if row.embeddings is None]
+        outcome, last = DecodeOutcome.DONE, list[int]()
+        for row in images:
+            self._batch.fill_embedded(row, self.shape.sequences)
+            outcome = self._decoded(self._batch.embedded)
+            if outcome is not DecodeOutcome.DONE:
+                break
+        if others and outcome is DecodeOutcome.DONE:
+            outcome, last = self.decode(others)
+        if outcome is DecodeOutcome.NO_ROOM:
+            for row in images:
+                self.cut(row.slot, row.start)
+        indices = iter(last)
+        return outcome, [next(indices, 0) if row.embeddings is None else 0 for row in rows]
+
+    def _decoded(self, batch: lib.llama_batch) -> DecodeOutcome:
+        code = lib.llama_decode(self._handle, batch)
         outcome = _OUTCOMES.get(code)
         if outcome is None:
             msg = f"llama_decode answered {code}: {last_words()}"
             raise DecodeError(msg)
         lib.llama_synchronize(self._handle)  # a GPU computes on when `llama_decode` returns: this call took as long
-        return outcome, last
+        return outcome
 
     def sample(self, sampler: Sampler, index: int) -> int:
         """Draw the token after batch row `index`."""
@@ -281,73 +289,5 @@ class Context:
         return slot
 
 
-class _Batch:
-    """A `llama_batch` over arrays that are allocated once: filling 512 rows costs 5 µs, not 246 (design 2).
-
-    Plain arrays under memoryviews: for the one row of a decode numpy costs ten times as much.
-    """
-
-    def __init__(self, capacity: int, cells: int) -> None:
-        self._capacity = capacity
-        self._naturals = memoryview(array("i", range(cells)))
-        """0, 1, 2, …: where positions are copied from."""
-        tokens, positions, slots = (array("i", bytes(4 * capacity)) for _ in range(3))
-        counts, wanted = array("i", [1]) * capacity, bytearray(capacity)
-        self._tokens, self._positions, self._slots = memoryview(tokens), memoryview(positions), memoryview(slots)
-        self._wanted = memoryview(wanted)
-        first = _address(slots)
-        self._alive = (counts, slot_pointers := array("Q", range(first, first + 4 * capacity, 4)))
-        self.struct = lib.llama_batch(
-            n_tokens=0,
-            token=_pointer(tokens, lib.llama_token),
-            pos=_pointer(positions, lib.llama_pos),
-            n_seq_id=_pointer(counts, ctypes.c_int32),
-            seq_id=_pointer(slot_pointers, ctypes.POINTER(lib.llama_seq_id)),
-            logits=_pointer(wanted, ctypes.c_int8),
-        )
-
-    def fill(self, rows: Sequence[Rows], slots: int, vocabulary: int) -> list[int]:
-        last: list[int] = []
-        end = 0
-        for row in rows:
-            count = len(row.tokens)
-            start, end = end, end + count
-            _check(row, end <= self._capacity, slots, len(self._naturals), vocabulary)
-            last.append(end - 1)
-            if count == 1:  # as in nearly every decode: a slice costs three times an item
-                self._tokens[start], self._positions[start] = row.tokens[0], row.start
-                self._slots[start], self._wanted[start] = row.slot, row.wants_logits
-                continue
-            self._tokens[start:end] = row.tokens
-            self._positions[start:end] = self._naturals[row.start : row.start + count]
-            self._slots[start:end] = array("i", [row.slot]) * count
-            self._wanted[start:end] = bytes(count)
-            if row.wants_logits:
-                self._wanted[end - 1 - row.drafted : end] = b"\x01" * (1 + row.drafted)
-        if end == 0:
-            msg = "an empty batch"
-            raise IndexError(msg)
-        self.struct.n_tokens = end
-        return last
-
-
-def _check(row: Rows, fits: bool, slots: int, cells: int, vocabulary: int) -> None:  # noqa: FBT001 - one of many
-    inside = 0 <= row.drafted < len(row.tokens) and row.start >= 0 and row.start + len(row.tokens) <= cells
-    if not fits or not inside or not 0 <= row.slot < slots:
-        msg = f"rows out of bounds: slot {row.slot}, {len(row.tokens)} tokens at {row.start}"
-        raise IndexError(msg)
-    if min(row.tokens) < 0 or max(row.tokens) >= vocabulary:
-        msg = f"a token that is not in the vocabulary of {vocabulary}"
-        raise IndexError(msg)
-
-
 def _bytes(state: State) -> ctypes._Pointer:  # type: ignore[type-arg]
     return state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-
-
-def _address(buffer: array[int] | bytearray) -> int:
-    return ctypes.addressof((ctypes.c_char * 1).from_buffer(buffer))
-
-
-def _pointer(buffer: array[int] | bytearray, kind: type) -> ctypes._Pointer:  # type: ignore[type-arg]
-    return ctypes.cast(_address(buffer), ctypes.POINTER(kind))

@@ -14,7 +14,7 @@ from pathlib import Path
 import llama_cpp
 from llama_cpp import llama_cpp as lib
 
-__all__ = ["last_words", "library_folder", "start_backend", "state_version", "version"]
+__all__ = ["last_words", "library_folder", "log_callback", "start_backend", "state_version", "version"]
 
 _WARN = 3  # GGML_LOG_LEVEL_WARN; 4 is ERROR, 5 continues the line before
 _last_words: collections.deque[str] = collections.deque(maxlen=20)
@@ -26,13 +26,13 @@ def _log(level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
 
 
 # A module attribute: ctypes does not keep a callback alive by itself.
-_log_callback = lib.llama_log_callback(_log)
+log_callback = lib.llama_log_callback(_log)
 
 
 @functools.cache
 def start_backend() -> None:
     """Start llama.cpp and take its log over: otherwise it writes to the process's stderr."""
-    lib.llama_log_set(_log_callback, ctypes.c_void_p(0))
+    lib.llama_log_set(log_callback, ctypes.c_void_p(0))
     lib.llama_backend_init()
 
 

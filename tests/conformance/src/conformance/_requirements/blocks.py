@@ -22,6 +22,24 @@ BLOCKS = (
         source="ours",
         held_by="tests/gguf/templates/test_template.py::test_images_are_refused",
     ),
+    Requirement(
+        "block:image:seen",
+        "With a projector an image is computed once, and counted as it is charged; another one is told apart.",
+        source=_TABLE,
+        held_by="tests/e2e/test_images.py::test_an_image_is_counted_as_it_is_charged_and_computed_once",
+    ),
+    Requirement(
+        "block:image:broken",
+        "What is broken, or too large before it is decoded, is a 400 with its place.",
+        source="observed: the words by which Claude Code 2.1.330 goes on without it",
+        held_by="tests/e2e/test_images.py::test_what_is_no_image_is_a_400_with_its_place_and_the_server_goes_on",
+    ),
+    Requirement(
+        "block:image:shown-by-a-tool",
+        "A model that cannot see is told that a tool's result held an image.",
+        source="ours",
+        held_by="tests/e2e/test_images.py::test_a_model_without_a_projector_says_what_to_do_and_survives_what_tools_show",
+    ),
     Requirement("block:image:url", "A url is refused with a 400 that says why, unless enabled.", source=_TABLE),
     Requirement(
         "block:image:url-enabled",
