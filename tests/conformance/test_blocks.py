@@ -298,6 +298,27 @@ async def test_a_history_that_was_cut_is_accepted(server: ScriptedServer) -> Non
     assert len(server.engine.requests) == 2
 
 
+async def _uploaded(server: ScriptedServer, name: str, data: bytes, media_type: str) -> str:
+    reply = await server.http.post("/v1/files", files={"file": (name, data, media_type)})
+    return str(reply.json()["id"])
+
+
+@requirement("block:image:file")
+async def test_an_uploaded_image_reaches_the_engine(server: ScriptedServer) -> None:
+    file_id = await _uploaded(server, "a.png", PIXELS, "image/png")
+    await server.ask(**user({"type": "image", "source": {"type": "file", "file_id": file_id}}))
+    assert server.parts() == [ImagePart(media_type="image/png", data=PIXELS)]
+
+
+@requirement("block:document:file")
+async def test_an_uploaded_document_reaches_the_engine(server: ScriptedServer) -> None:
+    file_id = await _uploaded(server, "a.md", b"# Tides", "text/markdown")
+    block = {"type": "document", "title": "T", "source": {"type": "file", "file_id": file_id}}
+    await server.ask(**user(block))
+    text = "".join(part.text for part in server.parts() if isinstance(part, TextPart))
+    assert text == "<document>\n<title>T</title>\n# Tides\n</document>"
+
+
 @pytest.mark.parametrize(
     "kind",
     [

@@ -130,8 +130,8 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
         "messages.0.content.0.source: url sources are not fetched by this server; send the data itself",
     ),
     (
-        image(type="file", file_id="f"),
-        "messages.0.content.0.source: file sources need the Files API, which this server does not have",
+        image(type="file", file_id=""),
+        "messages.0.content.0.source.file_id: must not be empty",
     ),
     (
         image(type="base64", media_type="image/bmp", data="aGk="),
@@ -153,7 +153,7 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         document(type="tape"),
-        "messages.0.content.0.source.type: expected one of 'text', 'content', 'base64', got 'tape'",
+        "messages.0.content.0.source.type: expected one of 'text', 'content', 'base64', 'file', got 'tape'",
     ),
     ({"system": 3}, "system: expected a string or an array, got an integer"),
     ({"system": [{"type": "image"}]}, "system.0.type: expected 'text', got 'image'; system.0.text: field required"),

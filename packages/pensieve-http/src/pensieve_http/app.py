@@ -56,6 +56,7 @@ from pensieve_http.middleware.hosts import AllowedHosts
 from pensieve_http.middleware.origins import Origins
 from pensieve_http.middleware.request_log import RequestLog
 from pensieve_http.middleware.unread_body import UnreadBody
+from pensieve_http.named_files import NamedFiles
 from pensieve_http.oddities import Oddities
 from pensieve_http.operation import Endpoint
 from pensieve_http.routing import routes
@@ -191,9 +192,11 @@ class _Parts:
 
     @property
     def intake(self) -> Intake:
+        kept = None if self.storage is None else self.storage.files
         return Intake(
             catalog=self.catalog,
             reader=self.reader(self.settings.max_body_bytes),
+            files=NamedFiles(files=kept, max_bytes=self.settings.max_body_bytes),
             documents=self.documents,
             signatures=self.signatures,
             oddities=self.oddities,

@@ -30,6 +30,7 @@ from pensieve_protocol._blocks import (
     ContentSource,
     DocumentBlock,
     DocumentSource,
+    FileSource,
     ImageBlock,
     OpaqueBlock,
     PdfSource,
@@ -165,7 +166,14 @@ from pensieve_protocol._requests import (
 )
 from pensieve_protocol._search_turn import Searched, SearchTurn, ServerCallStarted, TurnEvent
 from pensieve_protocol._signatures import Recalled, Signatures
-from pensieve_protocol._sources import PendingSource, pending_sources, with_sources
+from pensieve_protocol._sources import (
+    PendingFile,
+    PendingSource,
+    ReadSource,
+    pending_files,
+    pending_sources,
+    with_sources,
+)
 from pensieve_protocol._stream import IllegalTransition, MessageStream, Signer, sign_thinking
 from pensieve_protocol._terms import API_VERSIONS, ApiVersion, Terms, parse_betas, unknown_betas
 from pensieve_protocol._times import rfc3339
@@ -227,6 +235,7 @@ __all__ = [
     "FileListQuery",
     "FileMetadata",
     "FileMetadataPage",
+    "FileSource",
     "FileUpload",
     "IllegalTransition",
     "ImageBlock",
@@ -261,10 +270,12 @@ __all__ = [
     "OutputTokensDetails",
     "PageQuery",
     "PdfSource",
+    "PendingFile",
     "PendingSource",
     "Ping",
     "ProcessingStatus",
     "PromptRecords",
+    "ReadSource",
     "Recalled",
     "RedactedThinkingBlock",
     "RequestCounts",
@@ -339,6 +350,7 @@ __all__ = [
     "parse_filename",
     "parse_messages_request",
     "parse_page_query",
+    "pending_files",
     "pending_sources",
     "rfc3339",
     "sign_thinking",

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeAlias
 import attrs
 
 from pensieve_core import JsonObject
-from pensieve_protocol._constraints import Matches, MediaSize, Refuses
+from pensieve_protocol._constraints import Length, Matches, MediaSize, Refuses
 
 __all__ = [
     "Base64ImageSource",
@@ -21,6 +21,7 @@ __all__ = [
     "ContentSource",
     "DocumentBlock",
     "DocumentSource",
+    "FileSource",
     "ImageBlock",
     "OpaqueBlock",
     "PdfSource",
@@ -42,7 +43,6 @@ MAX_MEDIA_BYTES = 32 * 2**20
 _NOT_SERVED = Refuses({
     # Pensieve works offline, and fetching what a client names invites request forgery.
     "url": "url sources are not fetched by this server; send the data itself",
-    "file": "file sources need the Files API, which this server does not have",
 })  # fmt: skip
 
 
@@ -77,11 +77,19 @@ class Base64ImageSource:
 
 
 @attrs.frozen(kw_only=True)
+class FileSource:
+    """A file that was uploaded before; its bytes are put in its place before the request is translated."""
+
+    type: Literal["file"]
+    file_id: Annotated[str, Length(256)]
+
+
+@attrs.frozen(kw_only=True)
 class ImageBlock:
     """An image."""
 
     type: Literal["image"]
-    source: Annotated[Base64ImageSource, _NOT_SERVED]
+    source: Annotated[Base64ImageSource | FileSource, _NOT_SERVED]
     cache_control: CacheControl | None = None
 
 
@@ -111,7 +119,7 @@ class PdfSource:
     """Decoded from base64, and no further."""
 
 
-DocumentSource: TypeAlias = TextSource | ContentSource | PdfSource
+DocumentSource: TypeAlias = TextSource | ContentSource | PdfSource | FileSource
 """What a document may be made of."""
 
 

@@ -13,6 +13,7 @@ from pensieve_protocol._blocks import (
     ContentSource,
     DocumentBlock,
     DocumentSource,
+    FileSource,
     ImageBlock,
     OpaqueBlock,
     PdfSource,
@@ -24,6 +25,7 @@ from pensieve_protocol._json import dump_json
 
 __all__ = ["document_parts", "image_part", "opaque_text", "search_result_text", "text_part"]
 
+_FILE = "[This file could not be read: this server keeps no files.]"
 _PDF = "[This PDF could not be read: its text cannot be extracted on this server.]"
 
 # Directives to Anthropic's server about tools and models: nothing that was said.
@@ -35,9 +37,11 @@ def text_part(block: TextBlock) -> TextPart:
     return TextPart(text=block.text, cache_mark=block.cache_control is not None)
 
 
-def image_part(block: ImageBlock) -> ImagePart:
-    """Return the image, decoded from base64 but otherwise as it came."""
+def image_part(block: ImageBlock) -> ImagePart | TextPart:
+    """Return the image, decoded from base64 but otherwise as it came; a note for a file that nobody has read."""
     source = block.source
+    if isinstance(source, FileSource):
+        return TextPart(text=_FILE, cache_mark=block.cache_control is not None)
     return ImagePart(
         media_type=source.media_type, data=source.data, place=source.place, cache_mark=block.cache_control is not None
     )
@@ -62,6 +66,8 @@ def _source_parts(source: DocumentSource) -> tuple[ResultPart, ...]:
             return _content_parts(content)
         case PdfSource():
             return (TextPart(text=_PDF),)
+        case FileSource():
+            return (TextPart(text=_FILE),)
         case _:
             assert_never(source)
 

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope
 from pensieve_core import GenerationRequest, ModelDescriptor
 from pensieve_http.body import BodyReader
 from pensieve_http.documents import Documents
+from pensieve_http.named_files import NamedFiles
 from pensieve_http.oddities import Oddities
 from pensieve_http.origin import read_origin
 from pensieve_http.record import RequestRecord, record_of
@@ -61,6 +62,7 @@ class Intake:
 
     catalog: ModelCatalog
     reader: BodyReader
+    files: NamedFiles
     documents: Documents
     signatures: Signatures
     """Recall reasoning that this installation signed."""
@@ -90,6 +92,7 @@ class Intake:
         wire, record.foreign_thinking = self.signatures.recall_all(wire)
         model = self.catalog.resolve(wire.model)
         record.model = model.id
+        wire = await self.files.read(wire)
         wire = await self.documents.read(wire)
         request = to_generation_request(wire, request_id=record.id, model=model.id, origin=record.origin)
         return Accepted(wire=wire, model=model, request=request, record=record)

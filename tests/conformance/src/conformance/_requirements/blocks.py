@@ -47,7 +47,7 @@ BLOCKS = (
         source=_TABLE,
         deferred=NOT_BUILT,
     ),
-    Requirement("block:image:file", "A file of the Files API serves as an image.", source=_TABLE, deferred=NOT_BUILT),
+    Requirement("block:image:file", "A file of the Files API serves as an image.", source=_TABLE),
     Requirement("block:image:not-base64", "Data that is no base64 is a 400.", source="ours"),
     Requirement(
         "block:document",
@@ -68,7 +68,6 @@ BLOCKS = (
         "block:document:file",
         "A file of the Files API serves as a document.",
         source="sdk: types/file_document_source_param.py",
-        deferred=NOT_BUILT,
     ),
     Requirement("block:document:url", "A url is refused with a 400 that says why, unless enabled.", source=_TABLE),
     Requirement(
