@@ -22,7 +22,7 @@ from pensieve_core import (
     ToolResultPart,
     Turn,
 )
-from pensieve_gguf.constraints import Grammarian, Plan, Vocabulary
+from pensieve_gguf.constraints import HEADER, Grammarian, Plan, Vocabulary
 from pensieve_gguf.constraints import _grammarian as grammarian_module
 
 Ask = Callable[..., Plan | None]
@@ -77,6 +77,28 @@ def test_a_plain_request_needs_no_vocabulary(make_request: MakeRequest) -> None:
     assert grammarian.plan(make_request()) is None
     none = ToolChoice(mode=ToolChoiceMode.NONE)
     assert grammarian.plan(make_request(tools=(LS,), tool_choice=none)) is None
+
+
+def test_only_demands_on_the_first_token_wait_for_the_vocabulary(
+    vocabulary: Vocabulary, make_request: MakeRequest
+) -> None:
+    """After a restart a known head is there sooner: a call takes its constraint up when it begins."""
+    made: list[Vocabulary] = []
+
+    def make_vocabulary() -> Vocabulary:
+        made.append(vocabulary)
+        return vocabulary
+
+    grammarian = Grammarian(make_vocabulary, "", renders_tools=True, ready=lambda: bool(made))
+    plan = grammarian.plan(make_request(tools=(LS,)))
+    assert plan is not None
+    assert not made
+    assert not plan.calls
+    grammarian.get_ready()
+    assert called(plan, "ls", '{"path": "/"}')
+    assert plan.calls[HEADER].begun('{"name": "rm"') is None
+    made.clear()
+    assert whole(grammarian.plan(make_request(tools=(LS,), tool_choice=ANY)), call("ls", '{"path": "/"}'))
 
 
 def test_any_demands_a_call_of_some_tool(ask: Ask) -> None:
@@ -137,9 +159,8 @@ def test_calls_begun_unasked_have_a_constraint_each(ask: Ask) -> None:
     assert called(plan, "ls", '{"all":true,"path":"/","other":1}')
     assert not called(plan, "ls", '{"path":1}')
     assert called(plan, "pwd", "{}")
-    assert plan.header is not None
-    assert plan.header.begun('{"name": "pwd"') is not None
-    assert plan.header.begun('{"name": "rm"') is None
+    assert plan.calls[HEADER].begun('{"name": "pwd"') is not None
+    assert plan.calls[HEADER].begun('{"name": "rm"') is None
 
 
 def test_strict_tools_are_held_to_all_of_their_schema(ask: Ask) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pensieve_gguf.constraints import Guide, Plan
+from pensieve_gguf.constraints import HEADER, Guide, Plan
 from pensieve_gguf.parsers import OpenCall
 
 THINK = 900
@@ -168,7 +168,7 @@ def test_a_call_is_constrained_until_its_arguments_are_whole(begun: str) -> None
 
 def test_a_call_is_constrained_before_its_arguments_and_again_in_them() -> None:
     """The letter that ends the header begins the arguments."""
-    guide = Guide(Plan(header=Spelled("<1{"), calls={"ls": Spelled("{12}")}))
+    guide = Guide(Plan(calls={HEADER: Spelled("<1{"), "ls": Spelled("{12}")}))
     follow(guide, "<", call("<", name=""))
     assert admits(guide, "<12{z") == "1"
     follow(guide, "1", call("<1", name=""))
@@ -183,6 +183,16 @@ def test_a_header_that_nothing_is_known_of_is_free() -> None:
     assert admits(guide, "1z") == "1z"
     follow(guide, "{", call("{"))
     assert admits(guide, "1z") == "1"
+
+
+def test_a_constraint_that_is_made_after_its_call_began_is_taken_up_then() -> None:
+    calls: dict[str, Spelled] = {}
+    guide = Guide(Plan(calls=calls))
+    follow(guide, "{", call("{"))
+    assert admits(guide, "1z") == "1z"
+    calls["ls"] = Spelled("{12}")
+    follow(guide, "1", call("{1"))
+    assert admits(guide, "12z") == "2"
 
 
 @pytest.mark.parametrize(

@@ -111,3 +111,16 @@ def test_special_tokens_are_known_by_their_texts(model: Model) -> None:
     assert vocabulary.special("<|im_start|>") == model.tokenize("<|im_start|>")[0]
     assert vocabulary.special("<tool_call>") is None
     assert vocabulary.special("France") is None
+
+
+@pytest.mark.model
+def test_a_vocabulary_that_is_read_before_the_weights_is_the_same(smollm2: ModelDescriptor, model: Model) -> None:
+    complete, of = Vocabulary.begin(smollm2.path), Vocabulary.of(model)
+    ahead = complete(model)
+    assert ahead.ends.tolist() == of.ends.tolist()
+    assert ahead.tokens("In France <|im_end|>") == of.tokens("In France <|im_end|>")
+    grammar = 'start: %json {"type": "object", "properties": {"a": {"type": "string"}}}'
+    for text in ("", '{"a": "'):
+        begun = [vocabulary.compile(grammar).begun(text) for vocabulary in (ahead, of)]
+        first, second = (admitted(one, model.vocabulary_size) for one in begun if one is not None)
+        assert first == second != set()

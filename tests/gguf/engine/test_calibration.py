@@ -19,9 +19,11 @@ class TickingContext:
         self.batch_tokens = batch_tokens
         self.held = 0
         self.cleared = False
+        self.decodes = 0
 
     def decode(self, rows: list[Rows]) -> None:
         (row,) = rows
+        self.decodes += 1
         assert row.start == self.held
         assert len(row.tokens) <= self.batch_tokens
         self.held += len(row.tokens)
@@ -50,4 +52,15 @@ def test_what_a_row_and_a_prompt_token_cost_is_measured_as_far_as_that_is_quick(
     assert [time.prefilled for time in times if time.prefilled] == chunks
     assert [time.streaming for time in times if not time.prefilled] == [1, 1]
     assert all(time.elapsed_s == pytest.approx(tick_s) for time in times)
+    assert context.cleared
+
+
+@pytest.mark.parametrize("decodes", range(5))
+def test_whoever_asks_meanwhile_does_not_wait_for_the_rest(decodes: int) -> None:
+    """After a restart the first request comes as soon as the model is there. What was aborted is not learned."""
+    context, ticks = TickingContext(512, 512), itertools.count()
+    asked = iter([True] * decodes)
+    times = calibrate(cast("Any", context), lambda: next(ticks) * 0.01, lambda: next(asked, False))
+    assert len(times) == max(0, decodes - 1)
+    assert context.decodes == (decodes + 1 if decodes else 0)
     assert context.cleared

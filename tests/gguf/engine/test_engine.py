@@ -26,6 +26,8 @@ from pensieve_core import (
 )
 from pensieve_gguf import GgufSettings
 from pensieve_gguf.engine import GgufEngine
+from pensieve_gguf.engine.loading import Loaded
+from pensieve_gguf.engine.vocabulary_ahead import VocabularyAhead
 from pensieve_gguf.llama import Context, ContextShape, Model, Special, TokenIds
 from pensieve_inference import InferenceEngine, SystemClock
 from pensieve_inference.testing.contract import (
@@ -308,7 +310,8 @@ async def test_a_prompt_without_tokens_is_refused(smollm2: ModelDescriptor, clie
     description = EngineDescription(
         model=smollm2, engine="mute", context_tokens=256, max_sequences=8, threads=1, gpu_layers=0
     )
-    engine = GgufEngine(model, Context(model, shape), description, GgufSettings(), SystemClock())
+    loaded = Loaded(model, Context(model, shape), description, VocabularyAhead(smollm2.path))
+    engine = GgufEngine(loaded, GgufSettings(), SystemClock())
     with pytest.raises(RequestRefusedError, match="the prompt is empty"):
         await client.ask(engine, client.request("Hello!"))
     assert await engine.count_tokens(client.request("Hello!")) == 0
@@ -316,19 +319,19 @@ async def test_a_prompt_without_tokens_is_refused(smollm2: ModelDescriptor, clie
 
 
 def test_an_engine_that_cannot_be_made_leaves_neither_context_nor_model(smollm2: ModelDescriptor) -> None:
-    made: list[tuple[Model, Context]] = []
+    made: list[Loaded] = []
 
     class TornEngine(GgufEngine):
-        def __init__(self, model: Model, context: Context, *_: Any, **__: Any) -> None:
-            made.append((model, context))
+        def __init__(self, loaded: Loaded, *_: Any, **__: Any) -> None:
+            made.append(loaded)
             msg = "torn"
             raise RuntimeError(msg)
 
     with pytest.raises(RuntimeError, match="torn"):
         TornEngine.load(smollm2, GgufSettings(context_tokens=256, threads=1), SystemClock())
-    ((model, context),) = made
-    assert model.handle is None
-    assert context._handle is None
+    (loaded,) = made
+    assert loaded.model.handle is None
+    assert loaded.context._handle is None
 
 
 async def test_a_generation_whose_event_loop_is_closed_does_not_harm_the_others(

@@ -7,7 +7,7 @@ import json
 import queue
 import threading
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Tokens
 from typing import Any, cast
 
@@ -276,6 +276,7 @@ class Engine:
         slots: int = 4,
         shelf_bytes: int = 0,
         drafts: bool = False,
+        warm_up: Callable[[Callable[[], bool]], None] = lambda _: None,
     ) -> None:
         self.context = context
         self._drafts = drafts
@@ -290,7 +291,7 @@ class Engine:
             shelf=self.shelf,
             drafts=DraftPolicy(GivenCosts({1: 1.0, 64: 1.0}), longest=context.cells),
         )
-        self.loop = EngineLoop(cast("Any", context), self.scheduler, self.shelf)
+        self.loop = EngineLoop(cast("Any", context), self.scheduler, self.shelf, warm_up=warm_up)
         self._keys = iter(range(1, 100))
         self.loop.start()
         engines.append(self)
@@ -352,6 +353,24 @@ class Engine:
 
 
 # -- answers -------------------------------------------------------------------------------------------------------
+
+
+def test_whoever_asks_while_the_machine_is_measured_ends_that(engines: list[Engine]) -> None:
+    """Ours: after a restart the first request comes as soon as the model is there."""
+    context, warming, asked = ActingContext(), threading.Event(), threading.Event()
+
+    def warm_up(wanted: Callable[[], bool]) -> None:
+        assert wanted()
+        warming.set()
+        assert context.abort.raised.wait(PATIENCE_S)
+        if not wanted():
+            asked.set()
+
+    engine = Engine(engines, context, warm_up=warm_up)
+    assert warming.wait(PATIENCE_S)
+    _, client = engine.ask("Hi=Hello")
+    assert text_of(client.all()) == "Hello"
+    assert asked.is_set()
 
 
 def test_a_prompt_is_answered_and_finished(engines: list[Engine]) -> None:

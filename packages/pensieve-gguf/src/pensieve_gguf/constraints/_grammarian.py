@@ -42,7 +42,7 @@ from pensieve_gguf.constraints._grammars import (
     strict_arguments,
     tagged_arguments,
 )
-from pensieve_gguf.constraints._guide import Plan
+from pensieve_gguf.constraints._guide import HEADER, Plan
 from pensieve_gguf.constraints._schemas import mend
 from pensieve_gguf.constraints._vocabulary import Constraint, Vocabulary
 from pensieve_gguf.parsers import think_tags
@@ -66,10 +66,22 @@ class Grammarian:
         make_vocabulary: Called when the first constraint is needed, for it takes a second.
         template_source: The model's chat template.
         renders_tools: The template presents tools itself.
+        ready: Whether `make_vocabulary` returns at once. As long as it does not, only those plans wait for it that
+            demand something of the answer's first token.
     """
 
-    def __init__(self, make_vocabulary: Callable[[], Vocabulary], template_source: str, *, renders_tools: bool) -> None:
+    def __init__(
+        self,
+        make_vocabulary: Callable[[], Vocabulary],
+        template_source: str,
+        *,
+        renders_tools: bool,
+        ready: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._make_vocabulary = make_vocabulary
+        self._ready = ready
+        self._owed: list[Callable[[], None]] = []
+        """What fills plans that were given away."""
         self._spelling = spelling_of(template_source, renders_tools=renders_tools)
         self._think_tags = think_tags(template_source)
         self._schemas: OrderedDict[str, JsonValue] = OrderedDict()
@@ -90,14 +102,26 @@ class Grammarian:
                 return Plan(whole=whole, opens_thinking=opens_thinking, think_tokens=openers)
         if not tools:
             return None
-        names = (tool.name for tool in request.tools)
-        header = self._first_that_compiles([headers(names, self._spelling, self._vocabulary.special)], "header")
-        calls = {tool.name: constraint for tool in tools if (constraint := self._arguments(tool)) is not None}
-        return Plan(header=header, calls=calls) if header is not None or calls else None
+        calls: dict[str, Constraint] = {}
+        fill = functools.partial(self._fill, calls, request, tools)
+        if self._ready():
+            fill()
+            return Plan(calls=calls) if calls else None
+        self._owed.append(fill)
+        return Plan(calls=calls)
 
     def get_ready(self) -> None:
-        """Make the vocabulary, before a request has to wait for it."""
+        """Make the vocabulary, before a request has to wait for it, and what waits for it in plans given away."""
         _ = self._vocabulary
+        while self._owed:
+            self._owed.pop()()
+
+    def _fill(self, calls: dict[str, Constraint], request: GenerationRequest, tools: tuple[Tool, ...]) -> None:
+        for tool in tools:
+            _add(calls, tool.name, self._arguments(tool))
+        names = (tool.name for tool in request.tools)
+        header = [headers(names, self._spelling, self._vocabulary.special)]
+        _add(calls, HEADER, self._first_that_compiles(header, "header"))
 
     @functools.cached_property
     def _vocabulary(self) -> Vocabulary:
@@ -190,6 +214,11 @@ class Grammarian:
 
     def _is_sound(self, schema: JsonValue) -> bool:
         return schema is True or (isinstance(schema, Mapping) and not self._vocabulary.fault(document(schema)))
+
+
+def _add(calls: dict[str, Constraint], name: str, constraint: Constraint | None) -> None:
+    if constraint is not None:
+        calls[name] = constraint
 
 
 def _remembered(memory: OrderedDict[str, Value], key: str, make: Callable[[], Value]) -> Value:

@@ -11,7 +11,8 @@ asks it before (`admits`, `mask`).
 A request that demands something of the whole answer starts in REASONING, when its prompt ends there, or in WHOLE; any
 other starts FREE, and each call that the model begins is constrained from the point where the parser has recognised
 it: twice, for its header ends where its arguments begin. What was said before is fed to the constraint; if it was
-refusable, that call goes on unconstrained.
+refusable, that call goes on unconstrained. A constraint that is still being made when its call begins is taken up as
+soon as it is there.
 
 Above: `Answer` holds it, `Chooser` asks it. Below: `Constraint`.
 """
@@ -20,14 +21,17 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 
 from pensieve_gguf.llama import Logits
 from pensieve_gguf.parsers import OpenCall
 
-__all__ = ["Guide", "Guiding", "Plan", "Reading"]
+__all__ = ["HEADER", "Guide", "Guiding", "Plan", "Reading"]
+
+HEADER: Final = ""
+"""Of a call whose name is not known yet."""
 
 
 class Guiding(Protocol):
@@ -85,10 +89,9 @@ class Plan:
 
     whole: Guiding | None = None
     """Of the answer from its first token on, reasoning excepted."""
-    header: Guiding | None = None
-    """Of a call in braces that follows its mark, up to its arguments, and of what follows."""
     calls: Mapping[str, Guiding] = attrs.field(factory=dict)
-    """By tool: of the arguments of a call that the model began unasked, and of what follows them."""
+    """Of a call that the model began unasked. By tool: of its arguments, and of what follows them; at `HEADER`: of what
+    stands between its mark and its arguments, and of what follows. What is missing may come yet."""
     opens_thinking: bool = False
     """The prompt ends within a block of reasoning."""
     think_tokens: frozenset[int] = frozenset()
@@ -186,9 +189,11 @@ class Guide:
             self._let_go()
 
     def _open(self, call: OpenCall) -> None:
-        planned = self._plan.calls.get(call.name) if call.name else self._plan.header
+        planned = self._plan.calls.get(call.name)
+        if planned is None:
+            return
         seen, self._seen = self._seen, (call.number, call.name)
-        if planned is not None and self._seen > seen:
+        if self._seen > seen:
             self._begin(planned, call.text, _State.CALL)
 
     def _begin(self, planned: Guiding, text: str, state: _State) -> None:

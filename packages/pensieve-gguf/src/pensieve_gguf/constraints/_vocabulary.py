@@ -9,13 +9,14 @@ Above: `_grammarian` compiles, `_guide` follows. Below: `pensieve_gguf.llama`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 
-from pensieve_gguf.llama import Logits, Model, make_lltokenizer
+from pensieve_gguf.llama import Logits, Model, begin_lltokenizer, make_lltokenizer
 
 __all__ = ["Constraint", "Vocabulary"]
 
@@ -39,6 +40,19 @@ class Vocabulary:
     def of(cls, model: Model) -> Vocabulary:
         """Return the vocabulary of `model`, which must not be closed as long as it is used. Takes 0.3 to 1.5 s."""
         return cls(make_lltokenizer(model), model.end_tokens)
+
+    @classmethod
+    def begin(cls, path: Path) -> Callable[[Model], Vocabulary]:
+        """Read the vocabulary of the model in `path`, which need not be loaded yet.
+
+        Returns:
+            What is `of` that model, at once, when it is.
+
+        Raises:
+            pensieve_gguf.llama.LoadError: llama.cpp could not load it.
+        """
+        complete = begin_lltokenizer(path)
+        return lambda model: cls(complete(model), model.end_tokens)
 
     def special(self, text: str) -> int | None:
         """Return the token that stands for `text` and is no ordinary text; None when there is none."""

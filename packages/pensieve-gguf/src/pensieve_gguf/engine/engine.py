@@ -7,6 +7,7 @@ their own: they take milliseconds on long prompts, and neither the event loop no
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import secrets
@@ -18,7 +19,6 @@ import attrs
 
 from pensieve_core import (
     Clock,
-    EngineDescription,
     GenerationRequest,
     ModelDescriptor,
     Origin,
@@ -30,7 +30,7 @@ from pensieve_core import (
     Role,
     ToolCallId,
 )
-from pensieve_gguf.constraints import Grammarian, Guide, Plan, Vocabulary
+from pensieve_gguf.constraints import Grammarian, Guide, Plan
 from pensieve_gguf.engine.anchoring import open_anchoring, open_turn_journal
 from pensieve_gguf.engine.answer import Answer
 from pensieve_gguf.engine.calibration import calibrate
@@ -40,7 +40,7 @@ from pensieve_gguf.engine.drafter import Drafter
 from pensieve_gguf.engine.drafts import DraftPolicy
 from pensieve_gguf.engine.generation import GenerationItem, GgufGeneration
 from pensieve_gguf.engine.job import Job
-from pensieve_gguf.engine.loading import load, open_cache
+from pensieve_gguf.engine.loading import Loaded, load, open_cache
 from pensieve_gguf.engine.loop import EngineLoop, Vitals
 from pensieve_gguf.engine.own_turns import OwnTurns
 from pensieve_gguf.engine.pictures import Pictures
@@ -50,7 +50,7 @@ from pensieve_gguf.engine.repeats import Repeat, RepeatGuard, answered_calls
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.step_costs import LearnedCosts, StepCosts
-from pensieve_gguf.llama import Context, Model, Projector, Sampler, SamplingDefaults
+from pensieve_gguf.llama import Context, Model, Sampler, SamplingDefaults
 from pensieve_gguf.parsers import make_parser
 from pensieve_gguf.settings import GgufSettings
 from pensieve_gguf.templates import ChatTemplate
@@ -78,26 +78,18 @@ class GgufEngine:
     Build it with `load`, inside a running event loop or before one; close it with `aclose`.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        context: Context,
-        description: EngineDescription,
-        settings: GgufSettings,
-        clock: Clock,
-        *,
-        costs: StepCosts | None = None,
-        projector: Projector | None = None,
-    ) -> None:
-        self.description = description
+    def __init__(self, loaded: Loaded, settings: GgufSettings, clock: Clock, *, costs: StepCosts | None = None) -> None:
+        model, context = loaded.model, loaded.context
+        self.description = description = loaded.description
         self._model = model
         self._settings = settings
         self._clock = clock
         self._template = _template(model, description.model.architecture)
         self._grammarian = Grammarian(
-            functools.partial(Vocabulary.of, model),
+            functools.partial(loaded.vocabulary.of, model),
             self._template.source,
             renders_tools=self._template.renders_tools,
+            ready=lambda: loaded.vocabulary.ready,
         )
         self._defaults = SamplingDefaults.of(model)
         residents, shelf = open_cache(context, settings)
@@ -114,7 +106,7 @@ class GgufEngine:
         self._answers_kept = open_turn_journal(description, settings)
         self._own_turns = OwnTurns() if self._answers_kept is None else OwnTurns(noted=self._answers_kept.note)
         self._closing = closing_mark(model, self._template.source)
-        self._pictures = Pictures(projector)
+        self._pictures = Pictures(loaded.projector)
         self._prompts = Prompts(model, self._template, self._own_turns, self._pictures)
         self._anchors = open_anchoring(context, description, settings, clock)
         self._loop = EngineLoop(
@@ -134,7 +126,7 @@ class GgufEngine:
         self._texts = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prompts")
         if self._answers_kept is not None:
             self._texts.submit(self._answers_kept.recall_into, self._own_turns)
-        self._texts.submit(self._grammarian.get_ready)
+        loaded.vocabulary.when_ready(self._get_ready)
         self._loop.start()
 
     @classmethod
@@ -160,15 +152,7 @@ class GgufEngine:
         """
         loaded = load(descriptor, settings, on_progress)
         try:
-            return cls(
-                loaded.model,
-                loaded.context,
-                loaded.description,
-                settings,
-                clock,
-                costs=costs,
-                projector=loaded.projector,
-            )
+            return cls(loaded, settings, clock, costs=costs)
         except BaseException:
             loaded.close()
             raise
@@ -216,6 +200,11 @@ class GgufEngine:
             self._answers_kept.close()
         self._pictures.close()
         self._model.close()
+
+    def _get_ready(self) -> None:
+        """Let constraints be made that had to wait for the vocabulary."""
+        with contextlib.suppress(RuntimeError):  # closed meanwhile
+            self._texts.submit(self._grammarian.get_ready)
 
     def _courier(self) -> Courier[GenerationItem]:
         """Return the way to the running event loop; one for all generations, so that they share its wake-ups."""
@@ -315,8 +304,8 @@ def _template(model: Model, architecture: str) -> ChatTemplate:
     )
 
 
-def _calibrate(context: Context, scheduler: Scheduler, clock: Clock) -> None:
-    for time in calibrate(context, clock.monotonic):
+def _calibrate(context: Context, scheduler: Scheduler, clock: Clock, wanted: Callable[[], bool]) -> None:
+    for time in calibrate(context, clock.monotonic, wanted):
         scheduler.pace.note(streaming=time.streaming, prefilled=time.prefilled, elapsed_s=time.elapsed_s)
 
 

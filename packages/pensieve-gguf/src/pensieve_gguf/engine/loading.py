@@ -17,6 +17,7 @@ from pensieve_gguf.engine.checkpoints import Checkpoints
 from pensieve_gguf.engine.drafts import MOST_DRAFTED
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.shelf import Shelf
+from pensieve_gguf.engine.vocabulary_ahead import VocabularyAhead
 from pensieve_gguf.fit import Fit, Memory, ModelSize, Wishes, fit_model
 from pensieve_gguf.llama import Context, ContextShape, LoadError, Model, Projector, gpus, version
 from pensieve_gguf.settings import GgufSettings
@@ -38,6 +39,7 @@ class Loaded:
     model: Model
     context: Context
     description: EngineDescription
+    vocabulary: VocabularyAhead
     projector: Projector | None = None
 
     def close(self) -> None:
@@ -60,6 +62,7 @@ def load(
     wishes = _wishes(settings)
     if memory.gpu and wishes.gpu_layers is None:
         wishes = attrs.evolve(wishes, gpu_layers=fit_model(_size_before(descriptor), memory, wishes).gpu_layers)
+    vocabulary = VocabularyAhead(descriptor.path)
     with contextlib.ExitStack() as undo:
         layers = wishes.gpu_layers if memory.gpu else 0
         model = Model(descriptor.path, gpu_layers=layers, on_progress=on_progress, mapped=_mapped(descriptor, memory))
@@ -72,7 +75,7 @@ def load(
         undo.pop_all()
     sighted = _with_sight(descriptor, sees=projector is not None)
     description = _description(sighted, context, fit, settings, *blind)
-    return Loaded(model, context, description, projector)
+    return Loaded(model, context, description, vocabulary, projector)
 
 
 def _projector(

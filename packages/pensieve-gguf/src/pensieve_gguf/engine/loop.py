@@ -11,9 +11,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
-import attrs
 import structlog
 
 from pensieve_core import (
@@ -29,6 +28,7 @@ from pensieve_gguf.engine.cells import Cells
 from pensieve_gguf.engine.chooser import Chooser, Drawn
 from pensieve_gguf.engine.disk_tier import DiskTier
 from pensieve_gguf.engine.job import Job, blaming, timings_of, usage_of
+from pensieve_gguf.engine.mail import Cancel, Close, Fetched, Mail, Submit
 from pensieve_gguf.engine.pictures import Pictures
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.scribe import Scribe
@@ -43,32 +43,6 @@ __all__ = ["EngineLoop", "Vitals"]
 _log = structlog.get_logger(__name__)
 
 
-@attrs.frozen
-class _Submit:
-    job: Job
-
-
-@attrs.frozen
-class _Fetched:
-    """The disk was asked for the beginning of a prompt."""
-
-    job: Job
-    loaded: Loaded | None
-
-
-@attrs.frozen
-class _Cancel:
-    key: int
-
-
-@attrs.frozen
-class _Close:
-    error: PensieveError
-
-
-_Mail: TypeAlias = _Submit | _Fetched | _Cancel | _Close
-
-
 class EngineLoop:
     """Runs a scheduler over a context in a thread of its own.
 
@@ -80,7 +54,8 @@ class EngineLoop:
         clock: Monotonic seconds.
         anchors: The disk tier; closed by the loop. None: there is none.
         warm_up: Called first, in the engine thread: each thread that decodes has threads of its own in OpenMP, and
-            where they are more than cores all of them are slow.
+            where they are more than cores all of them are slow. Is given what says whether it may go on: whoever asks
+            first does not wait for it. Its decodes are aborted then.
         pictures: Compute the images of prompts. None: prompts have none.
     """
 
@@ -93,16 +68,17 @@ class EngineLoop:
         *,
         longest: int | None = None,
         anchors: Anchoring | None = None,
-        warm_up: Callable[[], None] = lambda: None,
+        warm_up: Callable[[Callable[[], bool]], None] = lambda _: None,
         pictures: Pictures | None = None,
     ) -> None:
         self._context = context
         self._longest = longest or context.cells
         self._scheduler = scheduler
         self._clock = clock
-        self._mail: queue.SimpleQueue[_Mail] = queue.SimpleQueue()
+        self._mail: queue.SimpleQueue[Mail] = queue.SimpleQueue()
         self._jobs: dict[int, Job] = {}
         self._warm_up = warm_up
+        self._warming = True
         self._fetching: set[int] = set()
         """Jobs that wait for the disk; the scheduler does not know of them yet."""
         self._computing: frozenset[int] = frozenset()
@@ -126,19 +102,21 @@ class EngineLoop:
 
     def submit(self, job: Job) -> None:
         """Hand a job over; its sink hears of it from now on, if only that the engine is no more."""
-        self._mail.put(_Submit(job))
+        self._mail.put(Submit(job))
+        if self._warming:
+            self._context.abort.raise_flag()
         if self.ended is not None:
             self._refuse_mail(self.ended)
 
     def cancel(self, key: int) -> None:
         """Drop a job, even in the middle of a decode. Its sink hears nothing more. Unknown keys are ignored."""
-        self._mail.put(_Cancel(key))
+        self._mail.put(Cancel(key))
         if key in self._computing:
             self._context.abort.raise_flag()
 
     def close(self, error: PensieveError) -> None:
         """End all jobs with `error`, free the context, and wait for the thread."""
-        self._mail.put(_Close(error))
+        self._mail.put(Close(error))
         self._context.abort.raise_flag()
         if self._thread.is_alive():
             self._thread.join()
@@ -147,7 +125,8 @@ class EngineLoop:
 
     def _run(self) -> None:
         try:
-            self._warm_up()
+            self._warm_up(self._mail.empty)
+            self._warming = False
             while self._closing is None:
                 self._read_mail()
                 self._step()
@@ -172,7 +151,7 @@ class EngineLoop:
         with contextlib.suppress(queue.Empty):
             while True:
                 mail = self._mail.get_nowait()
-                if isinstance(mail, _Submit):
+                if isinstance(mail, Submit):
                     _refuse(mail.job, error)
 
     def _read_mail(self) -> None:
@@ -187,25 +166,25 @@ class EngineLoop:
             self._take(mail)
         self._context.abort.clear()
 
-    def _take(self, mail: _Mail) -> None:
+    def _take(self, mail: Mail) -> None:
         match mail:
-            case _Submit(job=job):
+            case Submit(job=job):
                 self._jobs[job.sequence.key] = job
                 self._admit(job)
-            case _Fetched(job=job, loaded=loaded):
+            case Fetched(job=job, loaded=loaded):
                 self._take_fetched(job, loaded)
-            case _Cancel(key=key):
+            case Cancel(key=key):
                 job_or_none = self._jobs.get(key)
                 if job_or_none is not None:
                     self._forget(job_or_none)
-            case _Close(error=error):
+            case Close(error=error):
                 self._closing = error
             case _:
                 assert_never(mail)
 
     def _admit(self, job: Job) -> None:
         """Let `job` wait for its turn; before that for the disk, if more of its prompt is there than is known here."""
-        if self._disk.fetch(job, lambda loaded: self._mail.put(_Fetched(job, loaded))):
+        if self._disk.fetch(job, lambda loaded: self._mail.put(Fetched(job, loaded))):
             self._fetching.add(job.sequence.key)
         else:
             self._scheduler.add(job.sequence)

@@ -22,7 +22,7 @@ from pensieve_gguf.llama.context import (
     State,
 )
 from pensieve_gguf.llama.devices import Gpu, gpus
-from pensieve_gguf.llama.guidance import make_lltokenizer
+from pensieve_gguf.llama.guidance import begin_lltokenizer, make_lltokenizer
 from pensieve_gguf.llama.library import last_words, library_folder, state_version, version
 from pensieve_gguf.llama.model import LoadError, Model, Special, TokenIds
 from pensieve_gguf.llama.projector import Embeddings, Pieces, ProjectionError, Projector
@@ -48,6 +48,7 @@ __all__ = [
     "Special",
     "State",
     "TokenIds",
+    "begin_lltokenizer",
     "gpus",
     "last_words",
     "library_folder",

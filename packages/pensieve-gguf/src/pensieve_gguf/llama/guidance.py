@@ -6,15 +6,17 @@ token, and keeps a pointer into the model.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from llama_cpp import llama_cpp as lib
 from llguidance import LLTokenizer, TokenizerWrapper
 
 from pensieve_gguf.llama.model import Model
 
-__all__ = ["make_lltokenizer"]
+__all__ = ["begin_lltokenizer", "make_lltokenizer"]
 
 _LONGEST = 1 << 12
 _RENDER_SPECIAL = True
@@ -26,9 +28,30 @@ def make_lltokenizer(model: Model) -> LLTokenizer:
     It does not tokenise once `model` is closed. The slices are llguidance's own for JSON: sets of tokens that are
     admitted or refused together within a string.
     """
-    ends = sorted(model.end_tokens)
-    source = _Source(model, ends[0] if ends else 0)
-    return LLTokenizer(TokenizerWrapper(source), eos_token=ends or None, slices=LLTokenizer.json_slices())
+    return _Source(model).made()
+
+
+def begin_lltokenizer(path: Path) -> Callable[[Model], LLTokenizer]:
+    """Do what `make_lltokenizer` does for the model in `path` before its weights are loaded.
+
+    Its vocabulary is read by itself, and freed again. Keeps other threads from running Python for up to half as long as
+    it takes.
+
+    Returns:
+        What completes the tokenizer, at once, once there is the model: it tokenises.
+
+    Raises:
+        LoadError: llama.cpp could not load it.
+    """
+    with contextlib.closing(Model(path, vocabulary_only=True)) as vocabulary:
+        source = _Source(vocabulary)
+        tokenizer = source.made()
+
+    def complete(model: Model) -> LLTokenizer:
+        source.model = model
+        return tokenizer
+
+    return complete
 
 
 class _Source:
@@ -36,14 +59,20 @@ class _Source:
 
     bos_token_id = None
 
-    def __init__(self, model: Model, end: int) -> None:
-        self._model = model
-        self.eos_token_id = end
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        """Tokenises."""
+        self._ends = sorted(model.end_tokens)
+        self.eos_token_id = self._ends[0] if self._ends else 0
         self.tokens = _pieces(model)
         self.special_token_ids = [token for token, piece in enumerate(self.tokens) if _is_special(model, token, piece)]
 
+    def made(self) -> LLTokenizer:
+        """Return llguidance's own."""
+        return LLTokenizer(TokenizerWrapper(self), eos_token=self._ends or None, slices=LLTokenizer.json_slices())
+
     def __call__(self, text: bytes) -> Sequence[int]:
-        return self._model.tokenize(text.decode("utf-8", "replace"), add_bos=False).tolist()
+        return self.model.tokenize(text.decode("utf-8", "replace"), add_bos=False).tolist()
 
 
 def _pieces(model: Model) -> list[bytes]:
