@@ -163,8 +163,10 @@ async def test_a_server_that_is_not_ready_says_why(serve: Serve) -> None:
 @requirement("endpoint:metrics")
 async def test_metrics_are_in_prometheus_form(server: ScriptedServer) -> None:
     reply = await server.http.get("/metrics")
-    assert reply.status_code == 200
-    assert "# TYPE" in reply.text
+    assert (reply.status_code, reply.headers["content-type"].split(";")[0]) == (200, "text/plain")
+    assert "# TYPE pensieve_tokens_total counter" in reply.text
+    for name in ("pensieve_requests_total counter", "pensieve_time_to_first_byte_seconds histogram"):
+        assert f"# TYPE {name}" in reply.text
 
 
 @requirement("endpoint:openapi")
@@ -172,6 +174,17 @@ async def test_the_api_describes_itself(server: ScriptedServer) -> None:
     document = (await server.http.get("/openapi.json")).json()
     assert document["openapi"].startswith("3.")
     assert {"/v1/messages", "/v1/messages/count_tokens", "/v1/models"} <= set(document["paths"])
+    assert {"Message", "MessagesRequest", "ErrorEvent"} <= set(document["components"]["schemas"])
+
+
+@requirement("endpoint:chat")
+async def test_openais_door_leads_to_the_same_engine(server: ScriptedServer) -> None:
+    ask = {"model": "scripted", "messages": [{"role": "user", "content": "Hello"}], "max_completion_tokens": 17}
+    reply = (await server.http.post("/v1/chat/completions", json=ask)).json()
+    assert (reply["object"], reply["choices"][0]["message"]["role"]) == ("chat.completion", "assistant")
+    assert server.told.max_tokens == 17
+    refused = await server.http.post("/v1/chat/completions", json={**ask, "messages": []})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, None)
 
 
 @requirement("endpoint:unknown")

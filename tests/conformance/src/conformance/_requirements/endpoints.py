@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance._requirements.record import NOT_BUILT, Requirement
+from conformance._requirements.record import Requirement
 
 __all__ = ["ENDPOINTS"]
 
@@ -83,10 +83,13 @@ ENDPOINTS = (
     Requirement("endpoint:readyz", "GET /readyz says 200 when a request would be answered.", source=_TABLE),
     Requirement("endpoint:readyz:reason", "GET /readyz says 503 and why, while it would not.", source=_TABLE),
     Requirement("endpoint:version", "GET /version names the server's version and the API's.", source=_TABLE),
-    Requirement(
-        "endpoint:metrics", "GET /metrics answers in Prometheus' text form.", source=_TABLE, deferred=NOT_BUILT
-    ),
+    Requirement("endpoint:metrics", "GET /metrics answers in Prometheus' text form.", source=_TABLE),
     Requirement("endpoint:openapi", "GET /openapi.json describes the API.", source=_TABLE),
+    Requirement(
+        "endpoint:chat",
+        "POST /v1/chat/completions answers in OpenAI's form, its errors, too.",
+        source="ours",
+    ),
     Requirement("endpoint:unknown", "Anything else under /v1 is a 404 not_found_error.", source=_TABLE),
     Requirement("version:2023-06-01", "`anthropic-version: 2023-06-01` is served.", source=_VERSIONS),
     Requirement("version:2026-10-21", "`anthropic-version: 2026-10-21` is served.", source="sdk: _client.py"),
