@@ -346,3 +346,9 @@ async def test_the_version_of_a_batch_is_that_of_its_requests(requests: Requests
     assert "temperature: is no field of anthropic-version 2026-10-21" in line["result"]["error"]["error"]["message"]
     refused = await world.client.post(BATCHES, requests(), headers={"anthropic-version": "1999-01-01"})
     assert refused.status == 400
+
+
+async def test_models_say_whether_there_are_batches() -> None:
+    version = {"anthropic-version": "2023-06-01"}
+    (model,) = (await build_world().client.get("/v1/models?limit=1", headers=version)).json()["data"]
+    assert model["capabilities"]["batch"] == {"supported": True}

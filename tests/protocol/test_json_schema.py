@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pensieve_core import FinishReason, GenerationFinished, JsonObject, PromptUsage, TextProduced, Usage
 from pensieve_protocol import (
     Direction,
+    FileUpload,
     Message,
     MessageAccumulator,
     MessagesRequest,
@@ -25,7 +26,7 @@ from pensieve_protocol import (
     StreamEvent,
     dump_json,
 )
-from pensieve_protocol._constraints import AtLeast, Between, Length, Matches, MediaSize, Refuses
+from pensieve_protocol._constraints import AtLeast, Between, Length, Matches, MediaSize, Refuses, Unencoded
 from pensieve_protocol._converter import structure
 from pensieve_protocol._validation import InvalidValueError
 
@@ -243,3 +244,10 @@ def test_what_is_written_fits_the_schema() -> None:
     message.add(*events)
     assert accepts(schema_of(Message, OUT), orjson.loads(dump_json(message.message)))
     assert all(accepts(schema_of(StreamEvent, OUT), orjson.loads(dump_json(event))) for event in events)
+
+
+def test_what_a_form_carries_is_described_as_bytes_and_taken_as_it_is() -> None:
+    """OpenAPI's word for a file in a form; whoever reads the form checks it."""
+    schema = Schemas().fields(FileUpload, Direction.IN)["file"]
+    assert (schema["type"], schema["format"]) == ("string", "binary")
+    assert Unencoded().problem(b"anything") is None

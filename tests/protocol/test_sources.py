@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from pensieve_core import ImagePart, ToolResultPart
-from pensieve_protocol import MessagesRequest, PdfSource, RequestError, TextSource, pending_sources, with_sources
+from pensieve_protocol import (
+    MessagesRequest,
+    PdfSource,
+    RequestError,
+    TextSource,
+    pending_files,
+    pending_sources,
+    with_sources,
+)
 
 Parse = Callable[..., MessagesRequest]
 
@@ -78,3 +86,11 @@ def test_an_image_knows_where_its_data_stands(parse: Parse, translate: Callable[
         "messages.0.content.3.content.0.source.data",
         "messages.0.content.3.content.1.source.content.1.source.data",
     ]
+
+
+def test_only_files_are_pending_as_files(parse: Parse) -> None:
+    named = {"type": "document", "source": {"type": "file", "file_id": "file_1"}}
+    request = parse(messages=[{"role": "user", "content": [TEXT, named]}])
+    (pending,) = pending_files(request)
+    assert (pending.source.file_id, pending.is_image) == ("file_1", False)
+    assert pending.path == ("messages", 0, "content", 1, "source")

@@ -236,7 +236,12 @@ def _endpoints(parts: _Parts) -> list[Endpoint]:
 
 
 def _api_endpoints(parts: _Parts) -> list[Endpoint]:
-    models = Models(catalog=parts.catalog, engines=parts.engines, reads_pdfs=parts.documents.reads_pdfs)
+    models = Models(
+        catalog=parts.catalog,
+        engines=parts.engines,
+        reads_pdfs=parts.documents.reads_pdfs,
+        runs_batches=parts.storage is not None,
+    )
     gate = parts.gate()
     parts.metrics.observe(Present(gate=gate, drain=parts.drain, engines=parts.engines))
     messages = _messages(parts, gate)

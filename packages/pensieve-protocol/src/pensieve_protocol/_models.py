@@ -91,7 +91,7 @@ class ThinkingSupport:
 class CapabilitySupport:
     """What can be asked of the model here. Every key is always present, as the SDK promises."""
 
-    batch: Support = Support()
+    batch: Support
     citations: Support = Support()
     code_execution: Support = Support()
     context_management: ContextManagementSupport = ContextManagementSupport()
@@ -169,6 +169,7 @@ def model_info(
     *,
     id: str | None = None,  # noqa: A002 - the wire's name
     reads_pdfs: bool = False,
+    runs_batches: bool = False,
 ) -> ModelInfo:
     """Return the wire form of a model, under its own id or under the alias `id`.
 
@@ -177,6 +178,7 @@ def model_info(
         description: What was fitted, when the model is loaded.
         id: An alias to list it by.
         reads_pdfs: Whether the text of PDFs is extracted before the model sees a request.
+        runs_batches: Whether there are batches.
     """
     context = descriptor.context_tokens if description is None else description.context_tokens
     return ModelInfo(
@@ -186,7 +188,9 @@ def model_info(
         max_input_tokens=context,
         max_tokens=context,
         capabilities=_capabilities(
-            descriptor if description is None else description.model, Support(supported=reads_pdfs)
+            descriptor if description is None else description.model,
+            pdfs=Support(supported=reads_pdfs),
+            batches=Support(supported=runs_batches),
         ),
     )
 
@@ -244,9 +248,10 @@ def _limit(text: str | None) -> int:
     return int(text)
 
 
-def _capabilities(descriptor: ModelDescriptor, pdfs: Support) -> CapabilitySupport:
+def _capabilities(descriptor: ModelDescriptor, *, pdfs: Support, batches: Support) -> CapabilitySupport:
     thinks = Support(supported=descriptor.capabilities.thinking)
     return CapabilitySupport(
+        batch=batches,
         effort=EffortSupport(
             supported=thinks.supported, low=thinks, medium=thinks, high=thinks, xhigh=thinks, max=thinks
         ),

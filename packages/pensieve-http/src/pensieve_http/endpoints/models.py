@@ -65,6 +65,7 @@ class Models:
     catalog: ModelCatalog
     engines: EngineProvider
     reads_pdfs: bool
+    runs_batches: bool
 
     def endpoints(self) -> Sequence[Endpoint]:
         """Return both."""
@@ -100,7 +101,13 @@ class Models:
                 yield alias, models[model_id]
 
     def _info(self, name: str, model: ModelDescriptor) -> ModelInfo:
-        return model_info(model, self.engines.loaded(model.id), id=name, reads_pdfs=self.reads_pdfs)
+        return model_info(
+            model,
+            self.engines.loaded(model.id),
+            id=name,
+            reads_pdfs=self.reads_pdfs,
+            runs_batches=self.runs_batches,
+        )
 
 
 def _json(body: object) -> Response:
