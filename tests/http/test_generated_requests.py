@@ -80,8 +80,8 @@ SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", APP)
 OPERATIONS = {found.ok().label: found.ok() for found in SCHEMA.get_all_operations() if isinstance(found, Ok)}
 WIDE = [label for label, operation in OPERATIONS.items() if operation.body or list(operation.iter_parameters())]
 """Operations that can be asked in more than one way."""
-EACH = max(CASES // (2 * len(WIDE)), 3)
-ENOUGH = 50
+EACH = max(-(-CASES // (2 * len(WIDE))), 3)
+ENOUGH = 30
 """So many well-formed requests cannot all be refused."""
 
 
