@@ -42,6 +42,9 @@ class Spelled:
         keep = ord(self.text[self.taken])
         logits[:keep] = logits[keep + 1 :] = -np.inf
 
+    def forced(self) -> list[int]:
+        return [ord(char) for char in self.text[self.taken :]]
+
     def accept(self, token: int) -> bool:
         admitted = self.admits(token)
         self.taken += 1
@@ -90,6 +93,20 @@ def test_a_mask_leaves_what_is_admitted() -> None:
     Guide(Plan(whole=Spelled("abc"))).mask(logits)
     assert np.flatnonzero(np.isfinite(logits)).tolist() == [ord("a")]
     Guide(Plan()).mask(logits[:4])
+
+
+def test_what_a_constraint_forces_is_told_where_it_is_in_force() -> None:
+    """Ours: design 2, "Drafts": the skeleton of a call."""
+    guide = Guide(Plan(whole=Spelled("abc"), think_tokens=frozenset({THINK})))
+    assert guide.forced() == [], "it may begin with reasoning"
+    follow(guide, "a")
+    assert bytes(guide.forced()) == b"bc"
+    follow(guide, "bc")
+    assert guide.forced() == []
+    begun = Guide(CALLS)
+    assert begun.forced() == []
+    follow(begun, "{", call("{"))
+    assert bytes(begun.forced()) == b"12}"
 
 
 def test_a_turn_that_ends_before_the_answer_is_complete_is_told() -> None:

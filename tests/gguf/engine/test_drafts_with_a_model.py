@@ -15,7 +15,16 @@ from typing import Any
 import attrs
 import pytest
 
-from pensieve_core import FinishReason, ModelDescriptor, Sampling
+from pensieve_core import (
+    FinishReason,
+    ModelDescriptor,
+    Sampling,
+    Tool,
+    ToolCallArguments,
+    ToolCallStarted,
+    ToolChoice,
+    ToolChoiceMode,
+)
 from pensieve_gguf import GgufSettings
 from pensieve_gguf.engine import GgufEngine
 from pensieve_gguf.engine.step_costs import GivenCosts
@@ -27,6 +36,10 @@ ALWAYS = {1: 1.0, 64: 1.0}
 """Further rows cost nothing: as much is drafted as can be."""
 SHORT = {1: 1.0, 3: 1.0, 4: 90.0}
 """Two tokens are drafted at most."""
+
+
+def arguments_of(answer: Any) -> str:
+    return "".join(event.fragment for event in answer.events if isinstance(event, ToolCallArguments))
 
 
 def copying(client: Any, **knobs: Any) -> Any:
@@ -122,3 +135,31 @@ async def test_in_a_tiny_context_drafts_give_way(smollm2: ModelDescriptor, clien
         )
         for start, answer in zip((31, 51, 71), answers, strict=True):
             assert answer.text.startswith(f" {start}, {start + 1}, {start + 2}, {start + 3}")
+
+
+LAMP = Tool(
+    name="measure_the_temperature_of_the_lamp_of_a_lighthouse",
+    parameters={
+        "type": "object",
+        "properties": {
+            "temperature_scale": {"const": "degrees Celsius above the freezing point of water"},
+            "hot": {"type": "boolean"},
+        },
+        "required": ["temperature_scale", "hot"],
+    },
+)
+
+
+async def test_what_a_constraint_forces_is_drafted(smollm2: ModelDescriptor, client: Any) -> None:
+    """54 steps without drafts, 17 with those that the prompt suggests, 6 with what must come."""
+    request = client.request(
+        "How hot is the lamp?", tools=(LAMP,), tool_choice=ToolChoice(mode=ToolChoiceMode.ANY), max_tokens=200
+    )
+    async with opened(smollm2, drafts=False) as plain:
+        expected = await client.ask(plain, request)
+    async with opened(smollm2, ALWAYS) as engine:
+        answer = await client.ask(engine, request)
+    assert [type(event) for event in expected.events].count(ToolCallStarted) >= 1
+    assert arguments_of(answer) == arguments_of(expected)
+    assert answer.finish.usage.generated_tokens == expected.finish.usage.generated_tokens
+    assert answer.finish.timings.decode_steps < expected.finish.timings.decode_steps / 5

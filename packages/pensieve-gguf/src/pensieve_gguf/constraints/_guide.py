@@ -68,6 +68,10 @@ class Guiding(Protocol):
         """Go on after `token`."""
         ...
 
+    def forced(self) -> list[int]:
+        """Return the tokens that must come next."""
+        ...
+
 
 class Reading(Protocol):
     """What is needed of an output parser."""
@@ -141,6 +145,13 @@ class Guide:
         """Make impossible what may not come next. `logits`: (vocabulary,), mutated."""
         if self._constraint is not None:
             self._constraint.mask(logits)
+
+    def forced(self) -> list[int]:
+        """Return some tokens that spell what must come next; empty where there is a choice.
+
+        The model may spell it in others, so they are worth a draft, and no more.
+        """
+        return [] if self._constraint is None or self._may_think or self.satisfied else self._constraint.forced()
 
     def finish(self, *, enough: bool) -> str:
         """Return why the answer is not what was demanded, if the model ends its turn here; empty when it is.

@@ -72,6 +72,17 @@ class _Planned:
     """What the disk has of the prompt."""
 
 
+@attrs.define
+class _Guidance:
+    """What the constraints of a generation force, whichever of its answers is being sampled."""
+
+    guide: Guide | None = None
+    """That of the answer that was started last."""
+
+    def forced(self) -> list[int]:
+        return [] if self.guide is None else self.guide.forced()
+
+
 class GgufEngine:
     """`InferenceEngine` over one GGUF, computed in this process.
 
@@ -241,7 +252,7 @@ class GgufEngine:
         return _Planned(prompt=prompt, plan=plan, on_disk=on_disk)
 
     def _job(self, request: GenerationRequest, planned: _Planned, generation: GgufGeneration) -> Job:
-        prompt = planned.prompt
+        prompt, guidance = planned.prompt, _Guidance()
         sequence = Sequence(
             key=generation.key,
             tokens=prompt.tokens,
@@ -252,11 +263,11 @@ class GgufEngine:
             marks=prompt.marks,
             arrived=self._clock.monotonic(),
             images=prompt.images,
-            drafter=self._drafter(prompt) if self._drafts else None,
+            drafter=self._drafter(prompt, guidance) if self._drafts else None,
         )
         return Job(
             sequence=sequence,
-            make_answer=self._answers(request, planned),
+            make_answer=self._answers(request, planned, guidance),
             sampler=Sampler(request.sampling, self._defaults),
             sink=generation,
             marked_tokens=prompt.marked_tokens,
@@ -267,10 +278,11 @@ class GgufEngine:
             remember=self._prompts.remembering(prompt),
         )
 
-    def _drafter(self, prompt: Prompt) -> Drafter:
-        return Drafter(prompt.tokens, len(prompt.tokens), since=prompt.images[-1].stop if prompt.images else 0)
+    def _drafter(self, prompt: Prompt, guidance: _Guidance) -> Drafter:
+        since = prompt.images[-1].stop if prompt.images else 0
+        return Drafter(prompt.tokens, len(prompt.tokens), guidance, since=since)
 
-    def _answers(self, request: GenerationRequest, planned: _Planned) -> Callable[[], Answer]:
+    def _answers(self, request: GenerationRequest, planned: _Planned, guidance: _Guidance) -> Callable[[], Answer]:
         """Return what starts an answer. Each one after a refusal lets more repeats through: at last, all.
 
         Where the whole answer is constrained, no repeat is refused: it may be all that is left to say.
@@ -281,6 +293,7 @@ class GgufEngine:
         patience = iter([answered] * _REFUSALS)
 
         def start() -> Answer:
+            guidance.guide = None if plan is None else Guide(plan)
             parser = make_parser(
                 self._template.source, request, opens_thinking=rendered.opens_thinking, new_call_id=_new_call_id
             )
@@ -291,7 +304,7 @@ class GgufEngine:
                 max_tokens=request.max_tokens,
                 turn_ends=rendered.stops,
                 guard=RepeatGuard(next(patience, frozenset())),
-                guide=None if plan is None else Guide(plan),
+                guide=guidance.guide,
                 reasoning=Reasoning(request.thinking.budget_tokens, self._closing, begun=rendered.opens_thinking),
             )
 
