@@ -22,6 +22,10 @@ class ForgetfulContext:
 
     def __init__(self) -> None:
         self.cuts: list[tuple[int, int]] = []
+        self.cleared = False
+
+    def clear(self) -> None:
+        self.cleared = True
 
     def holds(self, slot: int, length: int) -> bool:
         return length == 0
@@ -76,3 +80,27 @@ def test_what_is_not_there_is_not_laid_on_the_shelf() -> None:
     assert len(shelf) == 0
     assert vitals.astray == 1
     assert context.cuts == [(2, 0)]
+
+
+def test_a_cache_that_contradicts_itself_is_forgotten_and_told() -> None:
+    """It would answer, and wrongly. Nothing ends: the next prompt is computed whole."""
+    context = ForgetfulContext()
+    cells, scheduler, shelf, vitals = over(context)
+    sequence = Sequence(key=1, tokens=array("i", range(10)), prompt_tokens=10, max_tokens=5)
+    scheduler.add(sequence)
+    step = scheduler.schedule(0.0)
+    assert step is not None
+    scheduler.commit(step, {1: [7]}, 0.1, 0.0)
+    scheduler.remove(sequence, 0.0)
+    cells.put(array("i", range(50)), np.zeros(9, np.uint8))
+    cells.check()
+    assert (vitals.resets, len(shelf), context.cleared) == (0, 1, False)
+    scheduler._residents._free.append(0)  # the slot is held
+    with capture_logs() as logs:
+        cells.check()
+    assert [(log["event"], log["log_level"], log["shelved"]) for log in logs] == [("cache_contradicted", "error", 1)]
+    assert "slots held [0] and free" in logs[0]["reason"]
+    assert (vitals.resets, len(shelf), context.cleared) == (1, 0, True)
+    assert scheduler.longest_prefix(array("i", range(10))) == 0
+    cells.check()
+    assert vitals.resets == 1

@@ -69,6 +69,9 @@ class Only:
     def accept(self, token: int) -> bool:
         return True
 
+    def forced(self) -> list[int]:
+        return []
+
 
 @attrs.frozen
 class Said:

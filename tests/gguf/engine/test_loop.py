@@ -92,6 +92,7 @@ class ActingContext:
         with_drafts: What the first decodes answer that hold drafts, before all else.
         cuts_partially: What `cut` answers about a part of a slot.
         refusals: How many states cannot be restored before one can.
+        loses: Whether no slot holds what was computed into it.
     """
 
     def __init__(
@@ -101,7 +102,9 @@ class ActingContext:
         cells: int = 512,
         cuts_partially: bool = True,
         refusals: int = 0,
+        loses: bool = False,
     ) -> None:
+        self._loses = loses
         self.with_drafts = list(with_drafts)
         self._refusals = refusals
         self.model = ByteModel()
@@ -161,7 +164,10 @@ class ActingContext:
         return True
 
     def holds(self, slot: int, length: int) -> bool:
-        return len(self._slots.get(slot, [])) == length
+        return len(self._slots.get(slot, [])) == length and not (self._loses and length)
+
+    def clear(self) -> None:
+        self._slots.clear()
 
     def state_bytes(self, slot: int) -> int:
         return len(self._slots[slot])
@@ -798,3 +804,34 @@ def test_a_failure_ends_all_that_run_and_all_that_come(engines: list[Engine], fa
         assert isinstance(error, EngineFailedError)
         assert words in error.message
     assert engine.context.closed.is_set()
+
+
+def test_a_prompt_whose_cells_are_never_where_they_should_be_fails_in_the_end(engines: list[Engine]) -> None:
+    """Its second chunk cannot be computed upon the first: that is tried three times, and not for ever."""
+    engine = Engine(engines, ActingContext(loses=True))
+    with capture_logs() as logs:
+        _, client = engine.ask("x" * 50 + "=Hello")
+        *_, error = client.all()
+    assert isinstance(error, EngineFailedError)
+    assert "lost its prompt 3 times" in error.message
+    assert [log["event"] for log in logs] == ["cells_astray"] * 3
+    assert engine.loop.vitals.astray == 3
+    _, client = engine.ask("Hi=Hello")
+    assert text_of(client.all()) == "Hello", "what fits into one chunk is not looked for"
+
+
+def test_a_cache_that_contradicts_itself_is_forgotten_once_the_engine_is_idle(engines: list[Engine]) -> None:
+    engine = Engine(engines, ActingContext(), shelf_bytes=1_000)
+    _, client = engine.ask("Hi=Hello")
+    assert text_of(client.all()) == "Hello"
+    with capture_logs() as logs:
+        engine.scheduler._residents._free.insert(0, 0)  # the slot is held
+        _, client = engine.ask("Who=Me")
+        assert text_of(client.all()) == "Me"
+        _, client = engine.ask("Hi=Hello")
+        answered = client.all()
+    assert text_of(answered) == "Hello"
+    assert engine.loop.vitals.resets == 1
+    assert [log["event"] for log in logs] == ["cache_contradicted"]
+    assert isinstance(answered[-1], GenerationFinished)
+    assert answered[-1].usage.cached_tokens == 0

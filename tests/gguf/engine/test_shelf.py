@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pensieve_gguf.engine.checkpoints import Checkpoints
 from pensieve_gguf.engine.shelf import Shelf, Shelved
 from pensieve_gguf.engine.tree import common_prefix
 
@@ -39,6 +40,16 @@ def test_a_state_that_cannot_be_cut_back_is_of_use_as_a_whole_only() -> None:
     assert shelf.best(array("i", [1, 2, 9])) == (None, 0)
     assert shelf.best(array("i", [1, 2, 3])) == (None, 0)
     assert shelf.best(array("i", [1, 2, 3, 4])) == (whole, 3)
+
+
+def test_all_can_be_forgotten_at_once() -> None:
+    shelf = Shelf(100, forgets_partially=False, checkpoints=Checkpoints())
+    shelf.put(shelved(1, 2))
+    for ids in ([1], [2, 3]):
+        shelf.keep(array("i", ids), np.zeros(5, np.uint8), 0.0)
+    shelf.clear()
+    assert (len(shelf), shelf.bytes_used) == (0, 0)
+    assert shelf.checkpoint(array("i", [1, 2]), 2) is None
 
 
 def test_room_is_made_by_forgetting_what_was_not_used_for_longest() -> None:

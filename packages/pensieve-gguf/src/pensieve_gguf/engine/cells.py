@@ -55,6 +55,7 @@ class Cells:
         placed = (row for row in step.rows if not row.sequence.answering)  # the others were looked at before
         astray = [row.sequence for row in placed if self._is_astray(row.sequence.slot, row.start)]
         for sequence in astray:
+            sequence.astray += 1
             self._note_astray(sequence.slot, sequence.computed)
             self.make(self._scheduler.rewind(sequence))
         return not failed and not astray
@@ -92,6 +93,20 @@ class Cells:
             self.make(self._scheduler.drop(idle))
         else:
             self._scheduler.keep(idle, self._clock())
+
+    def check(self) -> None:
+        """Look, while nothing runs, whether what is known of the cache contradicts itself; if so, forget all of it.
+
+        What is on the shelf goes, too: it may lie there under a wrong name.
+        """
+        try:
+            self._scheduler.check()
+        except (AssertionError, LookupError) as error:
+            self._vitals.resets += 1
+            _log.error("cache_contradicted", reason=repr(error), shelved=len(self._shelf))
+            self._scheduler.reset()
+            self._shelf.clear()
+            self._context.clear()
 
     def take_back(self, step: Step) -> None:
         """Take back what an aborted decode may have computed."""

@@ -42,6 +42,9 @@ __all__ = ["EngineLoop", "Vitals"]
 
 _log = structlog.get_logger(__name__)
 
+_PLACINGS = 3
+"""So many times a prompt is computed whose cells are not found afterwards: once is a bug, more is one that stays."""
+
 
 class EngineLoop:
     """Runs a scheduler over a context in a thread of its own.
@@ -79,6 +82,8 @@ class EngineLoop:
         self._jobs: dict[int, Job] = {}
         self._warm_up = warm_up
         self._warming = True
+        self._checked = 0
+        """How many decodes had been made when the cache was last looked at as a whole."""
         self._fetching: set[int] = set()
         """Jobs that wait for the disk; the scheduler does not know of them yet."""
         self._computing: frozenset[int] = frozenset()
@@ -156,6 +161,8 @@ class EngineLoop:
 
     def _read_mail(self) -> None:
         wait = self._scheduler.idle
+        if wait:
+            self._check()
         while wait or not self._mail.empty():
             try:
                 mail = self._mail.get(block=wait, timeout=self._disk.due_in() if wait else None)
@@ -203,6 +210,7 @@ class EngineLoop:
         if step is None or self._closing is not None:
             return
         if not self._cells.make_ready(step):
+            self._give_up_astray(step)
             return
         rows = [_rows(row) for row in step.rows]
         if step.has_images and (failed := self._sight.see(step, rows, self._jobs)) is not None:
@@ -226,6 +234,19 @@ class EngineLoop:
                 self._cells.take_back(step)
             case _:
                 assert_never(outcome)
+
+    def _check(self) -> None:
+        """Look at the cache as a whole, once after something was computed."""
+        if self.vitals.decodes != self._checked:
+            self._checked = self.vitals.decodes
+            self._cells.check()
+
+    def _give_up_astray(self, step: Step) -> None:
+        """Fail whoever's cells are never where they should be, rather than compute it for ever."""
+        for job in [self._jobs[row.sequence.key] for row in step.rows if row.sequence.astray >= _PLACINGS]:
+            reason = f"the engine cannot answer this request: the cache lost its prompt {_PLACINGS} times"
+            job.error = EngineFailedError(reason)
+            self._fail_if_blamed(job)
 
     def _commit(self, step: Step, last: list[int], elapsed_s: float) -> None:
         jobs = [self._jobs[row.sequence.key] for row in step.rows]

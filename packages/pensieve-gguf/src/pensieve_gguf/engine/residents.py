@@ -243,6 +243,14 @@ class Residents:
         if not (self._busy <= set(self._tree) and self._busy == self._marks.keys()):
             raise AssertionError(f"busy slots {sorted(self._busy)} that hold nothing")
 
+    def reset(self) -> None:
+        """Forget all that any slot holds: the bookkeeping is not to be trusted. Nothing may be busy."""
+        self._tree = PrefixTree()
+        self._free = list(range(self._slots - 1, -1, -1))
+        self._busy.clear()
+        self._marks.clear()
+        self._idle_since.clear()
+
     # -- placing -------------------------------------------------------------------------------------------------
 
     def _best(self, prompt: array[int]) -> tuple[int | None, int, int]:

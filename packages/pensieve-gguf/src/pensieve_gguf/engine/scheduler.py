@@ -200,6 +200,14 @@ class Scheduler:
         """Begin anew with the running sequence in `slot`: what it was to hold could not be restored."""
         return self.rewind(next(sequence for sequence in self.running if sequence.slot == slot))
 
+    def check(self) -> None:
+        """Raise AssertionError when what is known of the cache contradicts itself."""
+        self._residents.check()
+
+    def reset(self) -> None:
+        """Forget what is in the cache, while nothing runs."""
+        self._residents.reset()
+
     def take_back(self, sequence: Sequence) -> Cut:
         """Forget what a running `sequence` has sampled; the last token of its prompt is computed again."""
         del sequence.tokens[sequence.prompt_tokens :]

@@ -59,6 +59,8 @@ class Sequence:
     """When its first token was sampled."""
     checkpoints: list[int] = attrs.field(factory=list)
     """Lengths at which a checkpoint is still to be made, the last one first; each is more than `computed`."""
+    astray: int = 0
+    """How often its cells were not where they should have been; it began anew each time."""
     drafter: Drafter | None = None
     """Guesses what comes next; None: nobody does."""
     steps: int = 0

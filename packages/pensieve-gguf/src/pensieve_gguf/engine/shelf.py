@@ -113,6 +113,12 @@ class Shelf:
         if self._checkpoints is not None and isinstance(of_no_use, Checkpoint):
             self._checkpoints.discard(of_no_use)
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._shelved = []
+        while self._checkpoints is not None and self._checkpoints.oldest is not None:
+            self._checkpoints.discard(self._checkpoints.oldest)
+
     def _usable(self, shelved: Shelved, prompt: array[int]) -> int:
         length = min(common_prefix(shelved.tokens, prompt), len(prompt) - 1)
         if self._forgets_partially or length == len(shelved.tokens):

@@ -35,6 +35,8 @@ class Vitals:
     anchors_read: int = 0
     astray: int = 0
     """Prefixes that were not in the cache as they should have been: a bug, found before it could do harm."""
+    resets: int = 0
+    """How often everything was forgotten because what was known of the cache contradicted itself: a bug, likewise."""
     empty_turns_refused: int = 0
     repeated_calls_refused: int = 0
     tokens_refused: int = 0
