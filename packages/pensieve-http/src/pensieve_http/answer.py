@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pensieve_core import (
     GenerationFinished,
+    PrefillProgressed,
     PromptUsage,
     TextProduced,
     ThinkingProduced,
@@ -66,6 +67,8 @@ class Answer:
             case Opened(prompt=prompt):
                 self._record.prompt = prompt
                 return () if self.started else self._start(prompt)
+            case PrefillProgressed():
+                self._record.note_progress(happening, now)
             case TextProduced() | ThinkingProduced() | ToolCallStarted() | ServerCallStarted():
                 self._note_first_token(now)
             case GenerationFinished():

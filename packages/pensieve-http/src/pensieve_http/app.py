@@ -28,6 +28,7 @@ from starlette.types import ASGIApp
 from structlog.typing import FilteringBoundLogger
 
 from pensieve_core import Clock, RequestId
+from pensieve_http.activity import Activity
 from pensieve_http.answering import Answering
 from pensieve_http.batches.answerer import BatchAnswerer
 from pensieve_http.batches.runner import BatchRunner, Claim
@@ -43,6 +44,7 @@ from pensieve_http.endpoints.health import Health
 from pensieve_http.endpoints.intake import Intake
 from pensieve_http.endpoints.messages import CREATE_MESSAGE, Messages
 from pensieve_http.endpoints.models import Models
+from pensieve_http.endpoints.status import Status
 from pensieve_http.errors import ErrorTranslator, error_response
 from pensieve_http.gate import Gate
 from pensieve_http.metrics import Metrics, Present
@@ -163,6 +165,7 @@ class _Parts:
     storage: Storage | None
     log: FilteringBoundLogger
     new_id: Callable[[], RequestId]
+    activity: Activity = attrs.field(factory=Activity)
     documents: Documents = attrs.field(init=False)
     signatures: Signatures = attrs.field(init=False)
     oddities: Oddities = attrs.field(init=False)
@@ -218,7 +221,14 @@ def _middleware(parts: _Parts) -> list[Middleware]:
     settings = parts.settings
     limits = HeaderLimits(max_count=settings.max_header_count, max_bytes=settings.max_header_bytes)
     return [
-        Middleware(RequestLog, new_id=parts.new_id, clock=parts.clock, log=parts.log, metrics=parts.metrics),
+        Middleware(
+            RequestLog,
+            new_id=parts.new_id,
+            clock=parts.clock,
+            log=parts.log,
+            metrics=parts.metrics,
+            activity=parts.activity,
+        ),
         Middleware(UnreadBody, clock=parts.clock, linger_s=settings.linger_s),
         Middleware(Guard, check=limits),
         Middleware(Guard, check=AllowedHosts(settings.allowed_hosts)),
@@ -294,7 +304,14 @@ def _own_endpoints(parts: _Parts) -> list[Endpoint]:
         metrics=parts.metrics,
         version=parts.settings.version,
     )
-    return [*health.endpoints()]
+    status = Status(
+        health=health,
+        engines=parts.engines,
+        activity=parts.activity,
+        clock=parts.clock,
+        version=parts.settings.version,
+    )
+    return [*health.endpoints(), *status.endpoints()]
 
 
 def _routing_failed(translator: ErrorTranslator) -> Callable[[Request, Exception], Awaitable[Response]]:

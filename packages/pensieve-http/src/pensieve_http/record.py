@@ -12,9 +12,9 @@ import hashlib
 import attrs
 from starlette.types import Scope
 
-from pensieve_core import GenerationFinished, ModelId, Origin, PromptUsage, RequestId
+from pensieve_core import GenerationFinished, ModelId, Origin, PrefillProgressed, PromptUsage, RequestId
 
-__all__ = ["Ending", "RequestRecord", "record_of"]
+__all__ = ["Ending", "Prefill", "RequestRecord", "record_of"]
 
 RECORD_KEY = "pensieve.record"
 
@@ -35,6 +35,26 @@ class Ending(enum.StrEnum):
     """The client took nothing for too long, and was cut off."""
     CANCELLED = "cancelled"
     """The server stopped in the middle."""
+
+
+@attrs.frozen(kw_only=True)
+class Prefill:
+    """How far the prompt is computed, and since when."""
+
+    processed_tokens: int
+    """What was cached included."""
+    from_tokens: int
+    """What was processed when the first chunk was done…"""
+    since: float
+    """… and when that was, on the monotonic clock."""
+    now: float
+    """When the last one was done."""
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """The speed since the first chunk; None before the second."""
+        seconds = self.now - self.since
+        return round((self.processed_tokens - self.from_tokens) / seconds, 1) if seconds > 0 else None
 
 
 @attrs.define(kw_only=True)
@@ -58,6 +78,7 @@ class RequestRecord:
     stream: bool | None = None
     origin: Origin = attrs.field(factory=Origin)
     prompt: PromptUsage | None = None
+    prefill: Prefill | None = None
     finished: GenerationFinished | None = None
     stop_reason: str | None = None
     error_type: str | None = None
@@ -66,6 +87,22 @@ class RequestRecord:
     foreign_thinking: int = 0
     """Blocks of reasoning that came back without a signature of this installation, or changed."""
     ending: Ending = Ending.ANSWERED
+
+    @property
+    def session_hash(self) -> str | None:
+        """What stands for the session: it must not be named."""
+        return _hashed(self.origin.session)
+
+    @property
+    def agent_hash(self) -> str | None:
+        """The same for a subagent."""
+        return _hashed(self.origin.agent)
+
+    def note_progress(self, progress: PrefillProgressed, now: float) -> None:
+        """More of the prompt is computed."""
+        done = progress.processed_tokens
+        before = self.prefill or Prefill(processed_tokens=done, from_tokens=done, since=now, now=now)
+        self.prefill = attrs.evolve(before, processed_tokens=done, now=now)
 
     def line(self, now: float) -> dict[str, object]:
         """Return the canonical log line's keys; what is not known is left out."""
@@ -83,8 +120,8 @@ class RequestRecord:
             "requested_model": self.requested_model,
             "model": self.model,
             "stream": self.stream,
-            "session": _hashed(self.origin.session),
-            "agent": _hashed(self.origin.agent),
+            "session": self.session_hash,
+            "agent": self.agent_hash,
             "stop_reason": self.stop_reason,
             "error_type": self.error_type,
             "foreign_thinking": self.foreign_thinking or None,

@@ -122,7 +122,7 @@ class Health:
     async def readyz(self, _request: Request) -> Response:
         """`GET /readyz`: 200, or 503 with the reason; either way all engines."""
         statuses = self.engines.statuses()
-        found = self._readiness(statuses)
+        found = self.readiness(statuses)
         report = ReadinessReport(
             status="ready" if found.ready else "unavailable", reason=found.reason, engines=statuses
         )
@@ -136,11 +136,17 @@ class Health:
         """`GET /metrics`; asks for a key like the API, for it tells how much the server is used."""
         return Response(self.metrics.exposition(), media_type=CONTENT_TYPE)
 
-    def _readiness(self, statuses: tuple[EngineStatus, ...]) -> Readiness:
+    @property
+    def default_model(self) -> ModelId | None:
+        """The model that is meant by most names; None: there is no model."""
+        models = self.catalog.models()
+        return models[0].id if models else None
+
+    def readiness(self, statuses: tuple[EngineStatus, ...]) -> Readiness:
+        """Judge the server as it is now."""
         if self.drain.draining:
             return Readiness(ready=False, reason="the server is shutting down")
-        models = self.catalog.models()
-        return readiness(models[0].id if models else None, statuses)
+        return readiness(self.default_model, statuses)
 
 
 _ROOT = Operation(

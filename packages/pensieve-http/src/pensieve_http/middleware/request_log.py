@@ -13,17 +13,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
 from pensieve_core import Clock, RequestId
+from pensieve_http.activity import Activity
 from pensieve_http.metrics import Metrics
 from pensieve_http.record import RECORD_KEY, Ending, RequestRecord
 
 __all__ = ["RequestLog"]
 
-_QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Probes call them every few seconds: their lines are for debugging."""
+_QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/status"})
+"""Probes and status lines call them every few seconds: their lines are for debugging."""
 
 
 class RequestLog:
     """Gives each request an id and a record, sends the id, and counts and logs the record at the end.
+
+    `activity` is told of both ends.
 
     The header is `request-id`; OpenAI's clients look for `x-request-id`.
     """
@@ -36,12 +39,14 @@ class RequestLog:
         clock: Clock,
         log: FilteringBoundLogger,
         metrics: Metrics,
+        activity: Activity,
     ) -> None:
         self._app = app
         self._new_id = new_id
         self._clock = clock
         self._log = log
         self._metrics = metrics
+        self._activity = activity
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -50,6 +55,7 @@ class RequestLog:
             return
         record = self._record(scope)
         scope[RECORD_KEY] = record
+        self._activity.began(record)
         try:
             await self._app(scope, receive, self._noting(record, send))
         except asyncio.CancelledError:
@@ -58,6 +64,7 @@ class RequestLog:
         finally:
             now = self._clock.monotonic()
             self._metrics.note(record, now)
+            self._activity.ended(record, now)
             self._write(record.path, record.line(now))
 
     def _record(self, scope: Scope) -> RequestRecord:
