@@ -1,4 +1,4 @@
-"""Keys, from settings and file to digests. No key outlives this module as text.
+"""Keys, from settings and file to digests. As text a key leaves this module only for a client of this very machine.
 
 A line of a key file is a key, or a name and a key; a key is the text itself or `sha256:` and its digest in hex:
 
@@ -18,7 +18,7 @@ from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.settings import AccessSettings
 from pensieve_http import ApiKey
 
-__all__ = ["read_keys"]
+__all__ = ["key_to_send", "read_keys"]
 
 _DIGEST_MARK = "sha256:"
 
@@ -33,6 +33,20 @@ def read_keys(settings: AccessSettings) -> tuple[ApiKey, ...]:
     return given if settings.api_key_file is None else given + _keys_of_file(settings.api_key_file)
 
 
+def key_to_send(settings: AccessSettings) -> str | None:
+    """Return a key that the server of these settings accepts, for a client that we start. None: we have none as text.
+
+    Raises:
+        CommandError: the file cannot be read.
+    """
+    if settings.api_key:
+        return settings.api_key[0].reveal()
+    if settings.api_key_file is None:
+        return None
+    last_words = (words[-1] for words, _ in _lines(settings.api_key_file))
+    return next((word for word in last_words if not word.startswith(_DIGEST_MARK)), None)
+
+
 def _keys_of_file(path: Path) -> tuple[ApiKey, ...]:
     keys = tuple(_read(path))
     if not keys:  # a server that looks protected and is not
@@ -41,6 +55,11 @@ def _keys_of_file(path: Path) -> tuple[ApiKey, ...]:
 
 
 def _read(path: Path) -> Iterator[ApiKey]:
+    return (_key_of_line(words, place) for words, place in _lines(path))
+
+
+def _lines(path: Path) -> Iterator[tuple[list[str], str]]:
+    """Yield the words of each line that holds a key, and its place."""
     try:
         lines = path.expanduser().read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -48,7 +67,7 @@ def _read(path: Path) -> Iterator[ApiKey]:
     for number, line in enumerate(lines, start=1):
         words = line.split()
         if words and not words[0].startswith("#"):
-            yield _key_of_line(words, f"{path}, line {number}")
+            yield words, f"{path}, line {number}"
 
 
 def _key_of_line(words: list[str], place: str) -> ApiKey:

@@ -8,6 +8,7 @@ the work; this module says which sources there are and turns its errors into our
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -31,6 +32,7 @@ __all__ = [
     "ShowSettings",
     "ShowVersion",
     "SizeCache",
+    "StartClaudeCode",
     "parse",
     "settings_files",
 ]
@@ -96,27 +98,60 @@ class ShowVersion:
     """`pensieve-server version`."""
 
 
-Command: TypeAlias = Serve | ListModels | ListCache | SizeCache | ClearCache | ShowSettings | ShowVersion
+@attrs.frozen(kw_only=True)
+class StartClaudeCode:
+    """`pensieve-server claude [-- ARGUMENTS]`: Claude Code on a server, which is started if need be."""
+
+    settings: Settings
+    server_arguments: tuple[str, ...] = ()
+    """What a server is started with: our own words without those that are about Claude Code."""
+    arguments: tuple[str, ...] = ()
+    """What is handed on to Claude Code."""
+    lean: bool = False
+    """Four tools and the simple system prompt, however large the context is."""
+    print_env: bool = False
+    """Start the server, and print what Claude Code would be given."""
+
+
+Command: TypeAlias = (
+    Serve | ListModels | ListCache | SizeCache | ClearCache | ShowSettings | ShowVersion | StartClaudeCode
+)
+_CLAUDE, _BEHIND = "claude", "--"
+_CLAUDE_SWITCHES = frozenset({"--lean", "--print-env"})
 
 
 def parse(arguments: Sequence[str], *, files: Sequence[Path] | None = None) -> Command:
     """Return what `arguments`, the environment and the settings files ask for.
 
     Args:
-        arguments: The command line without the program's name.
+        arguments: The command line without the program's name. What stands behind `--` is Claude Code's.
         files: Settings files, the strongest first; those that do not exist are skipped. None: the usual two.
 
     Raises:
         CommandError: something is unknown or of the wrong kind; the message says what, and where it stands.
     """
+    words, behind = _divided(arguments)
     origins = _Origins()
     app = _app(settings_files() if files is None else files, origins)
     try:
-        build, bound, _ = app.parse_args(list(arguments), exit_on_error=False, print_error=False)
+        build, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         raise CommandError(_explain(error), ExitCode.USAGE) from error
     command: Command = build(*bound.args, **bound.kwargs)
+    if isinstance(command, StartClaudeCode):
+        return attrs.evolve(command, server_arguments=_of_server(words), arguments=behind)
+    if behind:
+        raise CommandError(f"only {_CLAUDE} takes arguments behind {_BEHIND}", ExitCode.USAGE)
     return command
+
+
+def _divided(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    own = list(itertools.takewhile(lambda word: word != _BEHIND, arguments))
+    return own, tuple(arguments[len(own) + 1 :])
+
+
+def _of_server(words: Sequence[str]) -> tuple[str, ...]:
+    return tuple(word for word in words[1:] if word not in _CLAUDE_SWITCHES)
 
 
 def settings_files() -> tuple[Path, Path]:
@@ -138,6 +173,11 @@ def _app(files: Sequence[Path], origins: _Origins) -> App:
     def show_settings(*, settings: Settings | None = None, json: _Switch = False) -> ShowSettings:
         return ShowSettings(settings=settings or Settings(), origins=origins.by_name, json=json)
 
+    def claude(
+        *, settings: Settings | None = None, lean: _Switch = False, print_env: _Switch = False
+    ) -> StartClaudeCode:
+        return StartClaudeCode(settings=settings or Settings(), lean=lean, print_env=print_env)
+
     def version(*, settings: Settings | None = None) -> ShowVersion:  # noqa: ARG001 - a settings file may be there
         return ShowVersion()
 
@@ -146,6 +186,7 @@ def _app(files: Sequence[Path], origins: _Origins) -> App:
     app.command(models)
     app.command(show_settings, name="settings")
     app.command(version)
+    app.command(claude)
     app.command(_cache_app())
     return app
 

@@ -17,6 +17,6 @@ class ExitCode(enum.IntEnum):
     USAGE = 2
     """What was asked for makes no sense or is not safe: a setting is wrong, a key is missing."""
     NOT_FOUND = 3
-    """There is no such model, or none at all."""
+    """There is no such model, or none at all; or no Claude Code to start."""
     INTERRUPTED = 130
     """Stopped at once by a second signal (128 + SIGINT, as shells count)."""

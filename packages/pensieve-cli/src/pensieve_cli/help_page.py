@@ -10,10 +10,10 @@ __all__ = ["HELP_PAGE"]
 HELP_PAGE = """\
 Claude Code, and every client of the Anthropic Messages API, on your own model.
 
-Usage: pensieve-server [serve] [OPTIONS]   serve until Ctrl-C
-       pensieve-server models [--json]     the models found on this machine
-       pensieve-server cache [list|size|clear]      prompts kept on the disk
-       pensieve-server settings [--json] | version
+Usage: pensieve-server [serve] [OPTIONS]      serve until Ctrl-C
+       pensieve-server claude [OPTIONS] [--lean] [--print-env] [-- ARGUMENTS]
+       pensieve-server models | settings [--json]
+       pensieve-server cache [list|size|clear] | statusline | version
 
 Model
   --model NAME           default model: an id, an alias or a GGUF file

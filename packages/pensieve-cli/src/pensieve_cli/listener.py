@@ -17,7 +17,7 @@ from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.settings import ListenSettings
 
-__all__ = ["Listener", "open_listener", "require_key_beyond_loopback"]
+__all__ = ["Listener", "client_url", "open_listener", "require_key_beyond_loopback"]
 
 _BACKLOG = 100  # Hypercorn's own default
 _Address: TypeAlias = tuple[socket.AddressFamily, str]
@@ -41,6 +41,16 @@ class Listener:
     def only_this_machine(self) -> bool:
         """Nobody else can connect."""
         return _is_loopback(self.address)
+
+
+def client_url(settings: ListenSettings) -> str:
+    """Return where a client on this machine finds the server of these settings, whose port is known.
+
+    Raises:
+        CommandError: the address is unknown.
+    """
+    _, address = _resolve(settings.host)
+    return f"http://{_client_host(address)}:{settings.port}"
 
 
 def require_key_beyond_loopback(host: str, *, has_keys: bool, unsafe_no_key: bool) -> None:

@@ -7,6 +7,7 @@ stderr and an exit code; tracebacks are for `--log-level debug`.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 import traceback
@@ -16,7 +17,6 @@ from typing import assert_never
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.help_page import HELP_PAGE
-from pensieve_core import ModelNotFoundError, PensieveError
 
 __all__ = ["main"]
 
@@ -24,7 +24,11 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks for, and return the exit code. Raises nothing."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    if {"-h", "--help"}.intersection(words):
+    if words[:1] == ["statusline"]:
+        from pensieve_cli.claude_code import status_line  # noqa: PLC0415 - late, as all; it is called every second
+
+        return status_line.run(sys.stdin.buffer, sys.stdout.buffer, os.environ)
+    if {"-h", "--help"}.intersection(words[: words.index("--")] if "--" in words else words):
         sys.stdout.write(HELP_PAGE)
         return ExitCode.OK
     try:
@@ -44,6 +48,7 @@ def _do(words: Sequence[str]) -> ExitCode:
         ShowSettings,
         ShowVersion,
         SizeCache,
+        StartClaudeCode,
         parse,
     )
 
@@ -61,6 +66,10 @@ def _do(words: Sequence[str]) -> ExitCode:
             from pensieve_cli import cache_table  # noqa: PLC0415 - late
 
             return cache_table.run(command, cache_table.Terminal(answers=sys.stdin, output=sys.stdout), time.time())
+        case StartClaudeCode():
+            from pensieve_cli.claude_code import launcher  # noqa: PLC0415 - late
+
+            return launcher.run(command)
         case ShowSettings():
             from pensieve_cli import settings_table  # noqa: PLC0415 - late
 
@@ -85,6 +94,8 @@ def _failed(error: Exception) -> ExitCode:
 
 
 def _explained(error: Exception) -> tuple[str, ExitCode]:
+    from pensieve_core import ModelNotFoundError, PensieveError  # noqa: PLC0415 - late: the status line needs no attrs
+
     match error:
         case CommandError():
             return error.message, error.exit_code

@@ -7,11 +7,12 @@ Below: the records, into which others write meanwhile. It keeps figures, never t
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 import attrs
 
-from pensieve_core import GenerationFinished, ModelId, RequestId, Usage
+from pensieve_core import GenerationFinished, ModelId, Priority, RequestId, Usage
 from pensieve_http.record import RequestRecord
 
 __all__ = ["Activity", "AnsweredRequest", "RequestPhase", "RunningRequest", "Totals"]
@@ -20,6 +21,13 @@ _KEPT = 32
 """Answers that are remembered: enough that a busy session's own is among them."""
 
 RequestPhase: TypeAlias = Literal["waiting", "prefill", "decode"]
+Role: TypeAlias = Literal["main", "agent", "background"]
+"""Who asked: the session, a subagent, or what nobody waits for (titles, suggestions, batches)."""
+_ROLES: Mapping[Priority, Role] = {
+    Priority.MAIN: "main",
+    Priority.AGENT: "agent",
+    Priority.BACKGROUND: "background",
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -31,6 +39,7 @@ class RunningRequest:
     """The first 12 hex digits of its sha256, as in the log."""
     agent: str | None
     """The same of a subagent's id; None for the session itself."""
+    role: Role
     model: ModelId
     phase: RequestPhase
     prompt_tokens: int | None
@@ -48,6 +57,7 @@ class AnsweredRequest:
     request_id: RequestId
     session: str | None
     agent: str | None
+    role: Role
     model: ModelId
     prompt_tokens: int
     cached_tokens: int
@@ -113,6 +123,7 @@ def _running(record: RequestRecord, model: ModelId, now: float) -> RunningReques
         request_id=record.id,
         session=record.session_hash,
         agent=record.agent_hash,
+        role=_ROLES[record.origin.priority],
         model=model,
         phase=_phase(record),
         prompt_tokens=None if record.prompt is None else record.prompt.prompt_tokens,
@@ -134,6 +145,7 @@ def _answered(record: RequestRecord, model: ModelId, finished: GenerationFinishe
         request_id=record.id,
         session=record.session_hash,
         agent=record.agent_hash,
+        role=_ROLES[record.origin.priority],
         model=model,
         prompt_tokens=usage.prompt_tokens,
         cached_tokens=usage.cached_tokens,

@@ -95,6 +95,7 @@ class Intake:
         wire = await self.files.read(wire)
         wire = await self.documents.read(wire)
         request = to_generation_request(wire, request_id=record.id, model=model.id, origin=record.origin)
+        record.origin = request.origin  # now with its priority
         return Accepted(wire=wire, model=model, request=request, record=record)
 
     def _parsed(self, parse: Parser[_Wire], body: bytes, terms: Terms) -> _Wire:

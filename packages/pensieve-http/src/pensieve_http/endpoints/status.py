@@ -54,6 +54,8 @@ class StatusReport:
     ready: bool
     reason: str | None
     """Why it is not."""
+    draining: bool
+    """It is going down, and lets nobody in."""
     engines: tuple[EngineReport, ...]
     """Every engine that was ever asked for."""
     running: tuple[RunningRequest, ...]
@@ -98,6 +100,7 @@ class Status:
             default_model=self.health.default_model,
             ready=readiness.ready,
             reason=readiness.reason,
+            draining=self.health.drain.draining,
             engines=tuple(_engine(status, self.engines.loaded(status.model)) for status in statuses),
             running=self.activity.running(now),
             answered=self.activity.answered(now),

@@ -1,0 +1,199 @@
+"""How Claude Code is started on a local model: variables, flags, settings; for one process and never in a file.
+
+Pure: what is known of the server goes in, a `Launch` comes out. What each variable does was tried with Claude Code
+2.1.197 and 2.1.330. Above: `launcher`, which starts it, and prints what is decided here.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+
+import attrs
+
+from pensieve_cli.errors import CommandError
+from pensieve_cli.exit_codes import ExitCode
+
+__all__ = ["Launch", "Profile", "Target", "plan_launch", "profile_for", "shell_lines"]
+
+NO_KEY = "none-needed"
+"""Claude Code wants some token, or it asks the user to log in."""
+
+_FULL_FROM, _LEAN_FROM, _LEAST = 49_152, 8_192, 2_048
+"""Tokens of context. Claude Code's whole prompt has some 25,000, and it compacts 13,000 before the end of what an
+answer leaves; with four tools it has 2,900, bare 900."""
+_ANSWER_SHARE, _LEAST_ANSWER, _LONGEST_ANSWER = 8, 1_024, 32_000
+"""Of the context, one part in so many is kept free for an answer. Claude Code itself asks for 32,000."""
+_LEAN_TOOLS = "Bash,Read,Edit,Write"
+_LOOPBACK = "127.0.0.1,localhost,::1"
+_HOUR_MS, _HALF_HOUR_MS = 3_600_000, 1_800_000
+
+
+class Profile(enum.Enum):
+    """How much of Claude Code's prompt is sent."""
+
+    FULL = "full"
+    LEAN = "lean"
+    """Four tools and the simple system prompt."""
+    BARE = "bare"
+    """Claude Code's own minimal mode: no hooks, no memory files."""
+
+
+@attrs.frozen(kw_only=True)
+class Target:
+    """The server, and the model on it."""
+
+    url: str
+    token: str | None
+    """A key that the server accepts; None: it asks for none."""
+    model: str
+    no_proxy: str = ""
+    """Whom the user reaches without a proxy, by commas; the server is added."""
+    context_tokens: int
+    """What was fitted: prompt and answer of one request."""
+
+
+@attrs.frozen(kw_only=True)
+class Launch:
+    """A process to be."""
+
+    environment: Mapping[str, str]
+    """To be set for it, the empty ones too: they blot out what a cloud session would use."""
+    arguments: tuple[str, ...]
+    """Without the program's name."""
+    notes: tuple[str, ...] = ()
+    """What the user should know, in sentences."""
+
+
+def plan_launch(target: Target, words: Sequence[str], *, status_line: str, lean: bool = False) -> Launch:
+    """Decide how Claude Code is started.
+
+    Args:
+        target: Where it is to go.
+        words: The user's own arguments for it, which win over ours.
+        status_line: The command of the status line.
+        lean: The user wants the lean prompt, however large the context is.
+
+    Raises:
+        CommandError: the context is too small for Claude Code at all.
+    """
+    profile = profile_for(target, lean=lean)
+    if _chosen(words, "--bare", "--tools"):  # the user has trimmed the prompt
+        profile = Profile.FULL
+    environment = {**_environment(target), **_trimmed_environment(profile)}
+    own = () if _chosen(words, "--settings") else ("--settings", _settings(environment, status_line))
+    return Launch(
+        environment={**environment, "ANTHROPIC_AUTH_TOKEN": target.token or NO_KEY},
+        arguments=(*_flags(profile), *own, "--exclude-dynamic-system-prompt-sections", *words),
+        notes=(*_profile_notes(profile, target), *([] if own else [_NO_STATUS_LINE])),
+    )
+
+
+def profile_for(target: Target, *, lean: bool = False) -> Profile:
+    """Choose by the fitted context.
+
+    Raises:
+        CommandError: nothing fits.
+    """
+    context = target.context_tokens
+    if context < _LEAST:
+        raise CommandError(
+            f"{target.model} has {context:,} tokens of context here, and Claude Code needs {_LEAST:,} at the very "
+            f"least, {_FULL_FROM:,} for all its tools; choose another --model, or give it more --ctx",
+            ExitCode.FAILURE,
+        )
+    if context < _LEAN_FROM:
+        return Profile.BARE
+    return Profile.LEAN if lean or context < _FULL_FROM else Profile.FULL
+
+
+def shell_lines(launch: Launch) -> Iterator[str]:
+    """Yield what a shell is to be fed: exports, and as a comment the command they are for."""
+    yield from (f"export {name}={shlex.quote(value)}" for name, value in launch.environment.items())
+    yield f"# claude {shlex.join(launch.arguments)}"
+
+
+_NO_STATUS_LINE = "your own --settings are used, so there is no status line"
+
+
+def _chosen(words: Sequence[str], *flags: str) -> bool:
+    return any(word.partition("=")[0] in flags for word in words)
+
+
+def _environment(target: Target) -> dict[str, str]:
+    """Return all variables but the key, which is not for eyes that see a command line."""
+    return {
+        "ANTHROPIC_BASE_URL": target.url,
+        "ANTHROPIC_API_KEY": "",
+        **dict.fromkeys(_MODEL_VARIABLES, target.model),
+        **_limits(target.context_tokens),
+        **_PATIENCE,
+        **_STABLE_PROMPTS,
+        **_QUIET,
+        **dict.fromkeys(_CLOUDS, ""),
+        **dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(name for name in (target.no_proxy, _LOOPBACK) if name)),
+    }
+
+
+_MODEL_VARIABLES = (
+    "ANTHROPIC_MODEL",
+    "ANTHROPIC_DEFAULT_OPUS_MODEL",
+    "ANTHROPIC_DEFAULT_SONNET_MODEL",
+    "ANTHROPIC_DEFAULT_HAIKU_MODEL",
+    "ANTHROPIC_DEFAULT_FABLE_MODEL",
+    "CLAUDE_CODE_SUBAGENT_MODEL",
+)
+"""All the same, and no `claude-…`: for those the context is taken from a table, not from the variable."""
+_PATIENCE = {
+    "API_TIMEOUT_MS": str(_HOUR_MS),
+    "CLAUDE_STREAM_IDLE_TIMEOUT_MS": str(_HALF_HOUR_MS),
+    "API_FORCE_IDLE_TIMEOUT": "0",
+}
+_STABLE_PROMPTS = {"CLAUDE_CODE_ATTRIBUTION_HEADER": "0", "CLAUDE_CODE_TOTAL_TOKENS_REMINDER": "off"}
+_QUIET = {
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "DISABLE_TELEMETRY": "1",
+    "DISABLE_ERROR_REPORTING": "1",
+}
+_CLOUDS = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY")
+"""Set in the user's settings or shell, they would win over the base URL."""
+
+
+def _limits(context_tokens: int) -> dict[str, str]:
+    """Return what Claude Code is told of the context.
+
+    Of a very small one nothing: it keeps 3,000 tokens and the answer free, and would refuse every prompt by itself.
+    """
+    answer = min(_LONGEST_ANSWER, max(_LEAST_ANSWER, context_tokens // _ANSWER_SHARE))
+    limits = {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(answer)}
+    if context_tokens >= _LEAN_FROM:
+        limits["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] = str(context_tokens)
+    return limits
+
+
+def _trimmed_environment(profile: Profile) -> dict[str, str]:
+    return {"CLAUDE_CODE_SIMPLE_SYSTEM_PROMPT": "1"} if profile is Profile.LEAN else {}
+
+
+def _flags(profile: Profile) -> tuple[str, ...]:
+    # With `=`: as words of its own the list would go on into the user's arguments.
+    return {Profile.FULL: (), Profile.LEAN: (f"--tools={_LEAN_TOOLS}",), Profile.BARE: ("--bare",)}[profile]
+
+
+def _settings(environment: Mapping[str, str], status_line: str) -> str:
+    """Return `--settings`: the status line, and the variables again, for here they win over the user's settings."""
+    line = {"type": "command", "command": status_line, "refreshInterval": 1}
+    return json.dumps({"env": dict(environment), "statusLine": line})
+
+
+def _profile_notes(profile: Profile, target: Target) -> tuple[str, ...]:
+    context = f"{target.context_tokens:,} tokens of context"
+    match profile:
+        case Profile.FULL:
+            return ()
+        case Profile.LEAN:
+            return (f"{context}: Claude Code gets four tools ({_LEAN_TOOLS}) and its simple system prompt",)
+        case Profile.BARE:
+            return (f"{context} are few: Claude Code runs --bare, and a conversation will be short",)

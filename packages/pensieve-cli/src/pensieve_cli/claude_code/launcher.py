@@ -1,0 +1,193 @@
+"""`pensieve-server claude`: a server when there is none, then Claude Code in the place of this process.
+
+Shell around `readiness` (what to do next) and `launch` (how to start it). In the place of this process, so that
+signals, job control and exit codes are Claude Code's own. The server is left running for the next session: it holds
+the model, and what was computed.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from http.client import NOT_FOUND, OK, HTTPException
+from pathlib import Path
+from typing import TextIO, TypeAlias, assert_never
+from urllib.parse import quote
+
+import attrs
+
+from pensieve_cli.access_keys import key_to_send
+from pensieve_cli.claude_code.background import BackgroundServer, start_server
+from pensieve_cli.claude_code.launch import Target, plan_launch, shell_lines
+from pensieve_cli.claude_code.readiness import Go, Load, Start, StartUp, Wait
+from pensieve_cli.claude_code.server_client import ServerClient
+from pensieve_cli.claude_code.waiting_line import WaitingLine
+from pensieve_cli.command_line import StartClaudeCode
+from pensieve_cli.errors import CommandError
+from pensieve_cli.exit_codes import ExitCode
+from pensieve_cli.listener import client_url
+from pensieve_cli.settings import ModelSettings
+from pensieve_core import ModelNotFoundError
+
+__all__ = ["Execute", "find_claude", "run"]
+
+_LOOK_EVERY_S = 0.1
+_LOAD_BOUND_S = 3_600.0
+
+Execute: TypeAlias = Callable[[str, tuple[str, ...], Mapping[str, str]], object]
+"""As `os.execve`."""
+
+
+def run(
+    command: StartClaudeCode,
+    *,
+    output: TextIO | None = None,
+    errors: TextIO | None = None,
+    execute: Execute = os.execve,
+) -> ExitCode:
+    """Become Claude Code, or (`--print-env`) print what it would have been given.
+
+    Raises:
+        CommandError: there is no Claude Code, no server can be had, or the model does not suit.
+    """
+    claude = find_claude(os.environ)
+    if claude is None and not command.print_env:
+        raise CommandError(_INSTALL, ExitCode.NOT_FOUND)
+    told = errors or sys.stderr
+    target = _target(command, told)
+    launch = plan_launch(target, command.arguments, status_line=_status_line(), lean=command.lean)
+    for note in launch.notes:
+        told.write(f"pensieve-server: {note}\n")
+    if command.print_env or claude is None:
+        (output or sys.stdout).write("".join(f"{line}\n" for line in shell_lines(launch)))
+        return ExitCode.OK
+    told.flush()
+    execute(claude, (claude, *launch.arguments), {**os.environ, **launch.environment})
+    return ExitCode.OK
+
+
+_INSTALL = (
+    "Claude Code was not found. Install it with: npm install -g @anthropic-ai/claude-code "
+    "(Node.js 18 or newer), then open a new terminal, or put `claude` on the PATH"
+)
+
+
+def find_claude(environment: Mapping[str, str]) -> str | None:
+    """Return the path of Claude Code: on the PATH, or where its own installers put it."""
+    found = shutil.which("claude", path=environment.get("PATH"))
+    if found is not None:
+        return found
+    home = Path(environment.get("HOME", "~")).expanduser()
+    places = (home / ".local" / "bin" / "claude", home / ".claude" / "local" / "claude")
+    return next((str(place) for place in places if os.access(place, os.X_OK)), None)
+
+
+def _status_line() -> str:
+    """Return the status line's command; isolated (-I), for it must not read what lies in the user's folder."""
+    return shlex.join([sys.executable, "-I", "-m", "pensieve_cli", "statusline"])
+
+
+def _target(command: StartClaudeCode, told: TextIO) -> Target:
+    """Return where Claude Code is to go, when a model is ready there."""
+    settings = command.settings
+    if settings.listen.port == 0:
+        msg = "--port 0: Claude Code must know the port; choose one"
+        raise CommandError(msg, ExitCode.USAGE)
+    url, key = client_url(settings.listen), key_to_send(settings.access)
+    start_up = StartUp(url=url, model=_model_id(settings.model))
+    arrival = _Arrival(client=ServerClient(url=url, key=key), command=command, line=WaitingLine(told))
+    ready = arrival.wait(start_up)
+    no_proxy = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+    return Target(url=url, token=key, model=ready.model, context_tokens=ready.context_tokens, no_proxy=no_proxy)
+
+
+def _model_id(settings: ModelSettings) -> str | None:
+    """Return the id of the model that is asked for; a name that is unknown here may be known to the server."""
+    if settings.model is None:
+        return None
+    from pensieve_cli.composition import build_catalog  # noqa: PLC0415 - late: half a second
+
+    try:
+        return build_catalog(settings).models()[0].id
+    except ModelNotFoundError:
+        return settings.model
+
+
+@attrs.define(kw_only=True)
+class _Arrival:
+    """The way from a port to a ready model."""
+
+    client: ServerClient
+    command: StartClaudeCode
+    line: WaitingLine
+    server: BackgroundServer | None = None
+    refusal: str | None = None
+    """Why the model could not be loaded; written by the thread that asks for it."""
+
+    def wait(self, start_up: StartUp) -> Go:
+        """Look until a model is ready, however long that takes: large ones load for minutes.
+
+        Raises:
+            CommandError: it leads to nothing.
+        """
+        try:
+            while True:
+                port = self.client.port()
+                step = start_up.next(port, server_ended=self._server_ended(), refusal=self.refusal)
+                if isinstance(step, Go):
+                    self._tell_of_server(step)
+                    return step
+                self._take(step)
+        except CommandError as error:
+            raise self._with_last_words(error) from error
+        finally:
+            self.line.clear()
+
+    def _take(self, step: Start | Load | Wait) -> None:
+        match step:
+            case Start():
+                self.line.show("starting a server")
+                self.server = start_server(self.command.server_arguments, self.command.settings.listen.port)
+            case Load(model=model):
+                self._load(model)
+            case Wait(saying=saying):
+                self.line.show(saying)
+                time.sleep(_LOOK_EVERY_S)
+            case _:
+                assert_never(step)
+
+    def _load(self, model: str) -> None:
+        with suppress(OSError, HTTPException):
+            if self.client.ask("GET", f"/v1/models/{quote(model)}").status == NOT_FOUND:
+                raise CommandError(
+                    f"the server that runs on {self.client.url} does not know the model {model}; "
+                    "stop it, or choose another --port",
+                    ExitCode.NOT_FOUND,
+                )
+        threading.Thread(target=self._ask_for, args=(model,), daemon=True).start()
+
+    def _ask_for(self, model: str) -> None:
+        with suppress(OSError, HTTPException):  # how it goes on is seen at `/status`
+            reply = self.client.count_tokens(model, bound_s=_LOAD_BOUND_S)
+            if reply.status != OK:
+                self.refusal = reply.body.decode("utf-8", "replace")
+
+    def _server_ended(self) -> bool:
+        return self.server is not None and self.server.ended()
+
+    def _tell_of_server(self, ready: Go) -> None:
+        if self.server is not None:
+            self.line.say(
+                f"a server runs on {self.client.url} and stays; kill {ready.pid} stops it; log: {self.server.log}"
+            )
+
+    def _with_last_words(self, error: CommandError) -> CommandError:
+        if not self._server_ended() or self.server is None:
+            return error
+        return CommandError(f"{error.message}\n{self.server.last_words()}", error.exit_code)

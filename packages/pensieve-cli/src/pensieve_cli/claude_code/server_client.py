@@ -1,0 +1,73 @@
+"""Asks a server on this machine, over its own HTTP: what it is doing, whether it knows a model, to load one.
+
+Every call is bounded in time. Beyond this module nobody knows of connections.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from urllib.parse import urlsplit
+
+import attrs
+
+from pensieve_cli.claude_code.server_status import Answering, Locked, Nobody, Port, Stranger, read_status
+
+__all__ = ["Reply", "ServerClient"]
+
+_QUICK_S = 5.0
+
+
+@attrs.frozen(kw_only=True)
+class Reply:
+    """A whole answer."""
+
+    status: int
+    body: bytes
+
+
+@attrs.frozen(kw_only=True)
+class ServerClient:
+    """The way to one server."""
+
+    url: str
+    """`http://host:port`."""
+    key: str | None = attrs.field(default=None, repr=False)
+
+    def port(self) -> Port:
+        """Find out who is behind the port."""
+        try:
+            reply = self.ask("GET", "/status")
+        except ConnectionRefusedError:
+            return Nobody()
+        except (OSError, http.client.HTTPException) as error:
+            return Stranger(said=f"{type(error).__name__}: {error}")
+        if reply.status == http.client.UNAUTHORIZED:
+            return Locked()
+        if reply.status != http.client.OK:
+            return Stranger(said=f"/status: {reply.status}")
+        try:
+            return Answering(status=read_status(reply.body))
+        except ValueError as error:
+            return Stranger(said=str(error))
+
+    def count_tokens(self, model: str, *, bound_s: float) -> Reply:
+        """Let `model` count a word; a model that is not loaded is loaded for that.
+
+        Raises:
+            OSError, http.client.HTTPException: there is no answer in time.
+        """
+        body = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
+        return self.ask("POST", "/v1/messages/count_tokens", body, bound_s=bound_s)
+
+    def ask(self, method: str, path: str, body: object = None, *, bound_s: float = _QUICK_S) -> Reply:
+        """Send one request; raises as `count_tokens`."""
+        parts = urlsplit(self.url)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=bound_s)
+        headers = {"content-type": "application/json", **({"x-api-key": self.key} if self.key else {})}
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
+            response = connection.getresponse()
+            return Reply(status=response.status, body=response.read())
+        finally:
+            connection.close()
