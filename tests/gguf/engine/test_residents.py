@@ -451,19 +451,14 @@ def test_without_a_slot_nothing_is_loaded() -> None:
     assert residents.place(tokens(*range(50, 60)), 1.0, elsewhere=5) is None
 
 
-def note_steps(residents: Residents, steps: int) -> None:
-    for _ in range(steps):
-        residents.note_step()
-
-
 def test_what_is_idle_longest_goes_stale_first() -> None:
     residents = Residents(4)
     old = settled(residents, tokens(1, 2, 3), computed=2)
-    note_steps(residents, 1)
+    residents.note_steps(1)
     settled(residents, tokens(4, 5, 6))
     running(residents, tokens(7, 8))
     assert residents.stale(8) is None
-    note_steps(residents, 7)
+    residents.note_steps(8)
     assert residents.stale(8) == Idle(old, tokens(1, 2))
     residents.touch(old, 5.0)
     assert residents.stale(8) is None
@@ -475,16 +470,16 @@ def test_what_others_hold_in_part_may_stay_longer_as_little_is_freed_by_its_goin
     residents = Residents(4)
     idle = settled(residents, upto(8))
     running(residents, tokens(0, 1, 2, 3, 4, 5, 99))
-    note_steps(residents, 24)
+    residents.note_steps(24)
     assert residents.stale(8) is None
-    note_steps(residents, 8)
+    residents.note_steps(8)
     assert residents.stale(8) == Idle(idle, upto(8))
 
 
 def test_what_is_shared_from_counts_as_used() -> None:
     residents = Residents(4)
     settled(residents, upto(10))
-    residents.note_step()
+    residents.note_steps(1)
     running(residents, tokens(0, 1, 2, 99))
     assert residents.stale(1) is None
 

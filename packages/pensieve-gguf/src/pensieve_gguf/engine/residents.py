@@ -65,6 +65,8 @@ class Residents:
         self._worth: Appraisal = Worth() if worth is None else worth
         self._now = 0.0
         self._steps = 0
+        self._look_at = 0
+        """The step at which to look again for what is stale."""
         self._idle_since: dict[int, int] = {}
         """Slot → the step at which it was last used."""
 
@@ -186,17 +188,18 @@ class Residents:
         self._forget(slot)
         return Cut(slot, 0)
 
-    def note_step(self) -> None:
-        """Note that somebody's answer grew by a step, beside whatever is idle."""
-        self._steps += 1
+    def note_steps(self, steps: int) -> None:
+        """Note that so many steps of answers were computed beside whatever is idle, or prompts that cost as much."""
+        self._steps += steps
 
     def stale(self, steps: int) -> Idle | None:
         """Return what has been idle for so many steps, the oldest first. Looks only now and then.
 
         The cells that others hold, too, would be copied without being freed: the more of them, the longer it may stay.
         """
-        if self._steps % _LOOK_EVERY:
+        if self._steps < self._look_at:
             return None
+        self._look_at = self._steps + _LOOK_EVERY
         for slot in sorted(self._idle_slots(), key=lambda slot: self._idle_since[slot]):
             beside = self._steps - self._idle_since[slot]
             if beside * self.exclusive_cells(slot) >= steps * self._tree.length(slot):
