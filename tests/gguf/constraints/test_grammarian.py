@@ -22,8 +22,9 @@ from pensieve_core import (
     ToolResultPart,
     Turn,
 )
-from pensieve_gguf.constraints import HEADER, Grammarian, Plan, Vocabulary
+from pensieve_gguf.constraints import HEADER, MARKED_HEADER, Grammarian, Plan, Vocabulary
 from pensieve_gguf.constraints import _grammarian as grammarian_module
+from pensieve_gguf.parsers import QWEN_TAGS
 
 Ask = Callable[..., Plan | None]
 MakeRequest = Callable[..., GenerationRequest]
@@ -163,6 +164,40 @@ def test_calls_begun_unasked_have_a_constraint_each(ask: Ask) -> None:
     assert plan.calls[HEADER].begun('{"name": "rm"') is None
 
 
+def test_calls_in_other_forms_have_constraints_that_are_made_when_such_a_call_begins(
+    vocabulary: Vocabulary, make_request: MakeRequest
+) -> None:
+    later: list[Callable[[], None]] = []
+    grammarian = Grammarian(lambda: vocabulary, "", renders_tools=True, soon=later.append)
+    plan = grammarian.plan(make_request(tools=(LS,)))
+    assert plan is not None
+    assert plan.foreign("rm", QWEN_TAGS) is None
+    assert plan.foreign("ls", QWEN_TAGS) is None
+    assert plan.foreign("ls", QWEN_TAGS) is None
+    (make,) = later
+    make()
+    foreign = plan.foreign("ls", QWEN_TAGS)
+    assert foreign is not None
+    for text, admitted in (
+        ("<parameter=path>\n/\n</parameter>\n</function>", True),
+        ('\n{"path": "/"}', True),
+        ("<parameter=all>\n1\n</parameter>", False),
+        ("</function>", False),
+        ('{"path": 1', False),
+    ):
+        begun = foreign.begun(text)
+        assert (begun is not None and begun.satisfied) == admitted
+
+
+def test_a_call_that_is_demanded_in_the_middle_begins_with_its_mark(ask: Ask) -> None:
+    plan = ask(tools=(LS,))
+    assert plan is not None
+    header = plan.calls[MARKED_HEADER]
+    assert header.begun('<tool_call>\n{"name": "ls", "arguments": {') is not None
+    for text in ('{"name"', "Hello", '<tool_call>\n{"name": "rm"'):
+        assert header.begun(text) is None
+
+
 def test_strict_tools_are_held_to_all_of_their_schema(ask: Ask) -> None:
     strict = Tool(name="ls", parameters={**PATH, "additionalProperties": False}, strict=True)
     plan = ask(tools=(strict,))
@@ -283,4 +318,4 @@ def test_what_was_compiled_once_is_not_compiled_again(make_request: MakeRequest,
     grammarian = Grammarian(lambda: Counting(vocabulary._tokenizer, {261}), "", renders_tools=True)
     for _ in range(3):
         assert grammarian.plan(make_request(tools=(LS, PWD))) is not None
-    assert len(compiled) == 3, "a header, and arguments of two tools"
+    assert len(compiled) == 4, "a header with its mark and without, and arguments of two tools"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pensieve_gguf.constraints import HEADER, Guide, Plan
-from pensieve_gguf.parsers import OpenCall
+from pensieve_gguf.constraints import HEADER, MARKED_HEADER, Guide, Plan
+from pensieve_gguf.parsers import GLM_TAGS, QWEN_TAGS, OpenCall, Tags
 
 THINK = 900
 
@@ -210,6 +210,29 @@ def test_a_constraint_that_is_made_after_its_call_began_is_taken_up_then() -> No
     calls["ls"] = Spelled("{12}")
     follow(guide, "1", call("{1"))
     assert admits(guide, "12z") == "2"
+
+
+def test_a_call_in_another_familys_form_has_a_constraint_of_its_own() -> None:
+    def foreign(name: str, tags: Tags | None) -> Spelled | None:
+        return Spelled("<12>") if (name, tags) == ("ls", QWEN_TAGS) else None
+
+    for tags, text, admitted in ((QWEN_TAGS, "<", "1"), (GLM_TAGS, "<", "12z"), (None, "{", "1")):
+        guide = Guide(Plan(calls={"ls": Spelled("{12}")}, foreign=foreign))
+        follow(guide, text, Read(opened=OpenCall(number=1, name="ls", text=text, tags=tags)))
+        assert admits(guide, "12z") == admitted
+
+
+def test_a_call_that_is_demanded_in_the_middle_is_constrained_from_its_mark_on() -> None:
+    assert not Guide(CALLS).can_demand_a_call
+    guide = Guide(Plan(calls={MARKED_HEADER: Spelled("<{"), "ls": Spelled("{12}")}))
+    follow(guide, "text")
+    possible = [guide.can_demand_a_call]
+    guide.demand_a_call()
+    possible.append(guide.can_demand_a_call)
+    assert possible == [True, False], "one is demanded already"
+    assert admits(guide, "<{1z") == "<"
+    follow(guide, "<{", call("{"))
+    assert admits(guide, "<{1z") == "1"
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,38 @@ async def test_a_call_begun_unasked_is_one_of_a_tool_that_there_is(engine: GgufE
     assert [name for name, _ in calls_of(answer)] == ["wash"]
 
 
+def painted(*calls: str) -> tuple[str, ...]:
+    """Return a conversation in which the model has painted red and blue, and called like that."""
+    return PAINTED[0], calls[0], PAINTED[2], calls[1]
+
+
+async def test_a_call_that_breaks_is_made_once_more_as_it_should_be(engine: GgufEngine, client: Any) -> None:
+    """SmolLM2 calls as it was shown, with a list that cannot be arguments."""
+    closed = attrs.evolve(PAINT, parameters={**PAINT.parameters, "additionalProperties": False})
+    before = engine.vitals.broken_calls_refused
+    shown = painted('{"name": "paint", "arguments": ["red", 1]}', '{"name": "paint", "arguments": ["blue", 2]}')
+    answer = await client.ask(engine, client.request(*shown, "Paint one wall green.", tools=(closed,), max_tokens=60))
+    assert engine.vitals.broken_calls_refused == before + 1
+    (name, arguments), *_ = calls_of(answer)
+    assert name == "paint"
+    jsonschema.validate(arguments, PAINT.parameters)
+    assert answer.text == "", "nobody has seen the broken one"
+
+
+async def test_a_call_in_another_familys_form_is_held_to_its_schema_too(engine: GgufEngine, client: Any) -> None:
+    """The model was told of Hermes' form; asked for purple, it would paint purple."""
+    form = "<function=paint>\n<parameter=colour>\n{}\n</parameter>\n<parameter=walls>\n{}\n</parameter>\n</function>"
+    before = engine.vitals.tokens_refused
+    shown = painted(form.format("red", 1), form.format("blue", 2))
+    for _ in range(2):  # the first one may be over before its constraint is made
+        request = client.request(*shown, "Paint nine walls purple.", tools=(PAINT,), max_tokens=60)
+        answer = await client.ask(engine, request)
+    (name, arguments), *_ = calls_of(answer)
+    assert name == "paint"
+    jsonschema.validate(arguments, PAINT.parameters)
+    assert engine.vitals.tokens_refused > before
+
+
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 async def test_what_is_admitted_is_said_as_if_nothing_was_demanded(
     engine: GgufEngine, client: Any, temperature: float

@@ -32,8 +32,9 @@ from pensieve_core import (
     Tool,
     ToolCallArguments,
     ToolCallId,
+    ToolCallStarted,
 )
-from pensieve_gguf.constraints import Constraint, Guide, Plan, Vocabulary
+from pensieve_gguf.constraints import MARKED_HEADER, Constraint, Guide, Plan, Vocabulary
 from pensieve_gguf.engine.answer import Answer
 from pensieve_gguf.engine.checkpoints import Checkpoints
 from pensieve_gguf.engine.drafter import Drafter
@@ -93,6 +94,7 @@ class ActingContext:
         cuts_partially: What `cut` answers about a part of a slot.
         refusals: How many states cannot be restored before one can.
         loses: Whether no slot holds what was computed into it.
+        obeys: Whether it says what a mask leaves; if not, it is not to be constrained.
     """
 
     def __init__(
@@ -103,7 +105,10 @@ class ActingContext:
         cuts_partially: bool = True,
         refusals: int = 0,
         loses: bool = False,
+        obeys: bool = False,
     ) -> None:
+        self._obeys = obeys
+        self._row = np.zeros(257, np.float32)
         self._loses = loses
         self.with_drafts = list(with_drafts)
         self._refusals = refusals
@@ -135,6 +140,7 @@ class ActingContext:
             held.extend(row.tokens)
         self._rows = [(row.slot, row.start + ahead) for row in rows for ahead in range(1, len(row.tokens) + 1)]
         self._forbidden = set()
+        self._row[:] = 0
         return outcome, [end - 1 for end in itertools.accumulate(len(row.tokens) for row in rows)]
 
     def sample(self, sampler: object, index: int) -> int:
@@ -145,7 +151,8 @@ class ActingContext:
         thoughts, _, said = wish.partition(";")
         for thought in thoughts.split("|"):
             rest: list[int] = [*thought.encode()[len(said) :], END]
-            if thought.startswith(said) and rest[0] not in self._forbidden:
+            possible = rest[0] not in self._forbidden and np.isfinite(self._row[rest[0]])
+            if thought.startswith(said) and possible:
                 return rest[0]
         msg = f"nothing is left to say after {said!r} of {thoughts!r}"
         raise AssertionError(msg)
@@ -154,8 +161,7 @@ class ActingContext:
         self._forbidden |= set(tokens)
 
     def logits(self, index: int) -> Any:
-        """Who plays a part is not to be constrained: what is done to these has no effect."""
-        return np.zeros(257, np.float32)
+        return self._row if self._obeys else np.zeros(257, np.float32)
 
     def cut(self, slot: int, length: int) -> bool:
         if not self._cuts_partially and length:
@@ -313,6 +319,7 @@ class Engine:
         parser: OutputParser | None = None,
         answers: int = 2,
         demanded: str = "",
+        plan: Plan | None = None,
         stop_sequences: tuple[str, ...] = (),
     ) -> tuple[int, Client]:
         """Submit a prompt `…=text;`; return its key, and who hears of it. More than `answers` cannot be started."""
@@ -330,7 +337,8 @@ class Engine:
 
         def make_answer() -> Answer:
             usual = make_parser("", request, opens_thinking=False, new_call_id=lambda: ToolCallId("toolu_1"))
-            guide = Guide(Plan(whole=constraint(demanded))) if demanded else None
+            held_to = Plan(whole=constraint(demanded)) if demanded else plan
+            guide = None if held_to is None else Guide(held_to)
             return Answer(
                 self.context.model,
                 parser or usual,
@@ -835,3 +843,57 @@ def test_a_cache_that_contradicts_itself_is_forgotten_once_the_engine_is_idle(en
     assert [log["event"] for log in logs] == ["cache_contradicted"]
     assert isinstance(answered[-1], GenerationFinished)
     assert answered[-1].usage.cached_tokens == 0
+
+
+BROKEN = 'So:\n{"name": "ls", "arguments": [1]}'
+MENDED = 'So:\n<tool_call>\n{"name": "ls", "arguments": {}}\n</tool_call>'
+
+
+def mending() -> Plan:
+    """Return what demands a call of `ls` where one has broken."""
+    header = Vocabulary(LLTokenizer("byte"), {END}).compile(
+        'start: "<tool_call>\\n{\\"name\\": \\"ls\\", \\"arguments\\": {" /(?s:.*)/'
+    )
+    return Plan(calls={MARKED_HEADER: header})
+
+
+@pytest.mark.parametrize("cuts_partially", [True, False])
+def test_a_call_that_breaks_is_taken_back_and_demanded_before_anyone_has_seen_it(
+    engines: list[Engine], *, cuts_partially: bool
+) -> None:
+    """Ours: design 2, "A broken tool call is rolled back to its start and decoded again"."""
+    context = ActingContext(obeys=True, cuts_partially=cuts_partially)
+    engine = Engine(engines, context, forgets_partially=cuts_partially)
+    remembered: list[tuple[str, Any, list[int]]] = []
+    _, client = engine.ask(
+        f"Hi={BROKEN}|{MENDED}",
+        plan=mending(),
+        remember=lambda words, told, ids: remembered.append((words, told, list(ids))),
+    )
+    heard = client.all()
+    assert text_of(heard) == "So:"
+    assert [event.name for event in heard if isinstance(event, ToolCallStarted)] == ["ls"]
+    assert "".join(event.fragment for event in heard if isinstance(event, ToolCallArguments)) == "{}"
+    assert isinstance(heard[-1], GenerationFinished)
+    assert heard[-1].reason is FinishReason.TOOL_CALLS
+    assert heard[-1].usage.generated_tokens == len(MENDED)
+    assert engine.loop.vitals.broken_calls_refused == 1
+    ((words, told, ids),) = remembered
+    assert (words, bytes(ids[: len(MENDED)]).decode()) == (MENDED, MENDED)
+    assert told == [event for event in heard if not isinstance(event, GenerationFinished | PrefillProgressed)]
+
+
+def test_a_call_that_breaks_twice_is_text_the_second_time(engines: list[Engine]) -> None:
+    engine = Engine(engines, ActingContext(obeys=True))
+    again = f'{MENDED}\n{{"name": "ls", "arguments": [2]}}'
+    _, client = engine.ask(f"Hi={BROKEN}|{again}", plan=mending())
+    assert text_of(client.all()) == 'So:{"name": "ls", "arguments": [2]}'
+    assert engine.loop.vitals.broken_calls_refused == 1
+
+
+def test_a_call_that_breaks_where_none_can_be_demanded_is_text(engines: list[Engine]) -> None:
+    for plan in (None, Plan()):
+        engine = Engine(engines, ActingContext())
+        _, client = engine.ask(f"Hi={BROKEN}", plan=plan)
+        assert text_of(client.all()) == BROKEN
+        assert engine.loop.vitals.broken_calls_refused == 0

@@ -101,3 +101,13 @@ def test_gemmas_arguments_are_not_told_as_json() -> None:
     assert parser.opened == OpenCall(number=1, name="", text="call:Ba")
     parser.feed("sh{command:")
     assert parser.opened is None
+
+
+def test_a_call_that_breaks_in_a_message_of_text_is_told() -> None:
+    parser = open_parser()
+    parser.feed("<|channel|>final<|message|>So:\n")
+    assert (parser.broken, parser.holds) == (0, False)
+    parser.feed('{"name": "Bash", ')
+    assert parser.holds
+    parser.feed('"arguments": [1]}')
+    assert parser.broken == 1

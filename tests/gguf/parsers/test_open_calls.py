@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pensieve_core import GenerationRequest, ModelId, RequestId, Tool, ToolCallId
-from pensieve_gguf.parsers import OpenCall, OutputParser, make_parser
+from pensieve_gguf.parsers import GLM_TAGS, QWEN_TAGS, OpenCall, OutputParser, make_parser
 
 BAR = "\uff5c"
 
@@ -97,3 +97,43 @@ def test_the_parser_tells_whether_the_model_reasons() -> None:
         assert parser.thinking == thinking
     parser.feed("So: <think>")
     assert not parser.thinking
+
+
+@pytest.mark.parametrize("mark", ["", "```json\n", "[", "<tools>"])
+@pytest.mark.parametrize("tail", ['"arguments": [1]}', '"input": 3}', '"parameters": "none"}'])
+def test_what_names_a_tool_and_has_no_arguments_that_can_be_read_is_a_broken_call(mark: str, tail: str) -> None:
+    parser = open_parser()
+    parser.feed(f'So:\n{mark}{{"name": "ls", ')
+    assert (parser.broken, parser.holds) == (0, True)
+    parser.feed(tail)
+    assert parser.broken == 1
+    parser.feed("\nOops.\n")
+    assert (parser.broken, parser.holds) == (1, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name": "ls", "description": "Lists."}',
+        '{"name": "ls"}',
+        '{"name": "rm", "arguments": []}',
+        '{"name": "ls", "arguments": {}}',
+        "<function=rm>",
+        "<function=ls></function>",
+        "Use ls.",
+    ],
+)
+def test_what_may_be_meant_otherwise_is_none(text: str) -> None:
+    """Small models repeat the schemas of tools."""
+    parser = open_parser()
+    parser.feed(text)
+    parser.finish()
+    assert parser.broken == 0
+
+
+def test_calls_tell_the_form_that_they_are_written_in() -> None:
+    for text, tags in ((f"{HERMES}{{", None), ("<function=ls><", QWEN_TAGS), ("<tool_call>ls\n<", GLM_TAGS)):
+        parser = open_parser()
+        parser.feed(text)
+        assert parser.opened is not None
+        assert (parser.opened.name, parser.opened.tags) == ("ls", tags)

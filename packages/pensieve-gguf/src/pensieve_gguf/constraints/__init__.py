@@ -8,7 +8,7 @@ Above: the engine. Below: the parsers, which tell where a call begins, and llgui
 """
 
 from pensieve_gguf.constraints._grammarian import Grammarian
-from pensieve_gguf.constraints._guide import HEADER, Guide, Plan
+from pensieve_gguf.constraints._guide import HEADER, MARKED_HEADER, Guide, Plan
 from pensieve_gguf.constraints._vocabulary import Constraint, Vocabulary
 
-__all__ = ["HEADER", "Constraint", "Grammarian", "Guide", "Plan", "Vocabulary"]
+__all__ = ["HEADER", "MARKED_HEADER", "Constraint", "Grammarian", "Guide", "Plan", "Vocabulary"]

@@ -41,11 +41,12 @@ from pensieve_gguf.constraints._grammars import (
     loose_arguments,
     strict_arguments,
     tagged_arguments,
+    tagged_or_json_arguments,
 )
-from pensieve_gguf.constraints._guide import HEADER, Plan
+from pensieve_gguf.constraints._guide import HEADER, MARKED_HEADER, Plan
 from pensieve_gguf.constraints._schemas import mend
 from pensieve_gguf.constraints._vocabulary import Constraint, Vocabulary
-from pensieve_gguf.parsers import think_tags
+from pensieve_gguf.parsers import Tags, think_tags
 
 __all__ = ["Grammarian"]
 
@@ -66,6 +67,8 @@ class Grammarian:
         make_vocabulary: Called when the first constraint is needed, for it takes a second.
         template_source: The model's chat template.
         renders_tools: The template presents tools itself.
+        soon: Has something done in the thread of the plans, once it has time: forms of calls that are not the model's
+            own are compiled when the first such call has begun.
         ready: Whether `make_vocabulary` returns at once. As long as it does not, only those plans wait for it that
             demand something of the answer's first token.
     """
@@ -76,10 +79,12 @@ class Grammarian:
         template_source: str,
         *,
         renders_tools: bool,
+        soon: Callable[[Callable[[], None]], object] = lambda do: do(),
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
         self._make_vocabulary = make_vocabulary
         self._ready = ready
+        self._soon = soon
         self._owed: list[Callable[[], None]] = []
         """What fills plans that were given away."""
         self._spelling = spelling_of(template_source, renders_tools=renders_tools)
@@ -104,11 +109,13 @@ class Grammarian:
             return None
         calls: dict[str, Constraint] = {}
         fill = functools.partial(self._fill, calls, request, tools)
-        if self._ready():
-            fill()
-            return Plan(calls=calls) if calls else None
-        self._owed.append(fill)
-        return Plan(calls=calls)
+        foreign = _Foreign({tool.name: tool for tool in tools}, self._arguments, self._soon)
+        plan = Plan(calls=calls, tags=self._spelling.tags, foreign=foreign)
+        if not self._ready():
+            self._owed.append(fill)
+            return plan
+        fill()
+        return plan if calls else None
 
     def get_ready(self) -> None:
         """Make the vocabulary, before a request has to wait for it, and what waits for it in plans given away."""
@@ -118,10 +125,16 @@ class Grammarian:
 
     def _fill(self, calls: dict[str, Constraint], request: GenerationRequest, tools: tuple[Tool, ...]) -> None:
         for tool in tools:
-            _add(calls, tool.name, self._arguments(tool))
-        names = (tool.name for tool in request.tools)
-        header = [headers(names, self._spelling, self._vocabulary.special)]
-        _add(calls, HEADER, self._first_that_compiles(header, "header"))
+            _add(calls, tool.name, self._arguments(tool, self._spelling.tags))
+        _add(calls, HEADER, self._header(request.tools, marked=False))
+        if self._spelling.reasoning is None:  # else a call is a message of its own, and stands in the middle of none
+            _add(calls, MARKED_HEADER, self._header(tools, marked=True))
+
+    def _header(self, tools: tuple[Tool, ...], *, marked: bool) -> Constraint | None:
+        names = [tool.name for tool in tools]
+        return self._first_that_compiles(
+            [headers(names, self._spelling, self._vocabulary.special, marked=marked)], "header"
+        )
 
     @functools.cached_property
     def _vocabulary(self) -> Vocabulary:
@@ -160,17 +173,19 @@ class Grammarian:
         prefill = "" if forced else _prefill(request)
         return f"{self._spelling.answer}{prefill}" if prefill else ""
 
-    def _arguments(self, tool: Tool) -> Constraint | None:
-        key = json.dumps([tool.parameters, tool.strict])
-        return _remembered(self._constraints, key, functools.partial(self._make_arguments, tool))
+    def _arguments(self, tool: Tool, tags: Tags | None) -> Constraint | None:
+        key = json.dumps([tool.parameters, tool.strict, tags and tags.key])
+        return _remembered(self._constraints, key, functools.partial(self._make_arguments, tool, tags))
 
-    def _make_arguments(self, tool: Tool) -> Constraint | None:
+    def _make_arguments(self, tool: Tool, tags: Tags | None) -> Constraint | None:
         schema = self._sound_arguments(tool)
-        tags = self._spelling.tags
         if tags is not None:
-            special = self._vocabulary.special
-            tagged = (tagged_arguments(given, tags, special) for given in (schema, _ANY_OBJECT))
-            return self._first_that_compiles(tagged, tool.name)
+            special, write = self._vocabulary.special, tagged_arguments
+            if tags != self._spelling.tags:
+                write = tagged_or_json_arguments
+            return self._first_that_compiles(
+                (write(given, tags, special) for given in (schema, _ANY_OBJECT)), tool.name
+            )
         preferred = [] if tool.strict else [loose_arguments(schema)]
         ladder = (*preferred, strict_arguments(schema), strict_arguments(_ANY_OBJECT))
         return self._first_that_compiles(ladder, tool.name)
@@ -214,6 +229,30 @@ class Grammarian:
 
     def _is_sound(self, schema: JsonValue) -> bool:
         return schema is True or (isinstance(schema, Mapping) and not self._vocabulary.fault(document(schema)))
+
+
+class _Foreign:
+    """Constraints of calls that are not in the model's own form. They are there a moment after the first question."""
+
+    def __init__(
+        self,
+        tools: Mapping[str, Tool],
+        make: Callable[[Tool, Tags | None], Constraint | None],
+        soon: Callable[[Callable[[], None]], object],
+    ) -> None:
+        self._tools = tools
+        self._make = make
+        self._soon = soon
+        self._made: dict[tuple[str, Tags | None], Constraint | None] = {}
+
+    def __call__(self, name: str, tags: Tags | None) -> Constraint | None:
+        if name in self._tools and (name, tags) not in self._made:
+            self._made[name, tags] = None
+            self._soon(functools.partial(self._fill, name, tags))
+        return self._made.get((name, tags))
+
+    def _fill(self, name: str, tags: Tags | None) -> None:
+        self._made[name, tags] = self._make(self._tools[name], tags)
 
 
 def _add(calls: dict[str, Constraint], name: str, constraint: Constraint | None) -> None:

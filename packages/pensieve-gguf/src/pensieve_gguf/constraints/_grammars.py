@@ -47,6 +47,7 @@ __all__ = [
     "loose_arguments",
     "strict_arguments",
     "tagged_arguments",
+    "tagged_or_json_arguments",
 ]
 
 _ONE_LINE: Final = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "coerce_one_of": True}
@@ -115,28 +116,35 @@ def _thoughts(opener: str, closer: str, spell: Speller) -> list[str]:
     return [f"lead: ({spell(opener)} thought {spell('<|start|>assistant')})?", f"thought{ended}"]
 
 
-def headers(names: Iterable[str], spelling: Spelling, special: SpecialToken) -> str:
+def headers(names: Iterable[str], spelling: Spelling, special: SpecialToken, *, marked: bool = False) -> str:
     """Return the grammar of what stands between the mark of a call and its arguments, and of any text after that.
 
     So no call breaks before it has begun, and none is made of a tool that there is not.
+
+    Args:
+        names: Of the tools.
+        spelling: How the model writes calls.
+        special: The vocabulary's special tokens.
+        marked: The mark is part of it.
     """
-    if spelling.members is not None:
-        return _headers_in_braces(names, *spelling.members)
     spell = Speller(special)
+    mark = spell(f"{spelling.begin}{spelling.mark}") if marked else ""
+    if spelling.members is not None:
+        return f"start: {mark} {_header_in_braces(names, *spelling.members)}"
     choice = " | ".join(_name(name, spelling) for name in names)
     if spelling.tags is not None:
-        return f"start: ({choice}) {_behind_name(spelling.tags, spell)} {ANYTHING}\n{SPACE_RULES}"
-    return f'start: {spell(spelling.before)} ({choice}) {spell(spelling.middle)} "{{" {ANYTHING}'
+        return f"start: {mark} ({choice}) {_behind_name(spelling.tags, spell)} {ANYTHING}\n{SPACE_RULES}"
+    return f'start: {mark} {spell(spelling.before)} ({choice}) {spell(spelling.middle)} "{{" {ANYTHING}'
 
 
 def _behind_name(tags: Tags, spell: Speller) -> str:
     return spell(tags.after_name) if tags.after_name else f"space ({spell(tags.key)} | {spell(tags.end)})"
 
 
-def _headers_in_braces(names: Iterable[str], name_key: str, arguments_key: str) -> str:
+def _header_in_braces(names: Iterable[str], name_key: str, arguments_key: str) -> str:
     choice = " | ".join(quoted(name) for name in names)
     header = f'"{{" space {quoted(name_key)} space ":" space ({choice}) space "," space {quoted(arguments_key)}'
-    return f'start: {header} space ":" space "{{" {ANYTHING}\n{SPACE_RULES}'
+    return f'{header} space ":" space "{{" {ANYTHING}\n{SPACE_RULES}'
 
 
 def _name(name: str, spelling: Spelling) -> str:
@@ -168,6 +176,17 @@ def tagged_arguments(schema: JsonValue, tags: Tags, special: SpecialToken) -> st
     """
     spell = Speller(special)
     return "\n".join([f"start: arguments {ANYTHING}", *TaggedMembers(schema, tags, spell).rules(), SPACE_RULES])
+
+
+def tagged_or_json_arguments(schema: JsonValue, tags: Tags, special: SpecialToken) -> str:
+    """Return the grammar of arguments as others than the tags' own family write them: between tags, or as JSON.
+
+    Functionary and some Llamas write `<function=NAME>{"path": "/"}</function>`.
+    """
+    json_lines = loose_arguments(schema).splitlines()[1:]
+    tagged = TaggedMembers(schema, tags, Speller(special), prefix="t_").rules()
+    space = [] if any(line.startswith("space:") for line in json_lines) else [SPACE_RULES]
+    return "\n".join([f"start: (t_arguments | space arguments) {ANYTHING}", *json_lines, *tagged, *space])
 
 
 def closed(schema: JsonValue) -> JsonValue:

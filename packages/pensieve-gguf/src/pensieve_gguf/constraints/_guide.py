@@ -12,7 +12,8 @@ A request that demands something of the whole answer starts in REASONING, when i
 other starts FREE, and each call that the model begins is constrained from the point where the parser has recognised
 it: twice, for its header ends where its arguments begin. What was said before is fed to the constraint; if it was
 refusable, that call goes on unconstrained. A constraint that is still being made when its call begins is taken up as
-soon as it is there.
+soon as it is there. Where a call broke that nothing held, a further one is demanded (`demand_a_call`): CALL, from its
+mark on.
 
 Above: `Answer` holds it, `Chooser` asks it. Below: `Constraint`.
 """
@@ -20,18 +21,20 @@ Above: `Answer` holds it, `Chooser` asks it. Below: `Constraint`.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol, TypeAlias
 
 import attrs
 
 from pensieve_gguf.llama import Logits
-from pensieve_gguf.parsers import OpenCall
+from pensieve_gguf.parsers import OpenCall, Tags
 
-__all__ = ["HEADER", "Guide", "Guiding", "Plan", "Reading"]
+__all__ = ["HEADER", "MARKED_HEADER", "Guide", "Guiding", "Plan", "Reading"]
 
 HEADER: Final = ""
-"""Of a call whose name is not known yet."""
+"""Of a call whose name is not known yet. No tool has such a name, nor the next one."""
+MARKED_HEADER: Final = " "
+"""Likewise with the mark before it: what a call is begun with that is demanded in the middle of an answer."""
 
 
 class Guiding(Protocol):
@@ -87,6 +90,10 @@ class Reading(Protocol):
         ...
 
 
+Foreign: TypeAlias = Callable[[str, Tags | None], Guiding | None]
+"""Name and tags of a call → the constraint of its arguments."""
+
+
 @attrs.frozen(kw_only=True)
 class Plan:
     """The constraints of one request, none of them begun; made before it is queued, and shared by its answers."""
@@ -96,10 +103,19 @@ class Plan:
     calls: Mapping[str, Guiding] = attrs.field(factory=dict)
     """Of a call that the model began unasked. By tool: of its arguments, and of what follows them; at `HEADER`: of what
     stands between its mark and its arguments, and of what follows. What is missing may come yet."""
+    tags: Tags | None = None
+    """What stands around parameters in such calls; None: they are JSON."""
+    foreign: Foreign = lambda _, __: None
+    """Likewise of the arguments of calls that are written as another family's."""
     opens_thinking: bool = False
     """The prompt ends within a block of reasoning."""
     think_tokens: frozenset[int] = frozenset()
     """Tokens that open one, and with which the answer may begin."""
+
+    def of(self, call: OpenCall) -> Guiding | None:
+        """Return the constraint of a call that has begun; None: there is none, or it is still being made."""
+        own = not call.name or call.tags == self.tags
+        return self.calls.get(call.name) if own else self.foreign(call.name, call.tags)
 
 
 class _State(enum.Enum):
@@ -162,6 +178,15 @@ class Guide:
         kept = self._plan.whole is None or self.satisfied or enough
         return self.failure or ("" if kept else "the turn ended before the answer was complete")
 
+    @property
+    def can_demand_a_call(self) -> bool:
+        """Whether `demand_a_call` can be called here."""
+        return self._state is _State.FREE and MARKED_HEADER in self._plan.calls
+
+    def demand_a_call(self) -> None:
+        """Let nothing come next but a call as the model was told to write it, of a tool that there is."""
+        self._begin(self._plan.calls[MARKED_HEADER], "", _State.CALL)
+
     def give_up(self, why: str) -> None:
         """Let the answer go on unconstrained: nothing at all could come next."""
         self.failure = (self._constraint.failed if self._constraint is not None else "") or why
@@ -200,7 +225,7 @@ class Guide:
             self._let_go()
 
     def _open(self, call: OpenCall) -> None:
-        planned = self._plan.calls.get(call.name)
+        planned = self._plan.of(call)
         if planned is None:
             return
         seen, self._seen = self._seen, (call.number, call.name)

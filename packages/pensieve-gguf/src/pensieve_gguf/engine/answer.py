@@ -6,6 +6,7 @@ stop is found.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from pensieve_core import (
@@ -72,6 +73,13 @@ class Answer:
         self._guard = guard or RepeatGuard(frozenset())
         self._reasoning = reasoning or Reasoning()
         self._called = False
+        self._breaks = 0
+        """Calls that broke, and were looked at."""
+        self._sound = (0, 0)
+        """Tokens, and events told, when nothing that was said could be part of a call."""
+        self._may_mend = True
+        self.broken = False
+        """Whether a call broke of which nobody has seen anything: what stood before it is to be resumed."""
         self.words = ""
         """All text as sampled, calls and reasoning included."""
         self.told: list[GenerationEvent] = []
@@ -99,12 +107,17 @@ class Answer:
     @property
     def settled(self) -> bool:
         """Whether nothing more is to be sampled for it."""
-        return self.finish_reason is not None or self.refused
+        return self.finish_reason is not None or self.refused or self.broken
 
     @property
     def refused(self) -> bool:
         """Whether the answer only repeats a call: it is to be sampled anew, and nobody has seen anything of it."""
         return self._guard.refused
+
+    @property
+    def sound_tokens(self) -> int:
+        """How many tokens there were before the call that is being made, or has broken."""
+        return self._sound[0]
 
     @property
     def unkept(self) -> str:
@@ -127,8 +140,8 @@ class Answer:
         events = self._told(text)
         self._reasoning.follow(token, reasons=self._parser.thinking)
         if self.guide is not None:
-            self.guide.follow(token, self._parser, settled=self._decoder.empty and self._stops.empty)
-        if self.refused:
+            self._follow(self.guide, token)
+        if self.refused or self.broken:
             return ()
         if stop is not None:
             return (*events, *self._stopped(stop))
@@ -137,6 +150,20 @@ class Answer:
         if self.generated_tokens >= self._max_tokens:
             return (*events, *self.finish(FinishReason.MAX_TOKENS))
         return events
+
+    def resume(self, tokens: Iterable[int], told: list[GenerationEvent]) -> None:
+        """Go on, after `tokens`, with a call that cannot break: one did.
+
+        Args:
+            tokens: The first `sound_tokens` of the answer in which it did.
+            told: The events of that answer; they are not told again.
+        """
+        for token in tokens:
+            self.push(token)
+        self.told = told
+        self._may_mend = False
+        if self.guide is not None:
+            self.guide.demand_a_call()
 
     def finish(self, reason: FinishReason) -> tuple[GenerationEvent, ...]:
         """End here, for `reason`; return what was held back."""
@@ -159,7 +186,24 @@ class Answer:
 
     def _told(self, text: str) -> tuple[GenerationEvent, ...]:
         self.words += text
-        return self._noted(self._parser.feed(text)) if text else ()
+        events = self._parser.feed(text) if text else ()
+        self.broken = self.finish_reason is None and self._has_broken()
+        return () if self.broken else self._noted(events)
+
+    def _has_broken(self) -> bool:
+        """Whether a call has broken just now that can be taken back, and demanded once more."""
+        if self.guide is None or self._parser.broken == self._breaks:
+            return False
+        self._breaks = self._parser.broken
+        unseen = len(self.told) == self._sound[1]
+        return unseen and self._may_mend and self.guide.can_demand_a_call
+
+    def _follow(self, guide: Guide, token: int) -> None:
+        settled = self._decoder.empty and self._stops.empty
+        if not self.broken:
+            guide.follow(token, self._parser, settled=settled)
+        if settled and not self.broken and not self._parser.holds:
+            self._sound = (self.generated_tokens, len(self.told))
 
     def _noted(self, events: tuple[ParsedEvent, ...]) -> tuple[GenerationEvent, ...]:
         return self._kept(self._guard.feed(events))

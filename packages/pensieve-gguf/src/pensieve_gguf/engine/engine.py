@@ -100,6 +100,7 @@ class GgufEngine:
             functools.partial(loaded.vocabulary.of, model),
             self._template.source,
             renders_tools=self._template.renders_tools,
+            soon=self._in_prompts_thread,
             ready=lambda: loaded.vocabulary.ready,
         )
         self._defaults = SamplingDefaults.of(model)
@@ -137,7 +138,7 @@ class GgufEngine:
         self._texts = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prompts")
         if self._answers_kept is not None:
             self._texts.submit(self._answers_kept.recall_into, self._own_turns)
-        loaded.vocabulary.when_ready(self._get_ready)
+        loaded.vocabulary.when_ready(functools.partial(self._in_prompts_thread, self._grammarian.get_ready))
         self._loop.start()
 
     @classmethod
@@ -212,10 +213,9 @@ class GgufEngine:
         self._pictures.close()
         self._model.close()
 
-    def _get_ready(self) -> None:
-        """Let constraints be made that had to wait for the vocabulary."""
+    def _in_prompts_thread(self, do: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # closed meanwhile
-            self._texts.submit(self._grammarian.get_ready)
+            self._texts.submit(do)
 
     def _courier(self) -> Courier[GenerationItem]:
         """Return the way to the running event loop; one for all generations, so that they share its wake-ups."""

@@ -30,6 +30,7 @@ from pensieve_gguf.engine.disk_tier import DiskTier
 from pensieve_gguf.engine.job import Job, blaming, timings_of, usage_of
 from pensieve_gguf.engine.mail import Cancel, Close, Fetched, Mail, Submit
 from pensieve_gguf.engine.pictures import Pictures
+from pensieve_gguf.engine.retakes import Retakes
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.scribe import Scribe
 from pensieve_gguf.engine.shelf import Shelf
@@ -96,6 +97,7 @@ class EngineLoop:
         self._scribe = Scribe()
         self._sight = Sight(pictures, self._scribe, self.vitals, clock)
         self._cells = Cells(context, scheduler, Shelf(0) if shelf is None else shelf, self.vitals, clock)
+        self._retakes = Retakes(context, scheduler, self._cells, self.vitals)
         self._disk = DiskTier(anchors, self._cells, self.vitals, clock)
 
     # -- from any thread -----------------------------------------------------------------------------------------
@@ -301,18 +303,11 @@ class EngineLoop:
     def _wind_up(self, job: Job) -> None:
         """Do what follows when nothing more is to be sampled for an answer."""
         if job.answer.refused:
-            self._ask_again(job)
+            self._retakes.ask_again(job)
+        elif job.answer.broken:
+            self._retakes.mend(job)
         elif job.answer.finish_reason is not None:
             self._finish(job, job.answer.finish_reason)
-
-    def _ask_again(self, job: Job) -> None:
-        """Take a refused answer back; the next one begins otherwise."""
-        self.vitals.repeated_calls_refused += 1
-        job.answer = job.make_answer()  # first: should it fail, the cache is as it was
-        job.not_first.add(job.sequence.tokens[job.sequence.prompt_tokens])
-        cut = self._scheduler.take_back(job.sequence)
-        if not self._context.cut(cut.slot, cut.length):
-            self._cells.fall_back(job.sequence, cut.length)
 
     def _conclude(self, job: Job, reason: FinishReason) -> None:
         for event in job.answer.finish(reason):

@@ -209,10 +209,11 @@ class Scheduler:
         """Forget what is in the cache, while nothing runs."""
         self._residents.reset()
 
-    def take_back(self, sequence: Sequence) -> Cut:
-        """Forget what a running `sequence` has sampled; the last token of its prompt is computed again."""
-        del sequence.tokens[sequence.prompt_tokens :]
-        sequence.computed = min(sequence.computed, sequence.prompt_tokens - 1)
+    def take_back(self, sequence: Sequence, kept: int = 0) -> Cut:
+        """Forget what a running `sequence` has sampled after `kept` tokens; the last one before is computed again."""
+        length = sequence.prompt_tokens + kept
+        del sequence.tokens[length:]
+        sequence.computed = min(sequence.computed, length - 1)
         self._residents.advance(_slot(sequence), sequence.computed)
         if sequence.drafter is not None:
             sequence.drafter.restart()

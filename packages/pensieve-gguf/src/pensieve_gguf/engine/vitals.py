@@ -39,6 +39,8 @@ class Vitals:
     """How often everything was forgotten because what was known of the cache contradicted itself: a bug, likewise."""
     empty_turns_refused: int = 0
     repeated_calls_refused: int = 0
+    broken_calls_refused: int = 0
+    """Calls that could not be read, taken back and demanded once more."""
     tokens_refused: int = 0
     """Sampled, and not admitted by a constraint: drawn once more."""
     constraints_failed: int = 0

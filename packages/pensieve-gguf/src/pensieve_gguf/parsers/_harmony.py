@@ -130,6 +130,16 @@ class HarmonyParser:
         return self._at is _At.THINKING
 
     @property
+    def holds(self) -> bool:
+        """What was read last may be part of a call or of a header."""
+        return self._at is not _At.TEXT or bool(self._held) or self._text.holds
+
+    @property
+    def broken(self) -> int:
+        """How many calls of known tools could not be read to their end, in this message."""
+        return self._text.broken
+
+    @property
     def opened(self) -> OpenCall | None:
         """The call that the text stands in."""
         if self._at is _At.ARGUMENTS:

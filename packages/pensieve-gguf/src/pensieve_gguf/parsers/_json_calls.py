@@ -54,6 +54,12 @@ class JsonCall(JsonArguments):
         self._arguments: str | None = None
         """Legal JSON, when it came before the name or as a string."""
 
+    @property
+    def broken(self) -> bool:
+        """Whether it is refused in spite of a tool's name and nothing but a call's keys: as `"arguments": [`."""
+        refused = self.verdict is Verdict.REFUSED and self._name is not None and self._depth > 0
+        return refused and self._key in _NAME_KEYS | _ARGUMENT_KEYS
+
     def feed(self, text: str) -> None:
         """Take more text; what comes after the call is `unread`."""
         while text and self.verdict is Verdict.OPEN:

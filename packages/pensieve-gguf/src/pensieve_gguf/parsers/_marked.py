@@ -81,6 +81,8 @@ class MarkedParser:
         self._line_start = events.pristine
         self._partial = ""
         self._held = ""
+        self.broken = 0
+        """How many calls of known tools could not be read to their end, and are text now."""
         self._opened: set[str] = set()
         """Marks before the current call; they say which closers to expect."""
         self._opener = ""
@@ -105,6 +107,11 @@ class MarkedParser:
     def thinking(self) -> bool:
         """The text stands within a block of reasoning."""
         return self._phase is _Phase.THINKING
+
+    @property
+    def holds(self) -> bool:
+        """What was read last may be part of a call or of a mark."""
+        return bool(self._held or self._partial)
 
     @property
     def opened(self) -> OpenCall | None:
@@ -293,6 +300,7 @@ class MarkedParser:
 
     def _refuse_call(self) -> str:
         """Make text of all that was held. JSON that is sound so far is text to its end."""
+        self.broken += self._call.broken
         self._opened.clear()
         if self._object.finished or self._object.irregular or not self._object.begun:
             last = self._held[-1]

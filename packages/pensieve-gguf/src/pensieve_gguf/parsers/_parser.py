@@ -50,6 +50,16 @@ class OutputParser(Protocol):
         """
         ...
 
+    @property
+    def holds(self) -> bool:
+        """What was read last is not told yet, for it may be part of a call."""
+        ...
+
+    @property
+    def broken(self) -> int:
+        """How many calls of known tools could not be read to their end: they are text."""
+        ...
+
     def feed(self, text: str) -> tuple[ParsedEvent, ...]:
         """Take what the model produced next; return what is certain now."""
         ...

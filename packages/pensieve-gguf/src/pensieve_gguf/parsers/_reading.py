@@ -17,6 +17,7 @@ from pensieve_core import JsonObject
 from pensieve_gguf.parsers._events import EventBuffer
 from pensieve_gguf.parsers._json_stream import JsonStream
 from pensieve_gguf.parsers._members import MemberFilter
+from pensieve_gguf.parsers._tagging import Tags
 
 __all__ = ["CallReader", "JsonArguments", "OpenCall", "Reader", "Verdict"]
 
@@ -34,6 +35,8 @@ class OpenCall:
     """Empty before the arguments."""
     text: str
     """The arguments so far as the model wrote them, never empty; before them, all behind the mark."""
+    tags: Tags | None = None
+    """What stands around its parameters; None: they are JSON, or not known yet."""
 
 
 class Verdict(enum.Enum):
@@ -57,6 +60,11 @@ class CallReader(Protocol):
     @property
     def opened(self) -> OpenCall | None:
         """The call, soon after its arguments have begun."""
+        ...
+
+    @property
+    def broken(self) -> bool:
+        """Whether it is refused although it was meant to be a call of a known tool."""
         ...
 
     def feed(self, text: str) -> None:
@@ -88,6 +96,11 @@ class Reader:
         if not self.started or self.whole or not 0 < len(self._written) <= _REMEMBERED:
             return None
         return OpenCall(number=self._events.calls, name=self._called, text=self._written)
+
+    @property
+    def broken(self) -> bool:
+        """Whether it is refused although it was meant to be a call of a known tool: once named, it has started."""
+        return False
 
     def _start(self, name: str) -> None:
         self.started = True

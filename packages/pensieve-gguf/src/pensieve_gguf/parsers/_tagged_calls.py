@@ -20,11 +20,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Final
 
+import attrs
 import orjson
 
 from pensieve_core import JsonObject, JsonValue
 from pensieve_gguf.parsers._events import WHITE_SPACE, EventBuffer
-from pensieve_gguf.parsers._reading import JsonArguments, Verdict
+from pensieve_gguf.parsers._reading import JsonArguments, OpenCall, Verdict
 from pensieve_gguf.parsers._tagged_values import TaggedValue
 from pensieve_gguf.parsers._tagging import Tags, end_of_value, may_become
 
@@ -64,6 +65,12 @@ class TaggedCall(JsonArguments):
         """Nothing of the value has been read."""
         self._filled = False
         """A parameter has been emitted."""
+
+    @property
+    def opened(self) -> OpenCall | None:
+        """The call, and how it is written."""
+        opened = super().opened
+        return None if opened is None else attrs.evolve(opened, tags=self._tags)
 
     def feed(self, text: str) -> None:
         """Take more text: one character at a time until `started`."""
