@@ -1,7 +1,8 @@
 """What is copied out of the KV cache for the disk, and when: once nobody waits for the engine. Pure.
 
 The head of a prompt (tools and system text, up to its cache mark) is what the next conversation begins with, so it is
-due as soon as the engine has nothing else to do. A turn, prompt and answer, is of use only to its own conversation, and
+due as soon as the engine has nothing else to do, and a breath later: copying it takes longer than an agent's next
+request is away, and would delay its first token. A turn, prompt and answer, is of use only to its own conversation, and
 the next turn makes it stale: it is due a moment after the model has handed over to a person; where the next turn will
 follow by itself, for the model called a tool, once nothing was asked for a while. Whether either is worth its bytes the
 store knows.
@@ -23,6 +24,7 @@ __all__ = ["Keep", "Keeping"]
 
 _SHORTEST = 512
 """Tokens; less is computed again in a moment."""
+_BREATH_S = 0.25
 _MOMENT_S = 1.0
 _QUIET_S = 10.0
 _REMEMBERED = 64
@@ -75,14 +77,12 @@ class Keeping:
 
     def due_in(self, now: float) -> float | None:
         """Return in how many seconds something is due, if nothing is asked until then. None: there is nothing."""
-        if self._heads:
-            return 0.0
-        patience_s = min((turn.patience_s for turn in self._turns.values()), default=None)
-        return None if patience_s is None else max(0.0, self._quiet_since + patience_s - now)
+        patiences = [_BREATH_S] if self._heads else [turn.patience_s for turn in self._turns.values()]
+        return max(0.0, self._quiet_since + min(patiences) - now) if patiences else None
 
     def take(self, now: float) -> Keep | None:
         """Return what is due, once."""
-        if self._heads:
+        if self._heads and now >= self._quiet_since + _BREATH_S:
             return self._heads.popitem(last=False)[1]
         due = [name for name, turn in self._turns.items() if now >= self._quiet_since + turn.patience_s]
         return self._turns.pop(due[-1]).keep if due else None
