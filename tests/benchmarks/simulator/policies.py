@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable
 from typing import assert_never
 
 from pensieve_core import Priority
-from pensieve_gguf.engine.moves import Evict, Placement
+from pensieve_gguf.engine.moves import Elsewhere, Evict, Placement
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
@@ -83,8 +83,7 @@ class LruSlots(Residents):
         priority: Priority = Priority.MAIN,
         conversation: Hashable = None,
         marks: Iterable[int] = (),
-        elsewhere: int = 0,
-        loading: int = 0,
+        elsewhere: Elsewhere | None = None,
         claimed: int | None = None,
     ) -> Placement | None:
         slot = self._choose(prompt)

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pensieve_core import Priority
+from pensieve_gguf.engine.carrying import Carrying
 from pensieve_gguf.engine.checkpoints import Checkpoint, Checkpoints, plan_checkpoints
 from pensieve_gguf.engine.drafter import Drafter
 from pensieve_gguf.engine.drafts import DraftPolicy
@@ -89,11 +90,12 @@ class FakeCache:
                 self.states[target] = self.states[source][: length if self.forgets_partially else None]
             case Rewind(slot=slot, checkpoint=checkpoint):
                 return self.rewind(slot, checkpoint)
-            case Restore(slot=slot, shelved=shelved, length=length, checkpoint=checkpoint):
-                assert not self.slots[slot], "restored onto cells that are there"
+            case Restore(slot=slot, shelved=shelved, length=length, checkpoint=checkpoint, held=held):
+                assert self.holds(slot) == shelved.tokens[:held].tolist(), "restored onto something else"
+                assert shelved.start <= held, "what comes before is not there"
                 if not self.has_room_for(len(shelved.state)):
                     return False
-                self.compute(slot, shelved.state.tolist())
+                self.compute(slot, shelved.state[held - shelved.start :].tolist())
                 if checkpoint is not None:
                     return self.rewind(slot, checkpoint)
                 assert self.cut(slot, length), "a recurrent state was to be cut"
@@ -140,8 +142,8 @@ class FakeCache:
 class EngineMachine(RuleBasedStateMachine):
     """Plays `EngineLoop`, without threads and without a model."""
 
-    @initialize(kind=st.sampled_from(Kind), counts=st.booleans())
-    def start(self, kind: Kind, counts: bool) -> None:  # noqa: FBT001 - hypothesis passes them by name
+    @initialize(kind=st.sampled_from(Kind), counts=st.booleans(), ends=st.booleans())
+    def start(self, kind: Kind, counts: bool, ends: bool) -> None:  # noqa: FBT001 - hypothesis passes them by name
         self.counts = counts and kind is not Kind.STATE
         self.cache = FakeCache(kind)
         checkpoints, partially = Checkpoints() if kind is Kind.BOTH else None, kind is Kind.CELLS
@@ -154,6 +156,7 @@ class EngineMachine(RuleBasedStateMachine):
             max_running=_MAX_RUNNING,
             stretch=3.0,
             shelf=self.shelf,
+            carrying=Carrying(steps=2, ends=ends),
             drafts=DraftPolicy(_FREE, longest=_CELLS),
             plan=functools.partial(plan_checkpoints, spacing=2, back=1),
         )
@@ -313,16 +316,16 @@ class EngineMachine(RuleBasedStateMachine):
 
     def shelve(self, idle: Idle) -> bool:
         assert self.cache.holds(idle.slot) == list(idle.tokens)
-        if not self.shelf.make_room(len(idle.tokens)):
+        state = np.array(idle.tokens[idle.start :], np.uint8)
+        if not self.shelf.make_room(len(state)):
             return False
-        state = np.array(idle.tokens, np.uint8)
-        self.shelf.put(Shelved(tokens=idle.tokens, state=state, used_at=self.now))
+        self.shelf.put(Shelved(tokens=idle.tokens, state=state, used_at=self.now, start=idle.start))
         return True
 
     @rule()
     def tidy(self) -> None:
         """An idle prefix slows the others down."""
-        idle = self.residents.stale(2)
+        idle = self.scheduler.stale()
         if idle is None:
             return
         if self.shelve(idle):

@@ -36,6 +36,7 @@ from pensieve_core import (
 )
 from pensieve_gguf.constraints import MARKED_HEADER, Constraint, Guide, Plan, Vocabulary
 from pensieve_gguf.engine.answer import Answer
+from pensieve_gguf.engine.carrying import ON_CPU, Carrying
 from pensieve_gguf.engine.checkpoints import Checkpoints
 from pensieve_gguf.engine.drafter import Drafter
 from pensieve_gguf.engine.drafts import DraftPolicy
@@ -48,7 +49,7 @@ from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.shelf import Shelf
 from pensieve_gguf.engine.step_costs import GivenCosts
-from pensieve_gguf.llama import DecodeError, DecodeOutcome, Rows, State
+from pensieve_gguf.llama import ContextShape, DecodeError, DecodeOutcome, Rows, State
 from pensieve_gguf.parsers import OutputParser, ParsedEvent, make_parser
 
 END = 256
@@ -114,6 +115,7 @@ class ActingContext:
         self._refusals = refusals
         self.model = ByteModel()
         self.cells = cells
+        self.shape = ContextShape(cells=cells, sequences=9, batch_tokens=32, threads=1)
         self.abort = Flag()
         self.closed = threading.Event()
         self.decoding = threading.Event()
@@ -196,8 +198,14 @@ class ActingContext:
         self._slots[slot] = checkpoint.tolist()
         return True
 
-    def share(self, source: int, target: int, length: int) -> None:
-        self._slots[target] = self._slots[source][:length]
+    def share(self, source: int, target: int, length: int, *, start: int = 0) -> None:
+        """Of cells it knows their order only, not their positions."""
+        held = self._slots.get(target, [])
+        if start and held:  # what is put behind them may begin before they end
+            source_start = length - len(self._slots[source])
+            self._slots[target] = held + self._slots[source][start - source_start :]
+        else:
+            self._slots[target] = self._slots[source][start:length]
 
     def close(self) -> None:
         self.closed.set()
@@ -289,6 +297,7 @@ class Engine:
         shelf_bytes: int = 0,
         drafts: bool = False,
         warm_up: Callable[[Callable[[], bool]], None] = lambda _: None,
+        carrying: Carrying = ON_CPU,
     ) -> None:
         self.context = context
         self._drafts = drafts
@@ -301,6 +310,7 @@ class Engine:
             max_running=4,
             stretch=3.0,
             shelf=self.shelf,
+            carrying=carrying,
             drafts=DraftPolicy(GivenCosts({1: 1.0, 64: 1.0}), longest=context.cells),
         )
         self.loop = EngineLoop(cast("Any", context), self.scheduler, self.shelf, warm_up=warm_up)
@@ -669,6 +679,21 @@ def test_an_idle_prefix_leaves_the_cache_when_others_decode_for_long(engines: li
     assert len(engine.shelf) == (shelf_bytes > 0)
     assert engine.hear("one=abc;abc, then=more")[-1].usage.cached_tokens == len("one=abc;abc")
     assert engine.loop.vitals.restored == (shelf_bytes > 0)
+
+
+@pytest.mark.parametrize("refusals", [0, 1])
+def test_of_an_idle_prefix_only_the_end_leaves_and_comes_back_behind_what_stayed(
+    engines: list[Engine], refusals: int
+) -> None:
+    """Where copies are dear: what others hold, too, is not copied. One that finds no room pushes its beginning out."""
+    engine = Engine(engines, ActingContext(refusals=refusals), shelf_bytes=100, carrying=Carrying(steps=8, ends=True))
+    engine.hear("head, one=abc")
+    engine.hear("head, two=" + "x" * 60)
+    assert engine.shelf.bytes_used == len("one=abc;abc")
+    heard = engine.hear("head, one=abc;abc, then=more")
+    assert text_of(heard) == "more"
+    assert engine.loop.vitals.restored == 1 - refusals
+    assert heard[-1].usage.cached_tokens == len("head, one=abc;abc")
 
 
 def test_a_sequence_that_fills_the_cache_alone_ends(engines: list[Engine]) -> None:

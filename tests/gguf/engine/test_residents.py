@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from pensieve_core import Priority
+from pensieve_gguf.engine.carrying import Carrying
 from pensieve_gguf.engine.checkpoints import Checkpoint, Checkpoints
-from pensieve_gguf.engine.moves import Cut, Evict, Idle, Placement, Rewind, Share
+from pensieve_gguf.engine.moves import Cut, Elsewhere, Evict, Idle, Placement, Rewind, Share
 from pensieve_gguf.engine.residents import Residents
 
 
@@ -395,7 +396,9 @@ def test_a_preempted_sequence_that_computed_nothing_leaves_its_slot() -> None:
 
 def test_a_prompt_is_placed_with_a_prefix_that_the_caller_will_load() -> None:
     residents = Residents(3, cells=100)
-    assert residents.place(upto(10), 0.0, elsewhere=8) == Placement(slot=0, reused=8, moves=(), restores=True)
+    assert residents.place(upto(10), 0.0, elsewhere=Elsewhere(length=8)) == Placement(
+        slot=0, reused=8, moves=(), restores=True
+    )
     assert residents.cells_in_use == 8
     residents.advance(0, 10)
     residents.check()
@@ -404,18 +407,20 @@ def test_a_prompt_is_placed_with_a_prefix_that_the_caller_will_load() -> None:
 def test_nothing_is_loaded_that_is_here_already() -> None:
     residents = Residents(3, cells=100)
     slot = settled(residents, upto(10))
-    assert residents.place(upto(14), 1.0, elsewhere=10) == Placement(slot=slot, reused=10, moves=())
+    assert residents.place(upto(14), 1.0, elsewhere=Elsewhere(length=10)) == Placement(slot=slot, reused=10, moves=())
 
 
 def test_what_is_loaded_leaves_one_token_to_compute() -> None:
     residents = Residents(3, cells=100)
-    assert residents.place(upto(10), 0.0, elsewhere=10) == Placement(slot=0, reused=9, moves=(), restores=True)
+    assert residents.place(upto(10), 0.0, elsewhere=Elsewhere(length=10)) == Placement(
+        slot=0, reused=9, moves=(), restores=True
+    )
 
 
 def test_what_is_loaded_takes_the_place_of_the_head_that_was_left_of_it() -> None:
     residents = Residents(3, cells=100)
     slot = settled(residents, upto(4))
-    placed = residents.place(upto(14), 1.0, elsewhere=12)
+    placed = residents.place(upto(14), 1.0, elsewhere=Elsewhere(length=12))
     assert placed == Placement(slot=slot, reused=12, moves=(Cut(slot, 0),), restores=True)
     assert residents.cells_in_use == 12
 
@@ -423,7 +428,7 @@ def test_what_is_loaded_takes_the_place_of_the_head_that_was_left_of_it() -> Non
 def test_room_is_made_for_what_is_loaded() -> None:
     residents = Residents(3, cells=20)
     idle = settled(residents, tokens(*range(100, 110)))
-    placed = residents.place(upto(16), 1.0, elsewhere=15)
+    placed = residents.place(upto(16), 1.0, elsewhere=Elsewhere(length=15))
     assert placed is not None
     assert (placed.moves, placed.restores) == ((Evict(idle, 5, tokens(*range(100, 110))),), True)
 
@@ -431,7 +436,7 @@ def test_room_is_made_for_what_is_loaded() -> None:
 def test_room_is_made_for_what_is_cut_back_once_it_is_loaded() -> None:
     residents = Residents(3, cells=20)
     idle = settled(residents, tokens(*range(100, 110)))
-    placed = residents.place(upto(10), 1.0, elsewhere=8, loading=15)
+    placed = residents.place(upto(10), 1.0, elsewhere=Elsewhere(length=8, cells=15))
     assert placed is not None
     assert (placed.moves, placed.reused) == ((Evict(idle, 5, tokens(*range(100, 110))),), 8)
     assert residents.cells_in_use == 13
@@ -441,14 +446,14 @@ def test_without_room_for_it_nothing_is_loaded_or_evicted() -> None:
     residents = Residents(3, cells=20)
     running(residents, tokens(*range(100, 110)))
     settled(residents, tokens(50, 51))
-    assert residents.place(upto(16), 1.0, elsewhere=15) == Placement(slot=2, reused=0, moves=())
+    assert residents.place(upto(16), 1.0, elsewhere=Elsewhere(length=15)) == Placement(slot=2, reused=0, moves=())
     assert residents.longest_prefix(tokens(50, 51, 52)) == 2
 
 
 def test_without_a_slot_nothing_is_loaded() -> None:
     residents = Residents(1, cells=100)
     running(residents, upto(4))
-    assert residents.place(tokens(*range(50, 60)), 1.0, elsewhere=5) is None
+    assert residents.place(tokens(*range(50, 60)), 1.0, elsewhere=Elsewhere(length=5)) is None
 
 
 def test_what_is_idle_longest_goes_stale_first() -> None:
@@ -457,12 +462,12 @@ def test_what_is_idle_longest_goes_stale_first() -> None:
     residents.note_steps(1)
     settled(residents, tokens(4, 5, 6))
     running(residents, tokens(7, 8))
-    assert residents.stale(8) is None
+    assert residents.stale(Carrying(steps=8)) is None
     residents.note_steps(8)
-    assert residents.stale(8) == Idle(old, tokens(1, 2))
+    assert residents.stale(Carrying(steps=8)) == Idle(old, tokens(1, 2))
     residents.touch(old, 5.0)
-    assert residents.stale(8) is None
-    assert Residents(2).stale(0) is None
+    assert residents.stale(Carrying(steps=8)) is None
+    assert Residents(2).stale(Carrying(steps=0)) is None
 
 
 def test_what_others_hold_in_part_may_stay_longer_as_little_is_freed_by_its_going() -> None:
@@ -471,9 +476,58 @@ def test_what_others_hold_in_part_may_stay_longer_as_little_is_freed_by_its_goin
     idle = settled(residents, upto(8))
     running(residents, tokens(0, 1, 2, 3, 4, 5, 99))
     residents.note_steps(24)
-    assert residents.stale(8) is None
+    assert residents.stale(Carrying(steps=8)) is None
     residents.note_steps(8)
-    assert residents.stale(8) == Idle(idle, upto(8))
+    assert residents.stale(Carrying(steps=8)) == Idle(idle, upto(8))
+
+
+def test_where_copies_are_dear_only_the_end_that_nobody_else_holds_is_carried() -> None:
+    """Measured: on a GPU copying 12,000 tokens, of which 9,000 stay, cost a stream a sixth of its speed."""
+    residents = Residents(4)
+    idle = settled(residents, upto(8))
+    running(residents, tokens(0, 1, 2, 3, 4, 5, 99))
+    residents.note_steps(8)
+    assert residents.stale(Carrying(steps=8, ends=True)) == Idle(idle, upto(8), start=6)
+
+
+def test_what_others_hold_wholly_is_not_carried_for_nothing_is_freed() -> None:
+    residents = Residents(4)
+    settled(residents, upto(8))
+    running(residents, tokens(*range(8), 99))
+    residents.note_steps(800)
+    assert residents.stale(Carrying(steps=8, ends=True)) is None
+
+
+def test_what_cannot_be_cut_is_carried_whole() -> None:
+    residents = Residents(4, forgets_partially=False)
+    idle = settled(residents, upto(8))
+    residents.note_steps(8)
+    assert residents.stale(Carrying(steps=8, ends=True)) == Idle(idle, upto(8))
+
+
+def test_the_end_of_a_prefix_is_put_behind_what_is_shared() -> None:
+    residents = Residents(4, cells=40)
+    busy = running(residents, upto(6))
+    placed = residents.place(upto(12), 1.0, elsewhere=Elsewhere(length=10, cells=4, behind=6))
+    assert placed is not None
+    assert (placed.reused, placed.held, placed.restores) == (10, 6, True)
+    assert placed.moves == (Share(busy, placed.slot, 6),)
+    residents.check()
+
+
+def test_where_the_end_of_a_prefix_finds_no_room_what_is_here_is_shared() -> None:
+    residents = Residents(4, cells=8)
+    busy = running(residents, upto(6))
+    placed = residents.place(upto(12), 1.0, elsewhere=Elsewhere(length=10, cells=4, behind=6))
+    assert placed is not None
+    assert (placed.reused, placed.held, placed.restores) == (6, 0, False)
+    assert placed.moves == (Share(busy, placed.slot, 6),)
+
+
+def test_where_all_slots_are_busy_the_end_of_a_prefix_waits_as_all_others() -> None:
+    residents = Residents(1)
+    running(residents, upto(6))
+    assert residents.place(upto(12), 1.0, elsewhere=Elsewhere(length=10, cells=4, behind=6)) is None
 
 
 def test_what_is_shared_from_counts_as_used() -> None:
@@ -481,7 +535,7 @@ def test_what_is_shared_from_counts_as_used() -> None:
     settled(residents, upto(10))
     residents.note_steps(1)
     running(residents, tokens(0, 1, 2, 99))
-    assert residents.stale(1) is None
+    assert residents.stale(Carrying(steps=1)) is None
 
 
 # -- integrity -----------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 
+import attrs
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,6 +91,25 @@ def test_best_is_what_comparing_all_would_find(known: list[array[int]], prompt: 
         shelf.put(Shelved(tokens=ids, state=np.zeros(1, np.uint8), used_at=0.0))
     _, length = shelf.best(prompt)
     assert length == max((min(common_prefix(ids, prompt), len(prompt) - 1) for ids in known), default=0)
+
+
+def test_the_end_of_a_prefix_is_of_use_where_its_beginning_is_in_the_cache() -> None:
+    shelf, end = Shelf(100), attrs.evolve(shelved(1, 2, 3, 4), start=2)
+    shelf.put(end)
+    prompt = array("i", [1, 2, 3, 4, 5])
+    assert shelf.best(prompt, 1) == (None, 0)
+    assert shelf.best(prompt, 2) == (end, 4)
+    assert not shelf.covers(end.tokens)
+    assert shelf.whole(end.tokens) is None
+
+
+def test_the_end_of_a_prefix_takes_the_place_of_none_that_is_whole() -> None:
+    shelf, end = Shelf(100), attrs.evolve(shelved(1, 2, 3, 4), start=2)
+    shelf.put(shelved(1, 2, 3))
+    shelf.put(end)
+    assert len(shelf) == 2
+    shelf.put(shelved(1, 2, 3, 4, 5))
+    assert len(shelf) == 1
 
 
 def test_what_can_be_given_back_needs_no_second_copy() -> None:

@@ -186,6 +186,23 @@ def test_a_shared_prefix_is_as_good_as_a_computed_one(model: Model, context: Con
     assert shared == computed
 
 
+def test_the_end_of_a_prefix_is_copied_out_and_put_behind_its_beginning(model: Model, context: Context) -> None:
+    ids = tokens(model, COUNTING * 2)
+    (computed,) = after(context, rows(0, 0, ids))
+    last, half = len(ids) - 1, len(ids) // 2
+    context.share(0, 2, last, start=half)
+    end = context.state(2)
+    assert len(end) < 0.6 * len(context.state(0))
+    context.share(0, 1, half + 1)
+    assert context.cut(0, 0)
+    assert context.cut(2, 0)
+    assert context.restore(3, end)
+    context.share(3, 1, last, start=half + 1)
+    assert context.cut(3, 0)
+    assert context.holds(1, last)
+    assert after(context, rows(1, last, ids[-1:])) == [computed]
+
+
 def test_shared_cells_stay_while_anyone_holds_them(model: Model, context: Context) -> None:
     ids = tokens(model, COUNTING)
     (computed,) = after(context, rows(0, 0, ids))

@@ -8,8 +8,9 @@ Above: the engine loop, in whose thread it runs. Below: the context, and the she
 
 from __future__ import annotations
 
+import contextlib
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import assert_never
 
 import structlog
@@ -120,14 +121,15 @@ class Cells:
         if not self.make(self._scheduler.fall_back(sequence, limit)):
             self.make(self._scheduler.rewind(sequence))
 
-    def put(self, tokens: array[int], state: State) -> None:
-        """Lay a state on the shelf that comes from elsewhere, if there is room."""
+    def put(self, tokens: array[int], state: State, start: int = 0) -> None:
+        """Lay a state on the shelf, if there is room; it may lack the cells before `start`."""
         if self._shelf.make_room(len(state)):
-            self._shelf.put(Shelved(tokens=tokens, state=state, used_at=self._clock()))
+            self._shelf.put(Shelved(tokens=tokens, state=state, used_at=self._clock(), start=start))
 
     def known(self, prompt: array[int]) -> int:
         """Return how many tokens of `prompt` are in the cache or on the shelf."""
-        return max(self._scheduler.longest_prefix(prompt), self._shelf.best(prompt)[1])
+        there = self._scheduler.longest_prefix(prompt)
+        return max(there, self._shelf.best(prompt, there)[1])
 
     def copyable(self, tokens: array[int]) -> array[int]:
         """Return as many of `tokens` as their state can be had of, once more was computed."""
@@ -138,7 +140,7 @@ class Cells:
         shelved = self._shelf.whole(tokens)
         if shelved is not None:
             return shelved if wanted(len(shelved)) else None
-        spare = self._context.shape.sequences - 1
+        spare = self._spare
         try:
             moves = self._scheduler.sharing(tokens, spare)
             there = bool(moves) and all(self.make(move) for move in moves)
@@ -147,7 +149,14 @@ class Cells:
         finally:
             self._context.cut(spare, 0)
 
+    @property
+    def _spare(self) -> int:
+        """The slot that the scheduler does not know; empty save for a moment."""
+        return self._context.shape.sequences - 1
+
     def _restore(self, move: Restore) -> bool:
+        if move.held:
+            return self._append(move)
         if not self._context.restore(move.slot, move.shelved.state):
             return False
         if move.checkpoint is not None:
@@ -156,6 +165,18 @@ class Cells:
         elif not self._context.cut(move.slot, move.length):
             self._context.cut(move.slot, 0)
             return False
+        self._vitals.restored += 1
+        return True
+
+    def _append(self, move: Restore) -> bool:
+        """Load the end of a prefix, and put it behind what the slot holds of it."""
+        spare = self._spare
+        try:
+            if not self._context.restore(spare, move.shelved.state):
+                return False
+            self._context.share(spare, move.slot, move.length, start=move.held)
+        finally:
+            self._context.cut(spare, 0)
         self._vitals.restored += 1
         return True
 
@@ -196,11 +217,24 @@ class Cells:
         if self._is_astray(idle.slot, len(idle.tokens)):
             self._note_astray(idle.slot, len(idle.tokens))
             return False
-        if not self._shelf.make_room(self._context.state_bytes(idle.slot)):
-            return False
-        self.put(idle.tokens, self._context.state(idle.slot))
+        with self._carried(idle) as slot:
+            if not self._shelf.make_room(self._context.state_bytes(slot)):
+                return False
+            self.put(idle.tokens, self._context.state(slot), idle.start)
         self._vitals.shelved += 1
         return True
+
+    @contextlib.contextmanager
+    def _carried(self, idle: Idle) -> Iterator[int]:
+        """Yield a slot that holds what is to be carried: its own, or the spare one, for a moment, the end alone."""
+        if not idle.start:
+            yield idle.slot
+            return
+        try:
+            self._context.share(idle.slot, self._spare, len(idle.tokens), start=idle.start)
+            yield self._spare
+        finally:
+            self._context.cut(self._spare, 0)
 
     def _is_astray(self, slot: int | None, length: int) -> bool:
         return slot is not None and not self._context.holds(slot, length)

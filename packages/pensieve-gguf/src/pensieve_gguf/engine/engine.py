@@ -35,6 +35,7 @@ from pensieve_gguf.engine.anchoring import open_anchoring, open_turn_journal
 from pensieve_gguf.engine.answer import Answer
 from pensieve_gguf.engine.calibration import calibrate
 from pensieve_gguf.engine.candidates import Candidates
+from pensieve_gguf.engine.carrying import ON_CPU, ON_GPU
 from pensieve_gguf.engine.courier import Courier
 from pensieve_gguf.engine.drafter import Drafter
 from pensieve_gguf.engine.drafts import DraftPolicy
@@ -111,6 +112,7 @@ class GgufEngine:
             max_running=settings.max_running,
             stretch=settings.stretch,
             shelf=shelf,
+            carrying=ON_GPU if description.gpu_layers > model.layers else ON_CPU,
             drafts=DraftPolicy(costs or LearnedCosts(), longest=description.context_tokens, most=context.shape.drafted),
         )
         # What a model cannot forget must not be computed on a guess.

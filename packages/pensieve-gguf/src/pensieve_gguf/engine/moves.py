@@ -12,7 +12,7 @@ import attrs
 
 from pensieve_gguf.engine.checkpoints import Checkpoint
 
-__all__ = ["Change", "Cut", "Evict", "Idle", "Placement", "Rewind", "Save", "Share"]
+__all__ = ["Change", "Cut", "Elsewhere", "Evict", "Idle", "Placement", "Rewind", "Save", "Share"]
 
 
 @attrs.frozen
@@ -65,6 +65,20 @@ class Idle:
     slot: int
     tokens: array[int] = attrs.field(repr=lambda tokens: f"<{len(tokens)}>")
     """Computed, all of them."""
+    start: int = 0
+    """The cells before are held by others, too, and stay; only what follows is to be carried away."""
+
+
+@attrs.frozen(kw_only=True)
+class Elsewhere:
+    """What of a prompt could be loaded into the cache."""
+
+    length: int
+    """Its first so many tokens."""
+    cells: int = 0
+    """So many are taken for a moment, if what is loaded is longer and cut back."""
+    behind: int = 0
+    """It lacks so many tokens, which are in the cache: it is put behind what is shared."""
 
 
 Change: TypeAlias = Cut | Evict | Rewind | Share
@@ -79,5 +93,7 @@ class Placement:
     moves: tuple[Change, ...]
     restores: bool = False
     """The first `reused` tokens are to be loaded from elsewhere before the slot is used."""
+    held: int = 0
+    """So many of those that are loaded the slot holds before."""
     parts: int = 0
     """Where the prompt and another one part, if that is further than what is reused."""

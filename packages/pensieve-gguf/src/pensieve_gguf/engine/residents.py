@@ -19,8 +19,9 @@ from collections.abc import Hashable, Iterable
 import attrs
 
 from pensieve_core import Priority
+from pensieve_gguf.engine.carrying import Carrying
 from pensieve_gguf.engine.checkpoints import Checkpoints
-from pensieve_gguf.engine.moves import Change, Cut, Evict, Idle, Placement, Rewind, Share
+from pensieve_gguf.engine.moves import Change, Cut, Elsewhere, Evict, Idle, Placement, Rewind, Share
 from pensieve_gguf.engine.tree import PrefixTree, Run, Use, common_prefix
 from pensieve_gguf.engine.worth import Appraisal, Worth
 
@@ -120,8 +121,7 @@ class Residents:
         priority: Priority = Priority.MAIN,
         conversation: Hashable = None,
         marks: Iterable[int] = (),
-        elsewhere: int = 0,
-        loading: int = 0,
+        elsewhere: Elsewhere | None = None,
         claimed: int | None = None,
     ) -> Placement | None:
         """Find a slot for `prompt`, with the longest known prefix. None: all slots are busy, or there is no room.
@@ -134,9 +134,8 @@ class Residents:
             priority: Whose prompt it is; background prefixes are the first to go.
             conversation: Who speaks. What this one used before and does not use now is not likely to come again.
             marks: Lengths up to which the prompt is expected to come again.
-            elsewhere: So many of its tokens could be loaded into an empty slot. If that is more than is known here,
-                and there is room for them, the placement `restores` them; nothing is shared then.
-            loading: Cells that loading them takes for a moment, if what is loaded is longer and cut back.
+            elsewhere: What of it could be loaded. If that is more than is known here, and there is room for it, the
+                placement `restores` it; nothing is shared then, save what it is put behind.
             claimed: Cells that running sequences will take yet. The prompt must fit beside them, or it would be
                 computed in vain. None: it is placed in any case.
         """
@@ -144,10 +143,7 @@ class Residents:
         best, reused, known = self._best(prompt)
         if claimed is not None and self._lacking(claimed + len(prompt) - reused) > self._reclaimable(best, reused):
             return None
-        elsewhere = min(elsewhere, len(prompt) - 1)
-        placement = None
-        if elsewhere > reused and self._lacking(max(elsewhere, loading)) <= self._reclaimable():
-            placement = self._restore(elsewhere, max(elsewhere, loading), best, reused)
+        placement = None if elsewhere is None else self._load(prompt, elsewhere, best, reused)
         placement = placement or self._settle(prompt, best, reused)
         if placement is None:
             return None
@@ -192,18 +188,21 @@ class Residents:
         """Note that so many steps of answers were computed beside whatever is idle, or prompts that cost as much."""
         self._steps += steps
 
-    def stale(self, steps: int) -> Idle | None:
+    def stale(self, carrying: Carrying) -> Idle | None:
         """Return what has been idle for so many steps, the oldest first. Looks only now and then.
 
-        The cells that others hold, too, would be copied without being freed: the more of them, the longer it may stay.
+        Where all of it is copied, the cells that others hold, too, are copied without being freed: the more of them,
+        the longer it may stay.
         """
         if self._steps < self._look_at:
             return None
         self._look_at = self._steps + _LOOK_EVERY
+        ends = carrying.ends and self.forgets_partially
         for slot in sorted(self._idle_slots(), key=lambda slot: self._idle_since[slot]):
+            own, length = self.exclusive_cells(slot), self._tree.length(slot)
             beside = self._steps - self._idle_since[slot]
-            if beside * self.exclusive_cells(slot) >= steps * self._tree.length(slot):
-                return Idle(slot, self.held(slot))
+            if own and beside * own >= carrying.steps * (own if ends else length):
+                return Idle(slot, self.held(slot), start=length - own if ends else 0)
         return None
 
     def touch(self, slot: int, now: float) -> None:
@@ -315,7 +314,18 @@ class Residents:
         checkpoint = self._checkpoints.longest(tokens, length)
         return (Rewind(slot, checkpoint),) if checkpoint is not None and checkpoint.length == length else ()
 
+    def _load(self, prompt: array[int], elsewhere: Elsewhere, best: int | None, reused: int) -> Placement | None:
+        """Place it where what is loaded goes. None: as much is here, or there is no room."""
+        length = min(elsewhere.length, len(prompt) - 1)
+        if length <= reused:
+            return None
+        if elsewhere.behind:
+            return self._append(prompt, length, elsewhere.cells, best, reused)
+        return self._restore(length, max(length, elsewhere.cells), best, reused)
+
     def _restore(self, length: int, loading: int, best: int | None, reused: int) -> Placement | None:
+        if self._lacking(loading) > self._reclaimable():
+            return None
         moves: tuple[Change, ...] = ()
         if best is not None and best not in self._busy and reused == self._tree.length(best):
             moves = (self.drop(best),)  # what is loaded begins with it
@@ -324,6 +334,17 @@ class Residents:
             return None
         slot, evicted = vacated
         return Placement(slot=slot, reused=length, moves=(*moves, *evicted, *self.make_room(loading)), restores=True)
+
+    def _append(self, prompt: array[int], length: int, loading: int, best: int | None, reused: int) -> Placement | None:
+        """Share what is here, and let the rest of `length` tokens be loaded behind it."""
+        if self._lacking(loading) > self._reclaimable(best, reused):
+            return None
+        shared = self._settle(prompt, best, reused)
+        if shared is None:
+            return None
+        self._busy.add(shared.slot)  # what is evicted for the rest is not to be this
+        moves = (*shared.moves, *self.make_room(loading))
+        return attrs.evolve(shared, reused=length, moves=moves, restores=True, held=reused)
 
     def _vacate(self, keep: int | None) -> tuple[int, tuple[Change, ...]] | None:
         """Take a free slot, or evict an idle one. None: all but `keep` are busy."""

@@ -15,9 +15,10 @@ from array import array
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Several
 
+from pensieve_gguf.engine.carrying import ON_CPU, Carrying
 from pensieve_gguf.engine.checkpoints import plan_checkpoints
 from pensieve_gguf.engine.drafts import DraftPolicy
-from pensieve_gguf.engine.moves import Change, Cut, Evict, Idle, Placement, Rewind, Save
+from pensieve_gguf.engine.moves import Change, Cut, Elsewhere, Evict, Idle, Placement, Rewind, Save
 from pensieve_gguf.engine.pace import Pace
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.sequence import Sequence
@@ -35,11 +36,6 @@ _ANSWER_CELLS = 256
 _AGE_CREDIT = 0.1
 # So many tokens are computed twice rather than waited for.
 _WORTH_A_WAIT = 16
-# An idle prefix makes every step beside it slower; after so many of them that has cost what it costs to carry it to
-# RAM and back (measured: SmolLM2 and the 1.5B coder, 38 steps each, whatever the length).
-_STALE_STEPS = 48
-# Prompt tokens look at it, too: 3,000 of them beside an idle prefix of 3,000 lose 0.8 s, as 1,500 steps do (SmolLM2).
-_PROMPT_TOKENS_PER_STEP = 2
 
 
 class Scheduler:
@@ -51,6 +47,7 @@ class Scheduler:
         max_running: Sequences that run at once.
         stretch: How many times as long a step may take while anyone streams, for prefill's sake.
         shelf: Prefixes that are not in the cache any more; only read here.
+        carrying: When idle prefixes are carried to the shelf.
         drafts: Drafts what sequences with a drafter will say. None: nothing is drafted.
         plan: Says where checkpoints are made, if the model needs any.
     """
@@ -63,11 +60,13 @@ class Scheduler:
         max_running: int,
         stretch: float,
         shelf: Shelf | None = None,
+        carrying: Carrying = ON_CPU,
         drafts: DraftPolicy | None = None,
         plan: Callable[..., tuple[int, ...]] = plan_checkpoints,
     ) -> None:
         self._residents = residents
         self._shelf = Shelf(0) if shelf is None else shelf
+        self._carrying = carrying
         self._batch_tokens = batch_tokens
         self._max_running = max_running
         self.pace = Pace(batch_tokens=batch_tokens, stretch=stretch)
@@ -140,7 +139,7 @@ class Scheduler:
         """
         self._cramped = False
         streaming = sum([row.sequence.answering for row in step.rows])
-        self._residents.note_steps(bool(streaming) + (step.tokens - streaming) // _PROMPT_TOKENS_PER_STEP)
+        self._residents.note_steps(bool(streaming) + (step.tokens - streaming) // self._carrying.prompt_tokens)
         self._learn(step, streaming, elapsed_s)
         moves = [self._advance(row, sampled.get(row.sequence.key, ()), now) for row in step.rows]
         return tuple([move for move in moves if move is not None])
@@ -183,7 +182,7 @@ class Scheduler:
 
     def stale(self) -> Idle | None:
         """Return an idle prefix that costs more where it is than on the shelf: `drop` or `keep` it."""
-        return self._residents.stale(_STALE_STEPS)
+        return self._residents.stale(self._carrying)
 
     def drop(self, idle: Idle) -> Cut:
         """Forget an idle prefix."""
@@ -245,7 +244,7 @@ class Scheduler:
         for sequence in self._by_urgency([s for s in self.waiting if s not in self._parked], now):
             if len(self.running) >= self._max_running:
                 break
-            shelved, elsewhere = self._shelf.best(sequence.tokens)
+            shelved, elsewhere = self._shelf.best(sequence.tokens, self.longest_prefix(sequence.tokens))
             if self._is_being_computed(sequence, elsewhere):
                 continue
             placement = self._residents.place(
@@ -254,8 +253,7 @@ class Scheduler:
                 priority=sequence.priority,
                 conversation=sequence.conversation,
                 marks=sequence.marks,
-                elsewhere=elsewhere,
-                loading=len(shelved.tokens) if shelved is not None else 0,
+                elsewhere=None if shelved is None else _elsewhere(shelved, elsewhere),
                 claimed=self._claimed(),
             )
             self._full = placement is None
@@ -274,7 +272,7 @@ class Scheduler:
         checkpoint = None
         if not self._residents.forgets_partially and placement.reused < len(shelved.tokens):
             checkpoint = self._shelf.checkpoint(sequence.tokens, placement.reused)
-        return Restore(placement.slot, shelved, placement.reused, checkpoint)
+        return Restore(placement.slot, shelved, placement.reused, checkpoint, held=placement.held)
 
     def _start(self, sequence: Sequence, placement: Placement, now: float) -> None:
         self.waiting.remove(sequence)
@@ -339,9 +337,8 @@ class Scheduler:
         """Return how many tokens are to be computed before it answers: what waits may find a prefix in the cache."""
         if sequence.slot is not None:
             return sequence.pending
-        return sequence.pending - max(
-            self._residents.longest_prefix(sequence.tokens), self._shelf.best(sequence.tokens)[1]
-        )
+        there = self.longest_prefix(sequence.tokens)
+        return sequence.pending - max(there, self._shelf.best(sequence.tokens, there)[1])
 
     def _advance(self, row: Row, sampled: Several[int], now: float) -> Cut | Save | None:
         sequence = row.sequence
@@ -371,6 +368,10 @@ def _row(sequence: Sequence, count: int, draft: tuple[int, ...] = ()) -> Row:
     stop = sequence.computed + count
     samples = stop == len(sequence.tokens)
     return Row(sequence=sequence, start=sequence.computed, stop=stop, samples=samples, draft=draft)
+
+
+def _elsewhere(shelved: Shelved, length: int) -> Elsewhere:
+    return Elsewhere(length=length, cells=len(shelved.tokens) - shelved.start, behind=shelved.start)
 
 
 def _save(sequence: Sequence, computed: int) -> Save | None:

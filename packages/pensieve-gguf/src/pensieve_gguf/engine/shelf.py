@@ -29,6 +29,8 @@ class Shelved:
     state: _State
     used_at: float
     """Seconds on the engine's clock."""
+    start: int = 0
+    """The state lacks the cells of so many tokens: it is of use where those are in the cache."""
 
 
 class Shelf:
@@ -59,15 +61,18 @@ class Shelf:
         kept = 0 if self._checkpoints is None else self._checkpoints.bytes_used
         return kept + sum(len(shelved.state) for shelved in self._shelved)
 
-    def best(self, prompt: array[int]) -> tuple[Shelved | None, int]:
-        """Return what holds the longest prefix of `prompt`, and its length; one token is always left to compute."""
-        lengths = [self._usable(shelved, prompt) for shelved in self._shelved]
+    def best(self, prompt: array[int], there: int = 0) -> tuple[Shelved | None, int]:
+        """Return what gives back the longest prefix of `prompt`, and its length; one token is always left to compute.
+
+        `there`: so many tokens of `prompt` are in the cache, and the end of a prefix can be put behind them.
+        """
+        lengths = [self._usable(shelved, prompt, there) for shelved in self._shelved]
         length = max(lengths, default=0)
         return (self._shelved[lengths.index(length)], length) if length else (None, 0)
 
     def covers(self, tokens: array[int]) -> bool:
         """Tell whether a state here gives back all of `tokens`."""
-        whole = [one.tokens for one in self._shelved if _extends(one.tokens, tokens)]
+        whole = [one.tokens for one in self._shelved if not one.start and _extends(one.tokens, tokens)]
         return bool(whole) if self._forgets_partially else any(len(held) == len(tokens) for held in whole)
 
     def make_room(self, size: int) -> bool:
@@ -96,7 +101,7 @@ class Shelf:
 
     def whole(self, tokens: array[int]) -> _State | None:
         """Return the state after exactly `tokens`. None: it is not here."""
-        return next((one.state for one in self._shelved if one.tokens == tokens), None)
+        return next((one.state for one in self._shelved if one.tokens == tokens and not one.start), None)
 
     def way_back(self, tokens: array[int]) -> int:
         """Return how long the longest prefix of `tokens` is that a slot holding more can be taken back to."""
@@ -119,7 +124,9 @@ class Shelf:
         while self._checkpoints is not None and self._checkpoints.oldest is not None:
             self._checkpoints.discard(self._checkpoints.oldest)
 
-    def _usable(self, shelved: Shelved, prompt: array[int]) -> int:
+    def _usable(self, shelved: Shelved, prompt: array[int], there: int) -> int:
+        if shelved.start > there:
+            return 0
         length = min(common_prefix(shelved.tokens, prompt), len(prompt) - 1)
         if self._forgets_partially or length == len(shelved.tokens):
             return length
@@ -128,7 +135,7 @@ class Shelf:
 
     def _replaces(self, shelved: Shelved, old: Shelved) -> bool:
         gives_back = self._forgets_partially or self._checkpoints is not None or len(old.tokens) == len(shelved.tokens)
-        return gives_back and _extends(shelved.tokens, old.tokens)
+        return gives_back and shelved.start <= old.start and _extends(shelved.tokens, old.tokens)
 
     def _forget_oldest(self) -> None:
         kept: list[Shelved | Checkpoint] = [*self._shelved]

@@ -26,6 +26,8 @@ class Restore:
     length: int
     checkpoint: Checkpoint | None = None
     """What leads back to `length`, where a state that was loaded cannot be cut."""
+    held: int = 0
+    """So many tokens the slot holds before; the state is of the end of a prefix, and is put behind them."""
 
 
 Move: TypeAlias = Change | Restore | Save

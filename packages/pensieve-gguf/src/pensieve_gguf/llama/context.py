@@ -213,12 +213,13 @@ class Context:
         done = bool(lib.llama_memory_seq_rm(self._memory, self._checked(slot), length, _TO_THE_END))
         return done and (not self._window or not length or self._sees_enough(slot, length))
 
-    def share(self, source: int, target: int, length: int) -> None:
+    def share(self, source: int, target: int, length: int, *, start: int = 0) -> None:
         """Let `target` hold the first `length` cells of `source`, too. No cell is copied, save those of windows.
 
+        `start`: not those before that position; only where the model forgets partially.
         Where the model does not forget partially, `target` is to be rewound unless `length` is all that `source` holds.
         """
-        lib.llama_memory_seq_cp(self._memory, self._checked(source), self._checked(target), 0, length)
+        lib.llama_memory_seq_cp(self._memory, self._checked(source), self._checked(target), start, length)
         if self._window and self.holds(source, length):
             # llama.cpp takes the cells of a window that has passed for others, but not while two slots hold them.
             self._load(target, self.checkpoint(source), lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY)
