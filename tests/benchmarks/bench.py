@@ -78,6 +78,7 @@ def _provenance(program: Path, cores: str | None) -> Mapping[str, str]:
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
     vendored = importlib.metadata.version("llama-cpp-python")
     commit = _said(("git", "-C", str(_ROOT), "rev-parse", "--short", "HEAD"))
+    commit = "an unknown commit" if commit.startswith("fatal") else commit  # what was copied has no history
     ours = f"{importlib.metadata.version('pensieve-cli')} at {commit}"
     theirs = _said((str(program), "--version")).partition("\n")[0].removeprefix("version: ")
     return {
