@@ -26,6 +26,7 @@ from pensieve_cli.settings import Settings
 __all__ = [
     "ClearCache",
     "Command",
+    "Examine",
     "ListCache",
     "ListModels",
     "Serve",
@@ -94,6 +95,14 @@ class ShowSettings:
 
 
 @attrs.frozen(kw_only=True)
+class Examine:
+    """`pensieve-server doctor`: what is well, what is not, and what to do."""
+
+    settings: Settings
+    json: bool = False
+
+
+@attrs.frozen(kw_only=True)
 class ShowVersion:
     """`pensieve-server version`."""
 
@@ -114,7 +123,7 @@ class StartClaudeCode:
 
 
 Command: TypeAlias = (
-    Serve | ListModels | ListCache | SizeCache | ClearCache | ShowSettings | ShowVersion | StartClaudeCode
+    Serve | ListModels | ListCache | SizeCache | ClearCache | ShowSettings | ShowVersion | StartClaudeCode | Examine
 )
 _CLAUDE, _BEHIND = "claude", "--"
 _CLAUDE_SWITCHES = frozenset({"--lean", "--print-env"})
@@ -178,6 +187,9 @@ def _app(files: Sequence[Path], origins: _Origins) -> App:
     ) -> StartClaudeCode:
         return StartClaudeCode(settings=settings or Settings(), lean=lean, print_env=print_env)
 
+    def doctor(*, settings: Settings | None = None, json: _Switch = False) -> Examine:
+        return Examine(settings=settings or Settings(), json=json)
+
     def version(*, settings: Settings | None = None) -> ShowVersion:  # noqa: ARG001 - a settings file may be there
         return ShowVersion()
 
@@ -187,6 +199,7 @@ def _app(files: Sequence[Path], origins: _Origins) -> App:
     app.command(show_settings, name="settings")
     app.command(version)
     app.command(claude)
+    app.command(doctor)
     app.command(_cache_app())
     return app
 

@@ -12,7 +12,7 @@ Claude Code, and every client of the Anthropic Messages API, on your own model.
 
 Usage: pensieve-server [serve] [OPTIONS]      serve until Ctrl-C
        pensieve-server claude [OPTIONS] [--lean] [--print-env] [-- ARGUMENTS]
-       pensieve-server models | settings [--json]
+       pensieve-server doctor | models | settings [--json]
        pensieve-server cache [list|size|clear] | statusline | version
 
 Model

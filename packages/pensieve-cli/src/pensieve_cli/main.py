@@ -12,11 +12,14 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.help_page import HELP_PAGE
+
+if TYPE_CHECKING:
+    from pensieve_cli.command_line import Examine, StartClaudeCode
 
 __all__ = ["main"]
 
@@ -42,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _do(words: Sequence[str]) -> ExitCode:
     from pensieve_cli.command_line import (  # noqa: PLC0415 - late
         ClearCache,
+        Examine,
         ListCache,
         ListModels,
         Serve,
@@ -66,10 +70,8 @@ def _do(words: Sequence[str]) -> ExitCode:
             from pensieve_cli import cache_table  # noqa: PLC0415 - late
 
             return cache_table.run(command, cache_table.Terminal(answers=sys.stdin, output=sys.stdout), time.time())
-        case StartClaudeCode():
-            from pensieve_cli.claude_code import launcher  # noqa: PLC0415 - late
-
-            return launcher.run(command)
+        case StartClaudeCode() | Examine():
+            return _beside_claude_code(command)
         case ShowSettings():
             from pensieve_cli import settings_table  # noqa: PLC0415 - late
 
@@ -81,6 +83,18 @@ def _do(words: Sequence[str]) -> ExitCode:
             return ExitCode.OK
         case _:
             assert_never(command)
+
+
+def _beside_claude_code(command: StartClaudeCode | Examine) -> ExitCode:
+    from pensieve_cli.command_line import Examine  # noqa: PLC0415 - late
+
+    if isinstance(command, Examine):
+        from pensieve_cli.claude_code import doctor  # noqa: PLC0415 - late
+
+        return doctor.run(command, sys.stdout)
+    from pensieve_cli.claude_code import launcher  # noqa: PLC0415 - late
+
+    return launcher.run(command)
 
 
 def _failed(error: Exception) -> ExitCode:

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from pensieve_core import GenerationFinished, ModelId, Priority, RequestId, Usage
+from pensieve_http.cache_breaks import CacheBreaks
 from pensieve_http.record import RequestRecord
 
 __all__ = ["Activity", "AnsweredRequest", "RequestPhase", "RunningRequest", "Totals"]
@@ -92,6 +93,7 @@ class Activity:
         self._running: dict[RequestId, RequestRecord] = {}
         self._ended: deque[_Ended] = deque(maxlen=_KEPT)
         self.totals = Totals()
+        self.breaks = CacheBreaks()
 
     def began(self, record: RequestRecord) -> None:
         """A request is there."""
@@ -100,6 +102,7 @@ class Activity:
     def ended(self, record: RequestRecord, now: float) -> None:
         """It is over, answered or not."""
         self._running.pop(record.id, None)
+        self.breaks.ended(record)
         if record.finished is not None and record.model is not None:
             self._ended.appendleft(_Ended(_answered(record, record.model, record.finished), now))
             self.totals = _added(self.totals, record.finished.usage)

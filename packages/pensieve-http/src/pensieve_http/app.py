@@ -274,6 +274,7 @@ def _messages(parts: _Parts, gate: Gate) -> Messages:
         answering=parts.answering,
         signatures=parts.signatures,
         records=PromptRecords(),
+        breaks=parts.activity.breaks,
     )
 
 

@@ -74,6 +74,8 @@ class Preparation:
     """Of the answer."""
     translate: Callable[[MessagesRequest], GenerationRequest]
     records: PromptRecords
+    watch: Callable[[GenerationRequest, PromptUsage], None]
+    """Told of what an engine has taken."""
 
     async def prepare(self, engine: InferenceEngine) -> Prepared:
         """Make the edits, and look for what changed since the earlier prompt."""
@@ -88,7 +90,8 @@ class Preparation:
         )
 
     def opened(self, request: GenerationRequest, prompt: PromptUsage) -> None:
-        """Remember the prompt, if the client may ask for it later."""
+        """Remember the prompt: for the watch, and if the client may ask for it later."""
+        self.watch(request, prompt)
         if self.wire.diagnostics is not None:
             self.records.note(self.message_id, request, prompt.prompt_tokens)
 

@@ -84,6 +84,9 @@ class RequestRecord:
     error_type: str | None = None
     unknown_fields: tuple[str, ...] = ()
     """Names of request fields that were ignored."""
+    cache_break: str | None = None
+    """Why less was cached than the session's last prompt had; None: all of it was."""
+    first_differing_token: int | None = None
     foreign_thinking: int = 0
     """Blocks of reasoning that came back without a signature of this installation, or changed."""
     ending: Ending = Ending.ANSWERED
@@ -124,6 +127,8 @@ class RequestRecord:
             "agent": self.agent_hash,
             "stop_reason": self.stop_reason,
             "error_type": self.error_type,
+            "cache_break": self.cache_break,
+            "first_differing_token": self.first_differing_token,
             "foreign_thinking": self.foreign_thinking or None,
             "unknown_fields": [name[:_NAME_LENGTH] for name in self.unknown_fields[:_NAMES]] or None,
         }

@@ -13,6 +13,7 @@ import cattrs.preconf.json
 __all__ = [
     "Answered",
     "Answering",
+    "Break",
     "Engine",
     "Locked",
     "Nobody",
@@ -54,6 +55,16 @@ class Answered:
 
 
 @attrs.frozen(kw_only=True)
+class Break:
+    """A prompt that did not go on where its session's last one ended."""
+
+    cause: str
+    first_differing_token: int
+    prompt_tokens: int
+    previous_prompt_tokens: int
+
+
+@attrs.frozen(kw_only=True)
 class Totals:
     """Sums over all answers."""
 
@@ -76,6 +87,7 @@ class ServerStatus:
     engines: tuple[Engine, ...] = ()
     answered: tuple[Answered, ...] = ()
     totals: Totals = Totals()
+    cache_breaks: tuple[Break, ...] = ()
 
     def engine(self, model: str | None) -> Engine | None:
         """Return the engine of `model`, if anybody has asked for it."""

@@ -23,7 +23,7 @@ from pensieve_gguf.llama.context import (
 )
 from pensieve_gguf.llama.devices import Gpu, gpus
 from pensieve_gguf.llama.guidance import begin_lltokenizer, make_lltokenizer
-from pensieve_gguf.llama.library import last_words, library_folder, state_version, version
+from pensieve_gguf.llama.library import last_words, library_folder, state_version, system_info, version
 from pensieve_gguf.llama.model import LoadError, Model, Special, TokenIds
 from pensieve_gguf.llama.projector import Embeddings, Pieces, ProjectionError, Projector
 from pensieve_gguf.llama.sampler import Sampler, SamplingDefaults
@@ -54,5 +54,6 @@ __all__ = [
     "library_folder",
     "make_lltokenizer",
     "state_version",
+    "system_info",
     "version",
 ]

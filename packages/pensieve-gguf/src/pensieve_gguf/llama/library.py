@@ -14,7 +14,7 @@ from pathlib import Path
 import llama_cpp
 from llama_cpp import llama_cpp as lib
 
-__all__ = ["last_words", "library_folder", "log_callback", "start_backend", "state_version", "version"]
+__all__ = ["last_words", "library_folder", "log_callback", "start_backend", "state_version", "system_info", "version"]
 
 _WARN = 3  # GGML_LOG_LEVEL_WARN; 4 is ERROR, 5 continues the line before
 _last_words: collections.deque[str] = collections.deque(maxlen=20)
@@ -49,6 +49,11 @@ def last_words() -> str:
 def version() -> str:
     """Return the engine's name and version."""
     return f"llama.cpp ({llama_cpp.__version__})"
+
+
+def system_info() -> str:
+    """Return llama.cpp's own line of what it uses of this machine: `AVX2 = 1 | …`."""
+    return str(lib.llama_print_system_info().decode("utf-8", "replace"))
 
 
 def state_version() -> int:

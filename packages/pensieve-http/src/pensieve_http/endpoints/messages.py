@@ -7,12 +7,15 @@ life.
 
 from __future__ import annotations
 
+import functools
+
 import attrs
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from pensieve_http.answer import Answer, message_id
 from pensieve_http.answering import Answering
+from pensieve_http.cache_breaks import CacheBreaks
 from pensieve_http.endpoints.intake import Accepted, Intake
 from pensieve_http.exchange import Exchange
 from pensieve_http.gate import Gate
@@ -54,6 +57,7 @@ class Messages:
     signatures: Signatures
     records: PromptRecords
     """Prompts that later ones are compared with."""
+    breaks: CacheBreaks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request.
@@ -85,6 +89,7 @@ class Messages:
                 message_id=message_id(accepted.record.id),
                 translate=accepted.translated,
                 records=self.records,
+                watch=functools.partial(self.breaks.opened, accepted.record),
             ),
         )
 

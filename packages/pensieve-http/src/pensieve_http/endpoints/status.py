@@ -16,6 +16,7 @@ from starlette.routing import request_response
 
 from pensieve_core import Clock, EngineDescription, EnginePhase, EngineStatus, ModelId
 from pensieve_http.activity import Activity, AnsweredRequest, RunningRequest, Totals
+from pensieve_http.cache_breaks import CacheBreak
 from pensieve_http.endpoints.health import Health
 from pensieve_http.operation import JSON, Body, Endpoint, Operation
 from pensieve_inference import EngineProvider
@@ -63,6 +64,8 @@ class StatusReport:
     answered: tuple[AnsweredRequest, ...]
     """The last ones, the newest first."""
     totals: Totals
+    cache_breaks: tuple[CacheBreak, ...]
+    """The last prompts that did not go on where their session's last one ended, the newest first."""
 
 
 GET_STATUS = Operation(
@@ -105,6 +108,7 @@ class Status:
             running=self.activity.running(now),
             answered=self.activity.answered(now),
             totals=self.activity.totals,
+            cache_breaks=self.activity.breaks.last(),
         )
 
 

@@ -1,0 +1,91 @@
+"""The real Claude Code through `pensieve-server claude`, from a stopped machine to the answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import psutil
+import pytest
+
+from pensieve_cli.claude_code.server_client import ServerClient
+from pensieve_cli.claude_code.server_status import Answering
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+
+BOUND_S = 180.0
+SERVER = Path(sys.executable).with_name("pensieve-server")
+
+
+@attrs.frozen(kw_only=True)
+class Launcher:
+    """`pensieve-server claude` in a home of its own, on a port of its own."""
+
+    claude_code: Any
+    port: int
+
+    def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        home = self.claude_code.home
+        folders = {f"XDG_{kind}_HOME": str(home / kind) for kind in ("CONFIG", "CACHE", "DATA", "STATE")}
+        own = {"PATH": f"{self.claude_code.program.parent}{os.pathsep}{os.environ['PATH']}", "HOME": str(home)}
+        return subprocess.run(
+            [SERVER, "claude", "--port", str(self.port), *words],
+            cwd=self.claude_code.work,
+            env={**own, **folders, "DISABLE_AUTOUPDATER": "1", **variables},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=BOUND_S,
+            check=False,
+        )
+
+    def stop_server(self) -> None:
+        port = ServerClient(url=f"http://127.0.0.1:{self.port}").port()
+        if isinstance(port, Answering):
+            server = psutil.Process(port.status.pid)
+            server.terminate()
+            server.wait(60)
+
+    def answers(self) -> list[dict[str, Any]]:
+        log = self.claude_code.home / "STATE" / "pensieve" / f"server-{self.port}.log"
+        lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if line.get("event") == "request_finished" and "prefilled_tokens" in line]
+
+
+@pytest.fixture
+def launcher(claude_code: Any) -> Iterator[Launcher]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    made = Launcher(claude_code=claude_code, port=port)
+    yield made
+    made.stop_server()
+
+
+def test_one_command_from_nothing_to_an_answer(
+    launcher: Launcher, scripted_server_settings: Callable[..., Any]
+) -> None:
+    arguments, variables = scripted_server_settings("hello")
+    said = launcher.run(*arguments, "--", "-p", "Say hello.", **variables)
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert said.stdout.strip() == "Hello from the script."
+
+
+@pytest.mark.model
+def test_after_a_restart_less_than_a_tenth_of_the_prompt_is_computed(
+    launcher: Launcher, starter_model: Path, record_property: Callable[[str, object], None]
+) -> None:
+    # measured: 1 token; 275 of 4,265 when the model had rambled on before, and what was kept is the head alone
+    words = ("--model", str(starter_model), "--", "-p", "Say hello.")
+    launcher.run(*words)
+    launcher.stop_server()
+    launcher.run(*words)
+    answer = launcher.answers()[0]
+    record_property("figure", f"{answer['prefilled_tokens']} of {answer['prompt_tokens']} tokens computed")
+    assert answer["prefilled_tokens"] < 0.1 * answer["prompt_tokens"]
