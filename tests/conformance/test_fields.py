@@ -184,7 +184,6 @@ _SERVICE = {"model": "an-other"}
         pytest.param({"fallback_credit_token": "t"}, marks=requirement("field:fallback_credit_token")),
         pytest.param({"fallbacks": [_SERVICE]}, marks=requirement("field:fallbacks")),
         pytest.param({"compaction": {"type": "auto"}}, marks=requirement("field:compaction")),
-        pytest.param({"thread": {"type": "new"}}, marks=requirement("field:thread")),
     ],
 )
 async def test_what_is_about_anthropics_service_changes_nothing(server: ScriptedServer, fields: Json) -> None:
@@ -204,6 +203,15 @@ async def test_what_is_about_anthropics_service_changes_nothing(server: Scripted
 )
 async def test_headers_about_anthropics_service_change_nothing(server: ScriptedServer, header: str) -> None:
     assert (await server.post(headers={header: "x_1"})).status_code == 200
+
+
+@requirement("field:thread")
+@pytest.mark.parametrize("thread", [{"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}])
+async def test_a_thread_is_refused_by_the_code_that_makes_sdks_send_all(server: ScriptedServer, thread: Json) -> None:
+    reply = await server.post(thread=thread)
+    assert reply.status_code == 400
+    assert reply.json()["error"]["details"] == {"error_code": "thread_unsupported_request"}
+    await server.ask(thread=None)
 
 
 @requirement("field:container")

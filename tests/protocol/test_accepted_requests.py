@@ -137,6 +137,7 @@ EVERYTHING: dict[str, Any] = {
     "diagnostics": {"previous_message_id": None},
     "output_format": {"type": "json_schema", "schema": {}},
     "container": None,
+    "thread": None,
     "mcp_servers": [],
 }
 

@@ -247,6 +247,16 @@ def test_the_message_names_the_place(body: Callable[..., bytes], fields: dict[st
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize("thread", [{"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}])
+def test_a_thread_is_refused_by_the_code_that_makes_sdks_send_all(
+    body: Callable[..., bytes], thread: dict[str, str]
+) -> None:
+    """The SDK's `thread_unsupported_request_error_details.py`: "Send the full conversation without `thread`"."""
+    with pytest.raises(RequestError, match="this server keeps no conversations") as caught:
+        parse_messages_request(body(thread=thread))
+    assert (caught.value.error.status, caught.value.error.code) == (400, "thread_unsupported_request")
+
+
 def test_several_problems_come_in_the_order_of_the_fields_and_the_rest_is_counted(body: Callable[..., bytes]) -> None:
     with pytest.raises(RequestError) as caught:
         parse_messages_request(body(model=1, messages=[{}], max_tokens=-5, stream=2))

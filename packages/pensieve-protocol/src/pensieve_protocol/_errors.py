@@ -56,7 +56,7 @@ ErrorType: TypeAlias = Literal[
     "overloaded_error",
 ]
 
-ErrorCode: TypeAlias = Literal["file_expired", "storage_quota_exceeded"]
+ErrorCode: TypeAlias = Literal["file_expired", "storage_quota_exceeded", "thread_unsupported_request"]
 """Of the many in the SDK's `types/shared/error_details.py`, those that can happen here."""
 
 # https://docs.claude.com/en/api/errors; a status that is not listed takes the type of its hundred.

@@ -17,7 +17,7 @@ import cattrs
 
 from pensieve_core import JsonObject, JsonValue
 from pensieve_protocol._converter import structure
-from pensieve_protocol._errors import invalid_request
+from pensieve_protocol._errors import RequestError, api_error, invalid_request
 from pensieve_protocol._json import JsonError, parse_json
 from pensieve_protocol._requests import CountTokensRequest, MessagesRequest
 from pensieve_protocol._rules import violations
@@ -67,7 +67,15 @@ def _parse(body: bytes, terms: Terms, cls: type[_Request]) -> _Request:
         found += strict_problems(document, unknown, terms)
     if found:
         raise invalid_request(sentence(found))
+    _refuse_thread(request)
     return attrs.evolve(with_places(request), unknown_fields=unknown)
+
+
+def _refuse_thread(request: CountTokensRequest) -> None:
+    """Say in the API's own code that no conversation is kept here; the SDKs' tool runners then send the whole."""
+    if isinstance(request, MessagesRequest) and request.thread is not None:
+        refusal = api_error(400, "thread: this server keeps no conversations; send all messages, and no thread")
+        raise RequestError(attrs.evolve(refusal, code="thread_unsupported_request"))
 
 
 def _document(body: bytes) -> JsonValue:

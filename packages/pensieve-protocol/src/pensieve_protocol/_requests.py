@@ -187,6 +187,8 @@ class MessagesRequest(CountTokensRequest):
     metadata: Metadata = Metadata()
     diagnostics: DiagnosticsConfig | None = None
     container: str | JsonObject | None = None
+    thread: JsonObject | None = None
+    """Refused with `thread_unsupported_request`: its next request would bring only what is new."""
 
     @property
     def shows_thinking(self) -> bool:

@@ -59,7 +59,7 @@ _KNOWN_BETAS: Final = frozenset({
 
 _IGNORED_FIELDS: Final = frozenset({
     "billing_policy", "compaction", "fallback_credit_token", "fallbacks", "inference_geo", "service_tier", "speed",
-    "thread", "user_profile_id", "workspace_id",
+    "user_profile_id", "workspace_id",
 })  # fmt: skip
 """Known from the SDK's `message_create_params.py`, and without meaning on a machine of one's own."""
 

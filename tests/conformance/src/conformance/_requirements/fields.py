@@ -85,7 +85,7 @@ FIELDS = (
         "field:thread",
         "A conversation that the server remembers is continued.",
         source=_BETA,
-        divergence="Accepted, and ignored: every request brings its whole conversation.",
+        divergence="Refused as `thread_unsupported_request`, upon which the SDKs' tool runners send the whole.",
     ),
     Requirement("field:betas", "The header `anthropic-beta`; see version:beta.", source=_BETA),
     Requirement("field:container", "There are no containers: a 400 that says so.", source=_TABLE),
