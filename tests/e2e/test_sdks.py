@@ -66,6 +66,28 @@ def test_a_tool_loop_runs_to_its_end(parts: Parts) -> None:
     assert loop["told"]["text"] == "It has 18 degrees."
 
 
+def test_an_answer_is_parsed_into_the_type_that_the_sdk_made_the_schema_of(parts: Parts) -> None:
+    parsed = parts["parsed"]
+    assert parsed["outputs"] == [{"city": "Rome", "sunny": True}] * 2  # whole, and streamed
+    assert parsed["stop_reasons"] == ["end_turn"] * 2
+    for asked in parsed["asked"]:
+        assert asked["schema"]["properties"].keys() == {"city", "sunny"}
+        assert asked["schema"]["properties"]["city"]["enum"] == ["Paris", "Rome"]
+        assert asked["schema"]["required"] == ["city", "sunny"]
+        assert asked["schema"]["additionalProperties"] is False  # the SDKs close what they are given
+
+
+@pytest.mark.parametrize("part", ["tool_runner", "streaming_tool_runner"])
+def test_the_sdks_tool_runner_calls_until_the_model_has_all_it_asked_for(parts: Parts, part: str) -> None:
+    ran = parts[part]
+    assert ran["stop_reasons"] == ["tool_use", "tool_use", "end_turn"]
+    assert ran["calls"] == [{"city": "Paris"}, {"city": "Rome"}]
+    assert ran["told"]["text"] == "They have 18 degrees and 25 degrees."
+    assert list(ran["asked"]["tools"]) == ["get_weather"]
+    assert ran["asked"]["tools"]["get_weather"]["properties"]["city"]["type"] == "string"
+    assert ran["asked"]["tools"]["get_weather"]["required"] == ["city"]
+
+
 def test_a_prompt_is_counted_as_it_is_charged(parts: Parts) -> None:
     assert parts["count"]["counted"] == parts["count"]["charged"] > 0
 
@@ -73,6 +95,9 @@ def test_a_prompt_is_counted_as_it_is_charged(parts: Parts) -> None:
 def test_models_are_listed_page_by_page_and_retrieved(parts: Parts) -> None:
     assert parts["models"]["type"] == "model"
     assert parts["models"]["same"]
+    assert parts["models"]["paged"] == parts["models"]["whole"]
+    assert parts["models"]["pages"] == [1] * len(parts["models"]["whole"])
+    assert len(parts["models"]["whole"]) > 1  # else there would be nothing to page through
 
 
 def test_a_name_for_claude_codes_picker_is_listed(parts: Parts) -> None:
@@ -109,8 +134,10 @@ def test_the_right_key_opens_the_door(parts: Parts) -> None:
     assert parts["with_key"]["text"] == HELLO
 
 
-def test_an_overloaded_server_is_asked_again_by_the_sdk(parts: Parts) -> None:
+def test_an_overloaded_server_is_asked_again_by_the_sdk_when_it_says_so(parts: Parts) -> None:
+    # turned away twice with `retry-after: 1`; of their own the SDKs would wait 1.5 s at most
     assert parts["retried"]["text"] == HELLO
+    assert parts["retried"]["waited_s"] >= 2
 
 
 @pytest.mark.parametrize(
@@ -163,4 +190,8 @@ def test_the_starter_model_can_be_used_with_every_sdk(
     assert played["stream_events"]["text"].strip()
     assert played["count"]["counted"] == played["count"]["charged"] > 0
     assert played["models"]["same"]
+    for output in played["parsed"]["outputs"]:
+        assert output["city"] in ("Paris", "Rome")
+        assert isinstance(output["sunny"], bool)
+    assert len(played["parsed"]["outputs"]) == 2
     assert played["bad_request"]["status"] == 400

@@ -152,7 +152,7 @@ def main(url: str, guarded_url: str | None = None) -> None:
         played |= errors(client, keyless)
         played["with_key"] = create(keyed)
         played["retried"] = {
-            "text": retrying.chat.completions.create(**ask("overloaded once")).choices[0].message.content
+            "text": retrying.chat.completions.create(**ask("overloaded twice")).choices[0].message.content
         }
     print(json.dumps(played))  # noqa: T201 - its output is what it is for
 

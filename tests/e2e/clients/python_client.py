@@ -13,9 +13,10 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import anthropic
+import pydantic
 
 MODEL = "claude-opus-5-5"
 WEATHER = {
@@ -24,6 +25,20 @@ WEATHER = {
     "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 }
 TOO_LARGE = 33 * 1024 * 1024
+DEGREES = {"Paris": "18 degrees", "Rome": "25 degrees"}
+
+
+class Weather(pydantic.BaseModel):
+    """What `parsed` wants to be told."""
+
+    city: Literal["Paris", "Rome"]
+    sunny: bool
+
+
+@anthropic.beta_tool
+def get_weather(city: str) -> str:
+    """Tell the weather of a city."""
+    return DEGREES[city]
 
 
 def ask(text: str, **more: Any) -> dict[str, Any]:
@@ -93,6 +108,43 @@ def tool_loop(client: anthropic.Anthropic) -> dict[str, Any]:
     return {"asked": answer(asked), "name": use.name, "input": use.input, "told": answer(told)}
 
 
+def parsed(client: anthropic.Anthropic) -> dict[str, Any]:
+    """Let the SDK make a schema of a type, and an object of the answer; whole and streamed."""
+    message = client.messages.parse(**ask("weather as JSON"), output_format=Weather)
+    with client.messages.stream(**ask("weather as JSON"), output_format=Weather) as stream:
+        streamed = stream.get_final_message()
+    outputs = [message.parsed_output, streamed.parsed_output]
+    return {
+        "outputs": [output.model_dump() for output in outputs if isinstance(output, Weather)],
+        "asked": [thought(message), thought(streamed)],
+        "stop_reasons": [message.stop_reason, streamed.stop_reason],
+    }
+
+
+def tool_runner(client: anthropic.Anthropic, *, stream: bool) -> dict[str, Any]:
+    """Let the SDK run a tool as often as the model calls it."""
+    runner: Any = client.beta.messages.tool_runner(**ask("compare Paris and Rome"), tools=[get_weather], stream=stream)
+    messages = [turn.get_final_message() if stream else turn for turn in runner]
+    return {
+        "stop_reasons": [message.stop_reason for message in messages],
+        "calls": [block.input for message in messages for block in message.content if block.type == "tool_use"],
+        "asked": thought(messages[0]),
+        "told": answer(messages[-1]),
+    }
+
+
+def thought(message: Any) -> Any:
+    """Return what the scripted engine thinks it was asked; a model without a script does not say."""
+    return next((json.loads(block.thinking) for block in message.content if block.type == "thinking"), None)
+
+
+def retried(client: anthropic.Anthropic) -> dict[str, Any]:
+    """Ask a server that is overloaded twice."""
+    began = time.monotonic()
+    message = client.messages.create(**ask("overloaded twice"))
+    return {**answer(message), "waited_s": time.monotonic() - began}
+
+
 def count(client: anthropic.Anthropic) -> dict[str, Any]:
     """Count a prompt that is then sent."""
     request = ask("say hello", tools=[WEATHER])
@@ -106,9 +158,18 @@ def count(client: anthropic.Anthropic) -> dict[str, Any]:
 def models(client: anthropic.Anthropic) -> dict[str, Any]:
     """List the models, and look one up."""
     listed = list(client.models.list(limit=1))
+    pages = [len(page.data) for page in client.models.list(limit=1).iter_pages()]
+    whole = client.models.list().data
     one = client.models.retrieve(listed[0].id)
     picked = any("claude" in model.id or "anthropic" in model.id for model in listed)
-    return {"type": one.type, "same": one.id == listed[0].id, "picked": picked}
+    return {
+        "type": one.type,
+        "same": one.id == listed[0].id,
+        "picked": picked,
+        "paged": [model.id for model in listed],
+        "pages": pages,
+        "whole": [model.id for model in whole],
+    }
 
 
 def broken_stream(client: anthropic.Anthropic) -> dict[str, Any]:
@@ -195,6 +256,7 @@ def any_model(base_url: str) -> dict[str, Any]:
     return {
         "create": create(client),
         "stream_events": stream_events(client),
+        "parsed": parsed(client),
         "count": count(client),
         "models": models(client),
         "files": files(client),
@@ -213,8 +275,10 @@ def all_parts(base_url: str, guarded_url: str) -> dict[str, Any]:
         **any_model(base_url),
         "stream_helper": stream_helper(client),
         "tool_loop": tool_loop(client),
+        "tool_runner": tool_runner(client, stream=False),
+        "streaming_tool_runner": tool_runner(client, stream=True),
         "with_key": create(connect(guarded_url, key="right")),
-        "retried": answer(connect(base_url, retries=2).messages.create(**ask("overloaded once"))),
+        "retried": retried(connect(base_url, retries=2)),
         "too_long": failing("long " * 40_000),
         "unauthenticated": failure(lambda: create(connect(guarded_url, key="wrong"))),
         "forbidden": failing("say hello", extra_headers={"origin": "https://elsewhere.example"}),

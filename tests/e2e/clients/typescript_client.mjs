@@ -5,6 +5,8 @@
 //
 // The twin of `python_client.py`: same parts, same output. Run by `test_sdks.py` from a copy beside the installed SDK.
 import Anthropic, { APIError } from "@anthropic-ai/sdk";
+import { betaTool } from "@anthropic-ai/sdk/helpers/beta/json-schema";
+import { jsonSchemaOutputFormat } from "@anthropic-ai/sdk/helpers/json-schema";
 
 const MODEL = "claude-opus-5-5";
 const WEATHER = {
@@ -13,6 +15,14 @@ const WEATHER = {
   input_schema: { type: "object", properties: { city: { type: "string" } }, required: ["city"] },
 };
 const TOO_LARGE = 33 * 1024 * 1024;
+const DEGREES = { Paris: "18 degrees", Rome: "25 degrees" };
+const WEATHER_FORMAT = jsonSchemaOutputFormat({
+  type: "object",
+  properties: { city: { type: "string", enum: ["Paris", "Rome"] }, sunny: { type: "boolean" } },
+  required: ["city", "sunny"],
+});
+const { input_schema: inputSchema, ...WEATHER_TOOL } = WEATHER;
+const GET_WEATHER = betaTool({ ...WEATHER_TOOL, inputSchema, run: ({ city }) => DEGREES[city] });
 
 const ask = (text, more = {}) => ({
   model: MODEL,
@@ -78,6 +88,42 @@ async function toolLoop(client) {
   return { asked: answer(asked), name: use.name, input: use.input, told: answer(told) };
 }
 
+async function parsed(client) {
+  const request = ask("weather as JSON", { output_config: { format: WEATHER_FORMAT } });
+  const message = await client.messages.parse(request);
+  const streamed = await client.messages.stream(request).finalMessage();
+  return {
+    outputs: [message.parsed_output, streamed.parsed_output],
+    asked: [thought(message), thought(streamed)],
+    stop_reasons: [message.stop_reason, streamed.stop_reason],
+  };
+}
+
+async function toolRunner(client, stream) {
+  const messages = [];
+  const runner = client.beta.messages.toolRunner(ask("compare Paris and Rome", { tools: [GET_WEATHER], stream }));
+  for await (const turn of runner) messages.push(stream ? await turn.finalMessage() : turn);
+  const blocks = messages.flatMap((message) => message.content);
+  return {
+    stop_reasons: messages.map((message) => message.stop_reason),
+    calls: blocks.filter((block) => block.type === "tool_use").map((block) => block.input),
+    asked: thought(messages[0]),
+    told: answer(messages.at(-1)),
+  };
+}
+
+// What the scripted engine thinks it was asked; a model without a script does not say.
+function thought(message) {
+  const block = message.content.find((block) => block.type === "thinking");
+  return block ? JSON.parse(block.thinking) : null;
+}
+
+async function retried(client) {
+  const began = performance.now();
+  const message = await client.messages.create(ask("overloaded twice"));
+  return { ...answer(message), waited_s: (performance.now() - began) / 1_000 };
+}
+
 async function count(client) {
   const { max_tokens, ...prompt } = ask("say hello", { tools: [WEATHER] });
   const { usage } = await client.messages.create({ max_tokens, ...prompt });
@@ -89,8 +135,18 @@ async function count(client) {
 async function models(client) {
   const listed = [];
   for await (const model of client.models.list({ limit: 1 })) listed.push(model);
+  const pages = [];
+  for await (const page of (await client.models.list({ limit: 1 })).iterPages()) pages.push(page.data.length);
+  const whole = (await client.models.list()).data;
   const one = await client.models.retrieve(listed[0].id);
-  return { type: one.type, same: one.id === listed[0].id, picked: listed.some((model) => /claude|anthropic/.test(model.id)) };
+  return {
+    type: one.type,
+    same: one.id === listed[0].id,
+    picked: listed.some((model) => /claude|anthropic/.test(model.id)),
+    paged: listed.map((model) => model.id),
+    pages,
+    whole: whole.map((model) => model.id),
+  };
 }
 
 async function files(client) {
@@ -179,6 +235,7 @@ async function anyModel(baseURL) {
   return {
     create: await create(client),
     stream_events: await streamEvents(client),
+    parsed: await parsed(client),
     count: await count(client),
     models: await models(client),
     files: await files(client),
@@ -194,8 +251,10 @@ async function allParts(baseURL, guardedURL) {
     ...(await anyModel(baseURL)),
     stream_helper: await streamHelper(client),
     tool_loop: await toolLoop(client),
+    tool_runner: await toolRunner(client, false),
+    streaming_tool_runner: await toolRunner(client, true),
     with_key: await create(connect(guardedURL, "right")),
-    retried: answer(await connect(baseURL, "dummy", 2).messages.create(ask("overloaded once"))),
+    retried: await retried(connect(baseURL, "dummy", 2)),
     too_long: await failing("long ".repeat(40_000)),
     unauthenticated: await failure(() => create(connect(guardedURL, "wrong"))),
     forbidden: await failing("say hello", {}, { headers: { origin: "https://elsewhere.example" } }),

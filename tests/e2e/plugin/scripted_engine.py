@@ -9,6 +9,7 @@ fixed sequence would not do.
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -92,33 +93,54 @@ class FailsOnce:
 
 
 class SdkParts:
-    """What the SDK clients' cues ask for; counts, because one cue fails only the first time."""
+    """What the SDK clients' cues ask for; counts, because one cue fails twice before it is answered."""
 
     def __init__(self) -> None:
         self._seen: Counter[str] = Counter()
 
     def __call__(self, request: GenerationRequest) -> Script:
         """Return the script for the words of the last user turn."""
-        if results := _results(request):
-            return say(f"It has {results[-1]}.")
-        cue = _last_text(request)
-        self._seen[cue] += 1
-        return self._script(cue)
+        match _first_text(request), _last_text(request):
+            case "compare Paris and Rome", _:
+                return _comparison(request)
+            case _, _ if results := _results(request):
+                return say(f"It has {results[-1]}.")
+            case _, "overloaded twice" as cue:
+                return self._third_time(cue)
+            case _, "weather as JSON":
+                return [*think(_asked(request)), *say('{"city": "Rome", "sunny": true}')]
+            case _, cue:
+                return _CUES.get(cue, _HELLO)
 
-    def _script(self, cue: str) -> Script:
-        if cue == "overloaded once" and self._seen[cue] > 1:
-            return _HELLO
-        return _CUES.get(cue, _HELLO)
+    def _third_time(self, cue: str) -> Script:
+        """Answer each third request, so that every SDK that asks the same server is turned away first."""
+        self._seen[cue] += 1
+        return [Raise(_BUSY)] if self._seen[cue] % 3 else _HELLO
+
+
+def _comparison(request: GenerationRequest) -> Script:
+    """Ask for the weather of one city after the other, then tell both."""
+    results = _results(request)
+    if len(results) < len(_CITIES):
+        arguments: JsonObject = {"city": _CITIES[len(results)]}
+        return [*think(_asked(request)), *call("get_weather", arguments, call_id=f"toolu_{len(results)}")]
+    return say(f"They have {' and '.join(results)}.")
+
+
+def _asked(request: GenerationRequest) -> str:
+    """Return the schemas that reached the engine, as a thought that a client can show."""
+    tools = {tool.name: tool.parameters for tool in request.tools}
+    return json.dumps({"schema": request.output_schema, "tools": tools})
 
 
 _HELLO = say("Hello from the script.")
+_CITIES = ("Paris", "Rome")
 _BUSY = OverloadedError("the queue is full", retry_after_s=1)
 _DEATH = EngineFailedError("the engine died")
 _CUES: Mapping[str, Script] = {
     "weather in Paris": [*say("Let me look."), *call("get_weather", {"city": "Paris"})],
     "think first": [*think("Hm, let me see."), *_HELLO],
     "overloaded always": [Raise(_BUSY)],
-    "overloaded once": [Raise(_BUSY)],
     "die at once": [Raise(_DEATH)],
     "die half-way": [*say("Hello from"), Raise(_DEATH)],
 }
@@ -193,6 +215,10 @@ SCENARIOS: Mapping[str, Callable[[], Scenario]] = {
 def _results(request: GenerationRequest) -> list[str]:
     parts = [part for turn in request.turns for part in turn.parts if isinstance(part, ToolResultPart)]
     return [_text(part.content).strip() for part in parts]
+
+
+def _first_text(request: GenerationRequest) -> str:
+    return _text(request.turns[0].parts)
 
 
 def _last_text(request: GenerationRequest) -> str:
