@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 from llguidance import LLTokenizer
 from structlog.testing import capture_logs
@@ -164,6 +165,25 @@ def test_calls_begun_unasked_have_a_constraint_each(ask: Ask) -> None:
     assert plan.calls[HEADER].begun('{"name": "rm"') is None
 
 
+def test_the_first_request_with_new_tools_does_not_wait_for_their_grammars_unless_one_is_strict(
+    vocabulary: Vocabulary, make_request: MakeRequest
+) -> None:
+    later: list[Callable[[], None]] = []
+    grammarian = Grammarian(lambda: vocabulary, "", renders_tools=True, soon=later.append)
+    first = grammarian.plan(make_request(tools=(LS,)))
+    assert first is not None
+    assert not first.calls
+    later.pop()()
+    assert LS.name in first.calls
+    again = grammarian.plan(make_request(tools=(LS,)))
+    assert again is not None
+    assert LS.name in again.calls
+    strict = grammarian.plan(make_request(tools=(attrs.evolve(LS, strict=True),)))
+    assert strict is not None
+    assert LS.name in strict.calls
+    assert later == []
+
+
 def test_calls_in_other_forms_have_constraints_that_are_made_when_such_a_call_begins(
     vocabulary: Vocabulary, make_request: MakeRequest
 ) -> None:
@@ -171,6 +191,7 @@ def test_calls_in_other_forms_have_constraints_that_are_made_when_such_a_call_be
     grammarian = Grammarian(lambda: vocabulary, "", renders_tools=True, soon=later.append)
     plan = grammarian.plan(make_request(tools=(LS,)))
     assert plan is not None
+    later.pop()()
     assert plan.foreign("rm", QWEN_TAGS) is None
     assert plan.foreign("ls", QWEN_TAGS) is None
     assert plan.foreign("ls", QWEN_TAGS) is None
@@ -295,6 +316,8 @@ def test_what_cannot_be_compiled_at_all_is_not_constrained(vocabulary: Vocabular
 
     grammarian = Grammarian(lambda: Unwilling(vocabulary._tokenizer, {261}), "", renders_tools=True)
     with capture_logs() as logs:
+        plan = grammarian.plan(make_request(tools=(LS,)))
+        assert plan is None or not plan.calls
         assert grammarian.plan(make_request(tools=(LS,))) is None
         assert grammarian.plan(make_request(tools=(LS,), tool_choice=ANY)) is None
     assert {log["event"] for log in logs} == {"grammar_refused"}

@@ -67,8 +67,8 @@ class Grammarian:
         make_vocabulary: Called when the first constraint is needed, for it takes a second.
         template_source: The model's chat template.
         renders_tools: The template presents tools itself.
-        soon: Has something done in the thread of the plans, once it has time: forms of calls that are not the model's
-            own are compiled when the first such call has begun.
+        soon: Has something done in the thread of the plans, once it has time: constraints of tools that are new, unless
+            they are strict, and forms of calls that are not the model's own, when the first such call has begun.
         ready: Whether `make_vocabulary` returns at once. As long as it does not, only those plans wait for it that
             demand something of the answer's first token.
     """
@@ -114,8 +114,12 @@ class Grammarian:
         if not self._ready():
             self._owed.append(fill)
             return plan
-        fill()
-        return plan if calls else None
+        if any(tool.strict for tool in tools) or all(map(self._is_compiled, tools)):
+            fill()
+            return plan if calls else None
+        # Twelve tools take 0.1 s, and no call begins before the prompt is computed: the first byte does not wait.
+        self._soon(fill)
+        return plan
 
     def get_ready(self) -> None:
         """Make the vocabulary, before a request has to wait for it, and what waits for it in plans given away."""
@@ -174,8 +178,10 @@ class Grammarian:
         return f"{self._spelling.answer}{prefill}" if prefill else ""
 
     def _arguments(self, tool: Tool, tags: Tags | None) -> Constraint | None:
-        key = json.dumps([tool.parameters, tool.strict, tags and tags.key])
-        return _remembered(self._constraints, key, functools.partial(self._make_arguments, tool, tags))
+        return _remembered(self._constraints, _key(tool, tags), functools.partial(self._make_arguments, tool, tags))
+
+    def _is_compiled(self, tool: Tool) -> bool:
+        return _key(tool, self._spelling.tags) in self._constraints
 
     def _make_arguments(self, tool: Tool, tags: Tags | None) -> Constraint | None:
         schema = self._sound_arguments(tool)
@@ -253,6 +259,10 @@ class _Foreign:
 
     def _fill(self, name: str, tags: Tags | None) -> None:
         self._made[name, tags] = self._make(self._tools[name], tags)
+
+
+def _key(tool: Tool, tags: Tags | None) -> str:
+    return json.dumps([tool.parameters, tool.strict, tags and tags.key])
 
 
 def _add(calls: dict[str, Constraint], name: str, constraint: Constraint | None) -> None:
