@@ -21,13 +21,13 @@ import attrs
 from pensieve_core import Priority
 from pensieve_gguf.engine.carrying import Carrying
 from pensieve_gguf.engine.checkpoints import Checkpoints
+from pensieve_gguf.engine.idleness import Idleness
 from pensieve_gguf.engine.moves import Change, Cut, Elsewhere, Evict, Idle, Placement, Rewind, Share
 from pensieve_gguf.engine.tree import PrefixTree, Run, Use, common_prefix
 from pensieve_gguf.engine.worth import Appraisal, Worth
 
 __all__ = ["Residents"]
 
-_LOOK_EVERY = 8
 _TRIM = 128
 """At least one in so many of all cells is freed at once: one by one they would cost a look at all slots per token."""
 
@@ -65,11 +65,7 @@ class Residents:
         self._checkpoints = Checkpoints() if checkpoints is None else checkpoints
         self._worth: Appraisal = Worth() if worth is None else worth
         self._now = 0.0
-        self._steps = 0
-        self._look_at = 0
-        """The step at which to look again for what is stale."""
-        self._idle_since: dict[int, int] = {}
-        """Slot → the step at which it was last used."""
+        self._idleness = Idleness()
 
     @property
     def idle(self) -> int:
@@ -186,29 +182,26 @@ class Residents:
 
     def note_steps(self, steps: int) -> None:
         """Note that so many steps of answers were computed beside whatever is idle, or prompts that cost as much."""
-        self._steps += steps
+        self._idleness.note_steps(steps)
 
     def stale(self, carrying: Carrying) -> Idle | None:
         """Return what has been idle for so many steps, the oldest first. Looks only now and then.
 
-        Where all of it is copied, the cells that others hold, too, are copied without being freed: the more of them,
-        the longer it may stay.
+        Where all of it is copied, cells of others are copied, too, without being freed: so it may stay longer.
         """
-        if self._steps < self._look_at:
+        if not self._idleness.look():
             return None
-        self._look_at = self._steps + _LOOK_EVERY
         ends = carrying.ends and self.forgets_partially
-        for slot in sorted(self._idle_slots(), key=lambda slot: self._idle_since[slot]):
+        for slot in sorted(self._idle_slots(), key=self._idleness.beside, reverse=True):
             own, length = self.exclusive_cells(slot), self._tree.length(slot)
-            beside = self._steps - self._idle_since[slot]
-            if own and beside * own >= carrying.steps * (own if ends else length):
+            if own and self._idleness.beside(slot) * own >= carrying.steps * (own if ends else length):
                 return Idle(slot, self.held(slot), start=length - own if ends else 0)
         return None
 
     def touch(self, slot: int, now: float) -> None:
         """Let `slot` count as used now."""
         self._tree.touch(slot, now)
-        self._idle_since[slot] = self._steps
+        self._idleness.use(slot)
 
     def evict(self, cells: int = 1) -> Cut | Evict | None:
         """Free some `cells`, or fewer, of those that are worth least. None: there is nothing idle.
@@ -251,7 +244,7 @@ class Residents:
         self._free = list(range(self._slots - 1, -1, -1))
         self._busy.clear()
         self._marks.clear()
-        self._idle_since.clear()
+        self._idleness.clear()
 
     # -- placing -------------------------------------------------------------------------------------------------
 
@@ -292,7 +285,7 @@ class Residents:
         if best is not None:
             moves = (*moves, *self._shared(best, slot, prompt, reused))
             self._tree.share(best, slot, reused)
-            self._idle_since[best] = self._steps
+            self._idleness.use(best)
         return Placement(slot=slot, reused=reused, moves=moves)
 
     def _cut_back(self, prompt: array[int], best: int | None, reused: int) -> Placement | None:
@@ -401,5 +394,5 @@ class Residents:
         self._tree.drop(slot)
         self._busy.discard(slot)
         self._marks.pop(slot, None)
-        self._idle_since.pop(slot, None)
+        self._idleness.forget(slot)
         self._free.append(slot)
