@@ -56,6 +56,7 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
     ({"max_tokens": None}, "max_tokens: expected an integer, got null"),
     ({"max_tokens": -1}, "max_tokens: must be at least 0, got -1"),
     ({"max_tokens": "100"}, "max_tokens: expected an integer, got a string"),
+    ({"max_tokens": 2**63}, "max_tokens: expected an integer of at most 9223372036854775807, got 9223372036854775808"),
     ({"max_tokens": 100.0}, "max_tokens: expected an integer, got a number"),
     ({"max_tokens": True}, "max_tokens: expected an integer, got a boolean"),
     ({"messages": ...}, "messages: field required"),

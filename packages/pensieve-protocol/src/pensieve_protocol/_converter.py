@@ -57,6 +57,9 @@ _JSON_NAMES: Mapping[type, str] = {
     type(None): "null",
 }
 
+_LARGEST_INTEGER = 2**63 - 1
+"""Of the format int64, which `_json_schema` promises; the reader of JSON takes 64 bits without a sign, too."""
+
 
 def structure(value: object, cls: type[_T]) -> _T:
     """Return `value`, parsed JSON, as a `cls`.
@@ -79,6 +82,13 @@ def _primitive(json_type: type) -> _Hook:
         return value
 
     return hook
+
+
+def _structure_integer(value: Any, _: type) -> int:  # noqa: ANN401 - any JSON value
+    _expect(int, value)
+    if value > _LARGEST_INTEGER:
+        raise InvalidValueError(f"expected an integer of at most {_LARGEST_INTEGER}, got {value}")
+    return int(value)
 
 
 def _structure_float(value: Any, _: type) -> float:  # noqa: ANN401 - any JSON value
@@ -256,8 +266,9 @@ def _build() -> cattrs.Converter:
     converter.register_structure_hook_factory(_is_tagged_union, _tagged_hook)
     converter.register_structure_hook_func(lambda cls: cls == RequestTool, _structure_tool)
     converter.register_structure_hook_factory(_has_origin(Annotated), _annotated_hook)
-    for json_type in (str, int, bool):
+    for json_type in (str, bool):
         converter.register_structure_hook(json_type, _primitive(json_type))
+    converter.register_structure_hook(int, _structure_integer)
     converter.register_structure_hook(float, _structure_float)
     converter.register_structure_hook(bytes, _structure_bytes)
     return converter
