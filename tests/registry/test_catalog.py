@@ -4,14 +4,15 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import attrs
 import pytest
 from structlog.testing import capture_logs
 
-from pensieve_core import ModelNotFoundError
+from pensieve_core import ModelId, ModelNotFoundError
 from pensieve_inference import ModelCatalog
 from pensieve_inference.testing.contract import CATALOG_CHECKS, CatalogCheck, check_name
-from pensieve_registry import FileSource, FolderSource, InstalledDistributionSource, LocalCatalog
-from pensieve_registry.testing import write_chat_model
+from pensieve_registry import FileSource, FolderSource, InstalledDistributionSource, LocalCatalog, ValueType
+from pensieve_registry.testing import chat_model, key, write_chat_model
 
 TOOLS = {"tokenizer.chat_template": "{{ tools }}"}
 
@@ -105,6 +106,21 @@ def test_a_split_model_with_a_hole_is_one_problem(tmp_path: Path) -> None:
         write_chat_model(tmp_path / f"big-0000{number}-of-00003.gguf")
     (problem,) = LocalCatalog([FolderSource(tmp_path)]).problems
     assert problem.reason == "shard 1 of 3 is missing: 'big-00001-of-00003.gguf'"
+
+
+def test_a_split_model_names_all_its_files(tmp_path: Path) -> None:
+    for number in (1, 2):
+        split = key("split.no", number - 1, ValueType.UINT16), key("split.count", 2, ValueType.UINT16)
+        draft = chat_model(shapes={f"t{number}": (32, 1)})
+        draft = attrs.evolve(draft, keys=(*draft.keys, *split))
+        (tmp_path / f"big-0000{number}-of-00002.gguf").write_bytes(draft.encode())
+    write_chat_model(tmp_path / "whole.gguf")
+    models = {model.id: model for model in LocalCatalog([FolderSource(tmp_path)]).models()}
+    assert [path.name for path in models[ModelId("big")].shards] == [
+        "big-00001-of-00002.gguf",
+        "big-00002-of-00002.gguf",
+    ]
+    assert models[ModelId("whole")].shards == ()
 
 
 def test_one_file_reached_twice_is_one_model_of_the_first_source(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pensieve_core import (
     AgentId,
+    DraftModel,
     EngineDescription,
     EngineFailedError,
     FinishReason,
@@ -19,6 +20,7 @@ from pensieve_core import (
     GenerationFinished,
     GenerationRequest,
     ImagePart,
+    LoraAdapter,
     ModelBrokenError,
     ModelCapabilities,
     ModelDescriptor,
@@ -135,11 +137,12 @@ requests = st.builds(
         priority=st.sampled_from(Priority),
     ),
 )
+paths = st.sampled_from([Path("/models/a b.gguf"), Path("ä.gguf")])
 descriptors = st.builds(
     ModelDescriptor,
     id=texts.map(ModelId),
     display_name=texts,
-    path=st.sampled_from([Path("/models/a b.gguf"), Path("ä.gguf")]),
+    path=paths,
     source=texts,
     architecture=texts,
     size_bytes=counts,
@@ -148,6 +151,10 @@ descriptors = st.builds(
     parameters=st.none() | counts,
     quantization=st.none() | texts,
     capabilities=st.builds(ModelCapabilities, tool_template=flags, thinking=flags, images=flags),
+    projector=st.none() | paths,
+    adapters=st.lists(st.builds(LoraAdapter, name=texts, path=paths, size_bytes=counts), max_size=2).map(tuple),
+    draft=st.none() | st.builds(DraftModel, id=texts.map(ModelId), path=paths, size_bytes=counts, parameters=counts),
+    shards=st.lists(paths, max_size=2).map(tuple),
 )
 descriptions = st.builds(
     EngineDescription,

@@ -52,9 +52,11 @@ from pensieve_core._events import (
 from pensieve_core._files import StoredFile
 from pensieve_core._ids import AgentId, FileId, ModelId, RequestId, SessionId, ToolCallId
 from pensieve_core._models import (
+    DraftModel,
     EngineDescription,
     EnginePhase,
     EngineStatus,
+    LoraAdapter,
     ModelCapabilities,
     ModelDescriptor,
 )
@@ -63,6 +65,7 @@ from pensieve_core._request import Effort, GenerationRequest, Origin, Priority, 
 __all__ = [
     "AgentId",
     "Clock",
+    "DraftModel",
     "Effort",
     "EngineDescription",
     "EngineFailedError",
@@ -78,6 +81,7 @@ __all__ = [
     "ImagePart",
     "JsonObject",
     "JsonValue",
+    "LoraAdapter",
     "ModelBrokenError",
     "ModelCapabilities",
     "ModelDescriptor",

@@ -9,7 +9,15 @@ import attrs
 
 from pensieve_core._ids import ModelId
 
-__all__ = ["EngineDescription", "EnginePhase", "EngineStatus", "ModelCapabilities", "ModelDescriptor"]
+__all__ = [
+    "DraftModel",
+    "EngineDescription",
+    "EnginePhase",
+    "EngineStatus",
+    "LoraAdapter",
+    "ModelCapabilities",
+    "ModelDescriptor",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -20,6 +28,29 @@ class ModelCapabilities:
     """Its chat template renders tools; otherwise the engine describes them in the system text."""
     thinking: bool = False
     images: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class LoraAdapter:
+    """A file of low-rank changes to a model. That its tensors fit the model's was checked; nothing has applied it."""
+
+    name: str
+    """As ids are made: the file's name in lower case."""
+    path: Path
+    size_bytes: int
+
+
+@attrs.frozen(kw_only=True)
+class DraftModel:
+    """A much smaller model of the same vocabulary, which can guess ahead what the larger one will say."""
+
+    id: ModelId
+    """It may be listed and served as a model of its own, too."""
+    path: Path
+    """The file, or the first shard."""
+    size_bytes: int
+    """All shards."""
+    parameters: int
 
 
 @attrs.frozen(kw_only=True)
@@ -44,6 +75,12 @@ class ModelDescriptor:
     capabilities: ModelCapabilities = ModelCapabilities()
     projector: Path | None = None
     """The file that makes embeddings of images for it; None: there is none."""
+    adapters: tuple[LoraAdapter, ...] = ()
+    """Those on this machine that fit it, by name; whether any is used is for others to say."""
+    draft: DraftModel | None = None
+    """The best one on this machine; None: there is none."""
+    shards: tuple[Path, ...] = ()
+    """All files of a split model, `path` first; empty when it is one file."""
 
 
 class EnginePhase(enum.StrEnum):

@@ -82,6 +82,7 @@ def describe(model: GgufModel, *, source: str) -> ModelDescriptor:
         quantization=_quantization(model),
         capabilities=_capabilities(header, sees=projector is not None),
         projector=projector,
+        shards=model.paths if len(model.paths) > 1 else (),
     )
 
 
