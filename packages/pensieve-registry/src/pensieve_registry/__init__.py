@@ -12,6 +12,17 @@ from pensieve_registry._errors import GgufHeaderError
 from pensieve_registry._format import TensorType, ValueType
 from pensieve_registry._header import GgufArray, GgufHeader, GgufTensor, LongText, MetadataValue, read_gguf_header
 from pensieve_registry._projectors import check_projector
+from pensieve_registry._references import (
+    HubFile,
+    HubRef,
+    InvalidReferenceError,
+    ModelRef,
+    NameRef,
+    PathRef,
+    UnsafeFileNameError,
+    checked_file_name,
+    parse_ref,
+)
 from pensieve_registry._scan import LeftOut, ModelProblem, ScanResult, scan_sources
 from pensieve_registry._shards import GgufModel, read_gguf_model
 from pensieve_registry._sources import (
@@ -30,18 +41,27 @@ __all__ = [
     "GgufHeaderError",
     "GgufModel",
     "GgufTensor",
+    "HubFile",
+    "HubRef",
     "HuggingFaceCacheSource",
     "InstalledDistributionSource",
+    "InvalidReferenceError",
     "LeftOut",
     "LocalCatalog",
     "LongText",
     "MetadataValue",
     "ModelProblem",
+    "ModelRef",
     "ModelSource",
+    "NameRef",
+    "PathRef",
     "ScanResult",
     "TensorType",
+    "UnsafeFileNameError",
     "ValueType",
     "check_projector",
+    "checked_file_name",
+    "parse_ref",
     "read_gguf_header",
     "read_gguf_model",
     "scan_sources",
