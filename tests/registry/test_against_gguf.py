@@ -1,7 +1,10 @@
 """Our reader, our tables and our writer against the `gguf` package, which llama.cpp's own converters use."""
 
+import ctypes
+import os
+import re
 from collections.abc import Mapping
-from importlib.metadata import files
+from importlib.metadata import distribution, files
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +21,41 @@ INTERMEDIATE = {"Q8_1", "Q8_K"}
 """Types of intermediate results, which no file holds."""
 
 
+def _packings() -> dict[int, tuple[str, int, int]]:
+    return {number: (kind.name, kind.block_weights, kind.block_bytes) for number, kind in TENSOR_TYPES.items()}
+
+
 def test_tensor_types_are_those_of_gguf() -> None:
+    """The package lags behind llama.cpp, so ours may be more."""
     theirs = {
         kind.value: (kind.name, *gguf.GGML_QUANT_SIZES[kind])
         for kind in gguf.GGMLQuantizationType
         if kind.name not in INTERMEDIATE
     }
-    assert {
-        number: (kind.name, kind.block_weights, kind.block_bytes) for number, kind in TENSOR_TYPES.items()
-    } == theirs
+    assert {number: _packings()[number] for number in theirs} == theirs
+
+
+@pytest.mark.model
+def test_tensor_types_are_those_of_the_llama_cpp_that_will_read_the_file() -> None:
+    """One by one, from 0 to the last: those that are gone have blocks of nothing there."""
+    package = Path(str(distribution("llama-cpp-python").locate_file("llama_cpp")))
+    count = re.findall(r"(?m)^GGML_TYPE_COUNT = (\d+)$", (package / "llama_cpp.py").read_text(encoding="utf-8"))
+    ggml = ctypes.CDLL(str(next(package.glob("lib/libggml-base.*"))))
+    ggml.ggml_type_name.restype = ctypes.c_char_p
+    ggml.ggml_blck_size.restype = ctypes.c_int64
+    ggml.ggml_type_size.restype = ctypes.c_size_t
+    theirs = {
+        number: (ggml.ggml_type_name(number).decode().upper(), ggml.ggml_blck_size(number), ggml.ggml_type_size(number))
+        for number in range(int(*count))
+    }
+    in_files = {n: kind for n, kind in theirs.items() if kind[0] not in INTERMEDIATE and kind[1]}
+    assert in_files == _packings()
 
 
 def test_file_types_are_those_of_gguf() -> None:
     names = {kind.value: kind.name for kind in gguf.LlamaFileType if kind is not gguf.LlamaFileType.GUESSED}
     plain = {n: name.removeprefix("ALL_").removeprefix("MOSTLY_").removesuffix("_MOE") for n, name in names.items()}
-    assert plain == dict(FILE_TYPES)
+    assert plain.items() <= FILE_TYPES.items()
 
 
 def _measured(field: gguf.ReaderField) -> MetadataValue:
@@ -47,8 +70,13 @@ def _metadata(reader: gguf.GGUFReader) -> Mapping[str, MetadataValue]:
     return {name: _measured(field) for name, field in reader.fields.items() if not name.startswith("GGUF.")}
 
 
+def _types(reader: gguf.GGUFReader) -> Mapping[str, int]:
+    return {name: field.types[0].value for name, field in reader.fields.items() if not name.startswith("GGUF.")}
+
+
 def assert_agrees(header: GgufHeader, reader: gguf.GGUFReader) -> None:
     assert dict(header.metadata) == _metadata(reader)
+    assert {name: kind.value for name, kind in header.types.items()} == _types(reader)
     assert header.alignment == reader.alignment
     assert header.data_offset == reader.data_offset
     ours = [
@@ -114,3 +142,12 @@ def test_agrees_on_the_starter_model() -> None:
     header = read_gguf_header(path)
     assert_agrees(header, gguf.GGUFReader(path))
     assert sum(tensor.weights for tensor in header.tensors) == 134_515_008
+
+
+@pytest.mark.coder
+def test_agrees_on_the_coder() -> None:
+    folder = Path(os.environ.get("PENSIEVE_TEST_MODELS", "~/.cache/pensieve-test-models")).expanduser()
+    path = folder / "qwen2.5-coder-1.5b-instruct.Q4_K_M.gguf"
+    header = read_gguf_header(path)
+    assert_agrees(header, gguf.GGUFReader(path))
+    assert sum(tensor.weights for tensor in header.tensors) == 1_777_088_000

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pensieve_registry import GgufHeaderError
-from pensieve_registry._cursor import HEADER_LIMIT, STRINGS_LIMIT, HeaderCursor
+from pensieve_registry._cursor import HEADER_LIMIT, STRINGS_LIMIT, TAKEN_LIMIT, HeaderCursor
 from pensieve_registry.testing import string
 
 
@@ -37,8 +37,28 @@ def test_refuses_a_header_longer_than_any_real_one_before_reading_it() -> None:
 def test_refuses_more_strings_than_any_vocabulary_has() -> None:
     """Ours: the walk over them costs 0.1 µs each, so their number bounds the time."""
     cursor = over(b"", size=2**40)
-    with pytest.raises(GgufHeaderError, match="more than 4194304 strings in arrays"):
+    with pytest.raises(GgufHeaderError, match="more than 2097152 strings in arrays"):
         cursor.skip_strings(STRINGS_LIMIT + 1)
+
+
+def test_refuses_more_names_and_texts_than_memory_should_hold() -> None:
+    cursor = over(bytes(TAKEN_LIMIT + 1))
+    cursor.take(TAKEN_LIMIT)
+    with pytest.raises(GgufHeaderError, match="holds more than 8388608 bytes of names and texts"):
+        cursor.take(1)
+
+
+def test_what_is_skipped_is_not_read() -> None:
+    """Ours: a length that is wrong by a hundred megabytes costs neither time nor memory."""
+    cursor = HeaderCursor(io.BytesIO(b"1234"), size=HEADER_LIMIT)
+    cursor.skip(HEADER_LIMIT)
+    assert (cursor.remaining, cursor._piece) == (0, b"")
+
+
+def test_reads_again_what_lies_behind_it() -> None:
+    cursor = over(b"0123456789")
+    cursor.skip(8)
+    assert (cursor.again(2, 5), cursor.take(2)) == (b"234", b"89")
 
 
 def test_counts_the_strings_of_all_arrays_together() -> None:

@@ -106,11 +106,11 @@ MALFORMED: dict[str, tuple[GgufDraft, str]] = {
     ),
     "too many tensors": (
         attrs.evolve(SOUND, tensor_count=2**63),
-        "claims 9223372036854775808 tensors, more than 65536",
+        "claims 9223372036854775808 tensors, more than 32768",
     ),
-    "too many keys": (attrs.evolve(SOUND, key_count=65_537), "claims 65537 metadata keys, more than 65536"),
+    "too many keys": (attrs.evolve(SOUND, key_count=16_385), "claims 16385 metadata keys, more than 16384"),
     "key twice": (_keys(key("a", 1), key("a", 2)), "key 'a': appears twice"),
-    "key too long": (_keys(string("k" * 65_536)), "key 0: has a name of 65536 bytes, more than 65535"),
+    "key too long": (_keys(string("k" * 65_536)), "key 0: has a name of 65536 bytes; 1 to 65535 are possible"),
     "key not UTF-8": (_keys(string(b"\xff")), "key 0: has a name that is not UTF-8"),
     "key with NUL": (
         _keys(key("a", 1), key("a\0b", 1)),
@@ -143,13 +143,21 @@ MALFORMED: dict[str, tuple[GgufDraft, str]] = {
     ),
     "alignment in words": (
         chat_model({"general.alignment": "much"}),
-        "key 'general.alignment': much is no power of two up to 1048576",
+        "key 'general.alignment': is of the type STRING, not UINT32",
+    ),
+    "alignment of another width": (
+        _keys(key("general.alignment", 32, ValueType.UINT64)),
+        "key 'general.alignment': is of the type UINT64, not UINT32",
     ),
     "tensor twice": (
         _tensors(tensor("t", (8,)), tensor("t", (8,))),
         "tensor 't': appears twice",
     ),
-    "tensor's name too long": (_tensors(tensor("t" * 65, (8,))), "tensor 0: has a name of 65 bytes, more than 64"),
+    "key without a name": (_keys(key("", 1)), "key 0: has a name of 0 bytes; 1 to 65535 are possible"),
+    "tensor's name too long": (
+        _tensors(tensor("t" * 65, (8,))),
+        "tensor 0: has a name of 65 bytes; 1 to 64 are possible",
+    ),
     "no dimensions": (_tensors(tensor("t", ())), "tensor 't': has 0 dimensions; 1 to 4 are possible"),
     "five dimensions": (
         _tensors(tensor("t", (1, 1, 1, 1, 1))),
@@ -172,6 +180,18 @@ MALFORMED: dict[str, tuple[GgufDraft, str]] = {
     "half a block": (
         _tensors(tensor("t", (300,), kind=12)),
         "tensor 't': has rows of 300 weights, no multiple of Q4_K's 256",
+    ),
+    "overlapping tensors": (
+        _tensors(tensor("a", (16,)), tensor("b", (8,), offset=32), data=bytes(128)),
+        "tensor 'b': starts at 32, and not at 64, behind the one before it",
+    ),
+    "tensors in each other's place": (
+        _tensors(tensor("a", (8,), offset=32), tensor("b", (8,)), data=bytes(128)),
+        "tensor 'a': starts at 32, and not at 0, behind the one before it",
+    ),
+    "gap between tensors": (
+        _tensors(tensor("a", (8,)), tensor("b", (8,), offset=64), data=bytes(128)),
+        "tensor 'b': starts at 64, and not at 32, behind the one before it",
     ),
     "offset off the grid": (
         _tensors(tensor("t", (8,), offset=8)),
@@ -232,6 +252,25 @@ def test_the_error_keeps_the_path_to_the_fault_as_data(tmp_path: Path) -> None:
     with pytest.raises(GgufHeaderError) as caught:
         read_gguf_header(tmp_path / "bad.gguf")
     assert (caught.value.places, caught.value.reason) == (("key 'a'",), "is a boolean of value 2")
+
+
+def _vocabulary(path: Path, *tokens: str) -> str | None:
+    return read_gguf_header(write_chat_model(path, {"tokenizer.ggml.tokens": tokens})).vocabulary
+
+
+def test_knows_a_vocabulary_again_whatever_it_is_padded_with(tmp_path: Path) -> None:
+    """Qwen2.5 comes with 151,936 tokens up to 3B and with 152,064 from 7B on: the same ones, and more padding."""
+    small = _vocabulary(tmp_path / "a.gguf", "a", "b", "[PAD2]", "[PAD3]")
+    assert small == _vocabulary(tmp_path / "b.gguf", "a", "b")
+    assert small == _vocabulary(tmp_path / "b.gguf", "a", "b", *(f"[PAD{n}]" for n in range(2, 800)))
+    others = {_vocabulary(tmp_path / "c.gguf", *tokens) for tokens in ("ab[PAD2]c", ["ab"], ["b", "a"])}
+    assert None not in others
+    assert len({small, *others}) == 4
+
+
+def test_a_file_without_tokens_has_no_vocabulary(tmp_path: Path) -> None:
+    assert read_gguf_header(write_chat_model(tmp_path / "m.gguf")).vocabulary is None
+    assert read_gguf_header(write_chat_model(tmp_path / "m.gguf", {"tokenizer.ggml.tokens": "x"})).vocabulary is None
 
 
 def _read_quickly(path: Path, content: bytes) -> None:

@@ -1,7 +1,8 @@
 """Walking forward through the bytes of a header, never past its end.
 
-Knows bounds, integers and strings; knows no GGUF structure (that is `_header`). It reads the file in chunks rather than
-mapping it: a mapped file that another process truncates ends ours with SIGBUS.
+Knows bounds, integers and strings; knows no GGUF structure (that is `_header`). It reads the file in pieces rather than
+mapping it: a mapped file that another process truncates ends ours with SIGBUS. What is skipped is not read at all, so
+that memory is one piece, whatever the file says.
 """
 
 from __future__ import annotations
@@ -11,31 +12,35 @@ from typing import BinaryIO
 
 from pensieve_registry._errors import GgufHeaderError
 
-__all__ = ["HEADER_LIMIT", "STRINGS_LIMIT", "HeaderCursor"]
+__all__ = ["HEADER_LIMIT", "STRINGS_LIMIT", "TAKEN_LIMIT", "HeaderCursor"]
 
 HEADER_LIMIT = 128 * 1024 * 1024
-"""Bytes of header read at most: the largest vocabularies (262k tokens and their merges) take under 20 MB."""
-STRINGS_LIMIT = 1 << 22
-"""Strings in arrays skipped at most, in all of a header; large vocabularies have under a million."""
+"""Bytes of header at most: the largest vocabularies (262k tokens and their merges) take under 20 MB."""
+STRINGS_LIMIT = 1 << 21
+"""Strings in arrays skipped at most, in all of a header: the largest vocabularies have 780,000, merges included."""
+TAKEN_LIMIT = 8 * 1024 * 1024
+"""Bytes of names and texts kept at most: templates of 50 kB are long. As Python's text they may take four times it."""
 
-_CHUNK = 1024 * 1024
+_PIECE = 1024 * 1024
 _LENGTH = struct.Struct("<Q")
 
 
 class HeaderCursor:
     """A position in a file that only moves forward.
 
-    Invariant: `position <= len(buffer) <= size`; the buffer holds the file from its start.
+    Invariant: `position <= size`; `piece` holds the bytes of the file from `start` on, `start <= position`.
 
     Args:
-        file: Open at its start.
+        file: Open, and able to seek.
         size: Its length in bytes; nothing is read behind it.
     """
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file
-        self._buffer = bytearray()
+        self._piece = b""
+        self._start = 0
         self._strings_left = STRINGS_LIMIT
+        self._taken_left = TAKEN_LIMIT
         self.size = size
         self.position = 0
 
@@ -45,16 +50,20 @@ class HeaderCursor:
         return self.size - self.position
 
     def take(self, count: int) -> bytes:
-        """Return the next `count` bytes."""
-        start = self.position
-        self.skip(count)
-        return bytes(self._buffer[start : self.position])
+        """Return the next `count` bytes. They come into memory at once: the caller has bounded `count`."""
+        self._taken_left -= count
+        if self._taken_left < 0:
+            raise GgufHeaderError(f"holds more than {TAKEN_LIMIT} bytes of names and texts")
+        self._have(count)
+        begin = self.position - self._start
+        self.position += count
+        return self._piece[begin : begin + count]
 
     def number(self, layout: struct.Struct) -> int | float:
         """Return the number that lies here in `layout`."""
-        start = self.position
-        self.skip(layout.size)
-        value: int | float = layout.unpack_from(self._buffer, start)[0]
+        self._have(layout.size)
+        value: int | float = layout.unpack_from(self._piece, self.position - self._start)[0]
+        self.position += layout.size
         return value
 
     def length(self) -> int:
@@ -62,8 +71,8 @@ class HeaderCursor:
         return int(self.number(_LENGTH))
 
     def skip(self, count: int) -> None:
-        """Move `count` bytes on."""
-        self._reach(self.position + count)
+        """Move `count` bytes on, without reading them."""
+        self._check_end(self.position + count)
         self.position += count
 
     def skip_strings(self, count: int) -> None:
@@ -71,22 +80,43 @@ class HeaderCursor:
         self._strings_left -= count
         if self._strings_left < 0:
             raise GgufHeaderError(f"more than {STRINGS_LIMIT} strings in arrays")
-        buffer, position = self._buffer, self.position
-        for _ in range(count):
-            if position + _LENGTH.size > len(buffer):
-                self._reach(position + _LENGTH.size)
-            position += _LENGTH.size + _LENGTH.unpack_from(buffer, position)[0]
-        self._reach(position)
-        self.position = position
+        while count:
+            self._have(_LENGTH.size)
+            count -= self._skip_in_piece(count)
+            self._check_end(self.position)
 
-    def _reach(self, end: int) -> None:
-        """Have the buffer hold everything before `end`."""
-        if end <= len(self._buffer):
-            return
+    def again(self, start: int, end: int) -> bytes:
+        """Return the bytes from `start` to `end`, which the cursor has passed. The caller has bounded their number."""
+        return self._read(start, end - start)
+
+    def _skip_in_piece(self, count: int) -> int:
+        """Move on string by string, `count` at most, while their lengths lie in the piece; return how many."""
+        piece, unpack = self._piece, _LENGTH.unpack_from
+        place, last = self.position - self._start, len(self._piece) - _LENGTH.size
+        for done in range(count):
+            if place > last:
+                self.position = self._start + place
+                return done
+            place += _LENGTH.size + unpack(piece, place)[0]
+        self.position = self._start + place
+        return count
+
+    def _have(self, count: int) -> None:
+        """Have the piece hold the next `count` bytes."""
+        end = self.position + count
+        if self._start + len(self._piece) < end:
+            self._check_end(end)
+            self._piece = self._read(self.position, min(max(count, _PIECE), self.remaining))
+            self._start = self.position
+            if len(self._piece) < count:
+                raise GgufHeaderError(f"the file shrank to {self.position + len(self._piece)} bytes while it was read")
+
+    def _read(self, start: int, count: int) -> bytes:
+        self._file.seek(start)
+        return self._file.read(count)
+
+    def _check_end(self, end: int) -> None:
         if end > self.size:
             raise GgufHeaderError(f"ends at {end} beyond the file's {self.size} bytes")
         if end > HEADER_LIMIT:
             raise GgufHeaderError(f"the header is longer than {HEADER_LIMIT} bytes")
-        self._buffer += self._file.read(min(self.size, end + _CHUNK) - len(self._buffer))
-        if end > len(self._buffer):
-            raise GgufHeaderError(f"the file shrank to {len(self._buffer)} bytes while it was read")

@@ -1,7 +1,7 @@
 """The GGUF format's constants: value types, tensor types, file types.
 
-From the format's description (ggml, `docs/gguf.md`) and ggml's type traits; a test compares the tensor types with
-those of the `gguf` package. Knows names and sizes, reads nothing.
+From the format's description (ggml, `docs/gguf.md`) and ggml's type traits; tests compare the tensor types with those
+of the `gguf` package, and with those of the llama.cpp that is installed. Knows names and sizes, reads nothing.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ TENSOR_TYPES: Mapping[int, TensorType] = MappingProxyType(
         39: TensorType("MXFP4", 32, 17),
         40: TensorType("NVFP4", 64, 36),
         41: TensorType("Q1_0", 128, 18),
+        42: TensorType("Q2_0", 64, 18),
     }
 )
 """`ggml_type`, less the retired ones and those of intermediate results (Q8_1, Q8_K), which no file holds."""
@@ -136,6 +137,7 @@ FILE_TYPES: Mapping[int, str] = MappingProxyType(
         38: "MXFP4",
         39: "NVFP4",
         40: "Q1_0",
+        41: "Q2_0",
     }
 )
 """`llama_ftype`: the recipe by which a model was quantised, in `general.file_type`."""

@@ -2,8 +2,8 @@
 
 Native code trusts what a header says, and headers that lie have been heap reads behind the file and integer overflows
 there (design 5). So this runs first, and every file that it lets pass has: known types, no duplicate names, every
-length inside the file, and every tensor's bytes inside the file. Time and memory are bounded by the limits below and
-in `_cursor`, whatever the file says.
+length inside the file, and every tensor's bytes inside the file, one behind the other. Time and memory are bounded by
+the limits below and in `_cursor`, whatever the file says: a second, and 100 MB.
 
 Quotations are from the format's description, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 Above: `_shards` puts the files of a split model together; `_descriptor` reads the meaning of the keys.
@@ -11,8 +11,10 @@ Above: `_shards` puts the files of a split model together; `_descriptor` reads t
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
+import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,8 +34,8 @@ _VERSIONS = (2, 3)
 _UINT32 = SCALARS[ValueType.UINT32]
 _INT64_MAX = 2**63 - 1
 
-_KEYS_LIMIT = 65_536
-_TENSORS_LIMIT = 65_536
+_KEYS_LIMIT = 16_384
+_TENSORS_LIMIT = 32_768
 """The largest models have some two thousand tensors and a hundred keys."""
 _KEY_BYTES = 65_535
 """'It [a key] must be at most 2^16-1 bytes long.'"""
@@ -43,8 +45,17 @@ _DIMENSIONS = 4
 """'Currently at most 4, but this may change in the future.'"""
 _TEXT_BYTES = 1024 * 1024
 """Longer strings are measured, not kept. Chat templates are under 50 kB."""
+_ALIGNMENT = "general.alignment"
+_ARRAY_HEAD_BYTES = 12
+"""The type of the items and their number."""
 _DEFAULT_ALIGNMENT = 32
 _ALIGNMENT_LIMIT = 1 << 20
+_VOCABULARY = "tokenizer.ggml.tokens"
+_VOCABULARY_BYTES = 32 * 1024 * 1024
+_PADDING = re.compile(rb"(?:[\s\S]{8}\[PAD\d+\])+\Z")
+"""What converters append to a vocabulary so that its matrix is a round number high, as strings lie in the file."""
+_PADDING_BYTES = 16_384
+"""Qwen2.5, which has the most, has 399 of 19 bytes. The search takes time by the square of it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -93,6 +104,10 @@ class GgufHeader:
 
     version: int
     metadata: Mapping[str, MetadataValue]
+    types: Mapping[str, ValueType]
+    """Of the metadata, key by key."""
+    vocabulary: str | None
+    """A hash of all tokens' texts in their order, less the padding; None when there are none."""
     tensors: tuple[GgufTensor, ...]
     alignment: int
     data_offset: int
@@ -133,12 +148,14 @@ def _header(file: BinaryIO, status: os.stat_result) -> GgufHeader:
     version = _version(cursor)
     tensor_count = _count(cursor, "tensors", _TENSORS_LIMIT)
     key_count = _count(cursor, "metadata keys", _KEYS_LIMIT)
-    metadata = _metadata(cursor, key_count)
-    alignment = _alignment(metadata)
+    entries = _entries(cursor, key_count)
+    alignment = _alignment(entries.get(_ALIGNMENT))
     tensors = _tensors(cursor, tensor_count)
     header = GgufHeader(
         version=version,
-        metadata=MappingProxyType(metadata),
+        metadata=MappingProxyType({key: entry.value for key, entry in entries.items()}),
+        types=MappingProxyType({key: entry.type for key, entry in entries.items()}),
+        vocabulary=_vocabulary(cursor, entries.get(_VOCABULARY)),
         tensors=tensors,
         alignment=alignment,
         data_offset=-(-cursor.position // alignment) * alignment,
@@ -169,24 +186,34 @@ def _count(cursor: HeaderCursor, what: str, limit: int) -> int:
     return count
 
 
-def _metadata(cursor: HeaderCursor, count: int) -> dict[str, MetadataValue]:
-    metadata: dict[str, MetadataValue] = {}
+@attrs.frozen
+class _Entry:
+    type: ValueType
+    value: MetadataValue
+    start: int
+    """Where the value begins in the file."""
+    end: int
+
+
+def _entries(cursor: HeaderCursor, count: int) -> dict[str, _Entry]:
+    entries: dict[str, _Entry] = {}
     for index in range(count):
         with within(f"key {index}"):
             key = _name(cursor, _KEY_BYTES)
         with within(f"key '{key}'"):
-            if key in metadata:
+            if key in entries:
                 msg = "appears twice"
                 raise GgufHeaderError(msg)
-            metadata[key] = _value(cursor)
-    return metadata
+            kind, start = _value_type(cursor), cursor.position
+            entries[key] = _Entry(kind, _value(cursor, kind), start, cursor.position)
+    return entries
 
 
 def _name(cursor: HeaderCursor, limit: int) -> str:
     """Read a key or a tensor's name. C cuts a string at its first NUL, so two names could become one there."""
     length = cursor.length()
-    if length > limit:
-        raise GgufHeaderError(f"has a name of {length} bytes, more than {limit}")
+    if not 0 < length <= limit:
+        raise GgufHeaderError(f"has a name of {length} bytes; 1 to {limit} are possible")
     try:
         name = cursor.take(length).decode()
     except UnicodeDecodeError as error:
@@ -197,8 +224,7 @@ def _name(cursor: HeaderCursor, limit: int) -> str:
     return name
 
 
-def _value(cursor: HeaderCursor) -> MetadataValue:
-    kind = _value_type(cursor)
+def _value(cursor: HeaderCursor, kind: ValueType) -> MetadataValue:
     if kind is ValueType.STRING:
         return _text(cursor)
     if kind is ValueType.ARRAY:
@@ -244,12 +270,24 @@ def _array(cursor: HeaderCursor) -> GgufArray:
     return GgufArray(item_type=kind, count=count)
 
 
-def _alignment(metadata: Mapping[str, MetadataValue]) -> int:
-    """'general.alignment: … must be a multiple of 8'; ggml itself asks for a power of two."""
-    alignment = metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
+def _alignment(entry: _Entry | None) -> int:
+    """'general.alignment: uint32 … must be a multiple of 8'; ggml itself asks for a power of two."""
+    if entry is None:
+        return _DEFAULT_ALIGNMENT
+    if entry.type is not ValueType.UINT32:
+        raise GgufHeaderError(f"key '{_ALIGNMENT}': is of the type {entry.type.name}, not UINT32")
+    alignment = entry.value
     if not isinstance(alignment, int) or not 0 < alignment <= _ALIGNMENT_LIMIT or alignment & (alignment - 1):
-        raise GgufHeaderError(f"key 'general.alignment': {alignment} is no power of two up to {_ALIGNMENT_LIMIT}")
+        raise GgufHeaderError(f"key '{_ALIGNMENT}': {alignment} is no power of two up to {_ALIGNMENT_LIMIT}")
     return alignment
+
+
+def _vocabulary(cursor: HeaderCursor, entry: _Entry | None) -> str | None:
+    if entry is None or not isinstance(entry.value, GgufArray) or entry.end - entry.start > _VOCABULARY_BYTES:
+        return None
+    tokens = cursor.again(entry.start + _ARRAY_HEAD_BYTES, entry.end)
+    padding = _PADDING.search(tokens, max(0, len(tokens) - _PADDING_BYTES))
+    return hashlib.sha256(tokens[: padding.start()] if padding else tokens).hexdigest()
 
 
 def _tensors(cursor: HeaderCursor, count: int) -> tuple[GgufTensor, ...]:
@@ -293,7 +331,12 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 def _check_extents(header: GgufHeader) -> None:
-    """Hold every tensor's bytes against the end of the file. In another server the lack of this was CVE-2026-7482."""
+    """Hold every tensor's bytes against the end of the file, and against the tensor before it.
+
+    In another server the lack of the first was CVE-2026-7482. The second is ggml's own rule: its tensors lie one behind
+    the other in the order of their names, without overlap or gap but for the alignment.
+    """
+    expected = 0
     for tensor in header.tensors:
         with within(f"tensor '{tensor.name}'"):
             if tensor.offset % header.alignment:
@@ -301,3 +344,6 @@ def _check_extents(header: GgufHeader) -> None:
             end = header.data_offset + tensor.offset + tensor.size_bytes
             if end > header.file_bytes:
                 raise GgufHeaderError(f"ends at {end} beyond the file's {header.file_bytes} bytes")
+            if tensor.offset != expected:
+                raise GgufHeaderError(f"starts at {tensor.offset}, and not at {expected}, behind the one before it")
+        expected += -(-tensor.size_bytes // header.alignment) * header.alignment
