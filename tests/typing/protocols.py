@@ -14,6 +14,7 @@ from pensieve_core import (
     PromptUsage,
 )
 from pensieve_inference import (
+    EngineLoader,
     EngineProvider,
     FileReader,
     FileStore,
@@ -51,6 +52,7 @@ stores: list[type[FileStore]] = [InMemoryFileStore]
 readers: list[type[FileReader]] = [InMemoryFileStore]
 uploads: list[type[Upload]] = [InMemoryUpload]
 providers: list[type[EngineProvider]] = [ScriptedProvider]
+loaders: list[type[EngineLoader]] = [ScriptedProvider]
 catalogs: list[type[ModelCatalog]] = [InMemoryCatalog, LocalCatalog]
 sources: list[type[ModelSource]] = [FileSource, FolderSource, HuggingFaceCacheSource, InstalledDistributionSource]
 

@@ -61,6 +61,7 @@ from pensieve_core._models import (
     ModelDescriptor,
 )
 from pensieve_core._request import Effort, GenerationRequest, Origin, Priority, Sampling, Thinking
+from pensieve_core._residency import EngineResidency, MemoryUse, Residency, ResidencyState
 
 __all__ = [
     "AgentId",
@@ -70,6 +71,7 @@ __all__ = [
     "EngineDescription",
     "EngineFailedError",
     "EnginePhase",
+    "EngineResidency",
     "EngineStatus",
     "FileExpiredError",
     "FileId",
@@ -82,6 +84,7 @@ __all__ = [
     "JsonObject",
     "JsonValue",
     "LoraAdapter",
+    "MemoryUse",
     "ModelBrokenError",
     "ModelCapabilities",
     "ModelDescriptor",
@@ -98,6 +101,8 @@ __all__ = [
     "QuarantinedError",
     "RequestId",
     "RequestRefusedError",
+    "Residency",
+    "ResidencyState",
     "ResultPart",
     "Role",
     "Sampling",

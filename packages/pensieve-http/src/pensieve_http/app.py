@@ -39,6 +39,7 @@ from pensieve_http.endpoints.batches import Batches
 from pensieve_http.endpoints.chat import CREATE_CHAT_COMPLETION, ChatCompletions
 from pensieve_http.endpoints.count_tokens import COUNT_TOKENS, CountTokens
 from pensieve_http.endpoints.description import Description
+from pensieve_http.endpoints.engines import Engines
 from pensieve_http.endpoints.files import Files
 from pensieve_http.endpoints.health import Health
 from pensieve_http.endpoints.intake import Intake
@@ -64,7 +65,7 @@ from pensieve_http.operation import Endpoint
 from pensieve_http.routing import routes
 from pensieve_http.settings import HttpSettings
 from pensieve_http.storage import Storage
-from pensieve_inference import EngineProvider, ModelCatalog
+from pensieve_inference import EngineProvider, ModelCatalog, loader_of
 from pensieve_protocol import PromptRecords, Signatures
 
 __all__ = ["create_app", "create_batch_runner", "new_request_id"]
@@ -249,6 +250,7 @@ def _api_endpoints(parts: _Parts) -> list[Endpoint]:
     models = Models(
         catalog=parts.catalog,
         engines=parts.engines,
+        loader=loader_of(parts.engines),
         reads_pdfs=parts.documents.reads_pdfs,
         runs_batches=parts.storage is not None,
     )
@@ -312,7 +314,13 @@ def _own_endpoints(parts: _Parts) -> list[Endpoint]:
         clock=parts.clock,
         version=parts.settings.version,
     )
-    return [*health.endpoints(), *status.endpoints()]
+    engines = Engines(
+        catalog=parts.catalog,
+        loader=loader_of(parts.engines),
+        reader=parts.reader(parts.settings.max_body_bytes),
+        drain=parts.drain,
+    )
+    return [*health.endpoints(), *status.endpoints(), *engines.endpoints()]
 
 
 def _routing_failed(translator: ErrorTranslator) -> Callable[[Request, Exception], Awaitable[Response]]:

@@ -81,7 +81,8 @@ def _operation(endpoint: Endpoint, method: str, schemas: Schemas) -> JsonObject:
         },
     }
     if operation.takes is not None:
-        described["requestBody"] = {"required": True, "content": _content((operation.takes,), schemas, Direction.IN)}
+        content = _content((operation.takes,), schemas, Direction.IN)
+        described["requestBody"] = {"required": not operation.takes.optional, "content": content}
     if method == "head":
         described["responses"] = {status: _bodiless(answer) for status, answer in described["responses"].items()}
     return {**described, "security": []} if is_open else described

@@ -53,6 +53,8 @@ class Body:
     type: Any
     """Any type that the wire knows. Of an event stream that of its events' data, of JSON lines that of a line."""
     media_type: str = JSON
+    optional: bool = False
+    """Of a request: it may be left out."""
 
 
 @attrs.frozen(kw_only=True)

@@ -2,9 +2,11 @@
 
 from pensieve_inference._clock import SystemClock
 from pensieve_inference._files import FileLimits, FilePage, FileQuery, FileReader, FileStore, NewFile, Upload
-from pensieve_inference._protocols import EngineProvider, Generation, InferenceEngine, ModelCatalog
+from pensieve_inference._plain_loader import loader_of
+from pensieve_inference._protocols import EngineLoader, EngineProvider, Generation, InferenceEngine, ModelCatalog
 
 __all__ = [
+    "EngineLoader",
     "EngineProvider",
     "FileLimits",
     "FilePage",
@@ -17,4 +19,5 @@ __all__ = [
     "NewFile",
     "SystemClock",
     "Upload",
+    "loader_of",
 ]

@@ -19,9 +19,10 @@ from pensieve_core import (
     ModelDescriptor,
     ModelId,
     PromptUsage,
+    Residency,
 )
 
-__all__ = ["EngineProvider", "Generation", "InferenceEngine", "ModelCatalog"]
+__all__ = ["EngineLoader", "EngineProvider", "Generation", "InferenceEngine", "ModelCatalog"]
 
 
 @runtime_checkable
@@ -109,6 +110,37 @@ class EngineProvider(Protocol):
 
     async def aclose(self) -> None:
         """Close all engines. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class EngineLoader(Protocol):
+    """What an `EngineProvider` offers besides, if it can be told what to hold in memory.
+
+    A provider need not be one: `loader_of` makes do with what every provider can.
+    """
+
+    def residency(self) -> Residency:
+        """Return which models are in memory, and what each takes. Computes nothing worth mentioning."""
+        ...
+
+    async def load(self, model: ModelDescriptor, *, pin: bool | None = None) -> None:
+        """Return when `model` is in memory, waiting for room as a request would. `pin` None: as it was.
+
+        Raises:
+            ModelBrokenError: it cannot be loaded.
+            OverloadedError: there will be no room for it as things stand, or the provider is closing.
+        """
+        ...
+
+    async def unload(self, model: ModelId) -> None:
+        """Take the pin off `model`, let its running answers end for a bounded time, and return when it is gone.
+
+        Nothing happens to a model that is not loaded. Who asks for it afterwards has it loaded again.
+
+        Raises:
+            RequestRefusedError: engines of this kind cannot be unloaded.
+        """
         ...
 
 

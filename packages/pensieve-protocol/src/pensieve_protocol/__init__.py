@@ -62,6 +62,16 @@ from pensieve_protocol._context_management import (
 )
 from pensieve_protocol._deferral import tool_search
 from pensieve_protocol._diagnostics import CacheMiss, CacheMissReason, Diagnostics, PromptRecords, Undiagnosed
+from pensieve_protocol._engines import (
+    EngineInfo,
+    EngineList,
+    LoadEngineRequest,
+    LocalModel,
+    engine_info,
+    engine_list,
+    local_model,
+    parse_load_engine_request,
+)
 from pensieve_protocol._errors import (
     ApiError,
     ErrorDetail,
@@ -229,6 +239,8 @@ __all__ = [
     "DocumentSource",
     "Edited",
     "EnabledThinking",
+    "EngineInfo",
+    "EngineList",
     "ErrorDetail",
     "ErrorEvent",
     "ErrorType",
@@ -245,6 +257,8 @@ __all__ = [
     "KeptThinking",
     "KeptToolUses",
     "LeastTokens",
+    "LoadEngineRequest",
+    "LocalModel",
     "Message",
     "MessageAccumulator",
     "MessageBatch",
@@ -332,10 +346,13 @@ __all__ = [
     "dump_json",
     "edit_context",
     "encode_sse",
+    "engine_info",
+    "engine_list",
     "error_body",
     "error_event",
     "file_metadata",
     "file_metadata_page",
+    "local_model",
     "media_type_of",
     "model_info",
     "openai_error_body",
@@ -348,6 +365,7 @@ __all__ = [
     "parse_expiry",
     "parse_file_list_query",
     "parse_filename",
+    "parse_load_engine_request",
     "parse_messages_request",
     "parse_page_query",
     "pending_files",

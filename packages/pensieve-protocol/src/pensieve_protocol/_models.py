@@ -12,7 +12,9 @@ import attrs
 
 from pensieve_core import EngineDescription, ModelDescriptor
 from pensieve_protocol._constraints import Between
+from pensieve_protocol._engines import LocalModel
 from pensieve_protocol._errors import invalid_request
+from pensieve_protocol._json import RARE
 from pensieve_protocol._times import rfc3339
 
 __all__ = [
@@ -121,6 +123,8 @@ class ModelInfo:
     line: None = None
     deprecated_at: None = None
     retires_at: None = None
+    pensieve: LocalModel | None = attrs.field(default=None, metadata=RARE)
+    """Ours, beside Anthropic's fields: whether the model is in memory."""
 
 
 @attrs.frozen(kw_only=True)
@@ -153,6 +157,8 @@ class OpenAIModel:
     created: int
     """Unix seconds."""
     owned_by: str = "pensieve"
+    pensieve: LocalModel | None = attrs.field(default=None, metadata=RARE)
+    """As in Anthropic's form."""
 
 
 @attrs.frozen(kw_only=True)
@@ -170,6 +176,7 @@ def model_info(
     id: str | None = None,  # noqa: A002 - the wire's name
     reads_pdfs: bool = False,
     runs_batches: bool = False,
+    local: LocalModel | None = None,
 ) -> ModelInfo:
     """Return the wire form of a model, under its own id or under the alias `id`.
 
@@ -179,6 +186,7 @@ def model_info(
         id: An alias to list it by.
         reads_pdfs: Whether the text of PDFs is extracted before the model sees a request.
         runs_batches: Whether there are batches.
+        local: Whether it is in memory.
     """
     context = descriptor.context_tokens if description is None else description.context_tokens
     return ModelInfo(
@@ -192,12 +200,18 @@ def model_info(
             pdfs=Support(supported=reads_pdfs),
             batches=Support(supported=runs_batches),
         ),
+        pensieve=local,
     )
 
 
-def openai_model(descriptor: ModelDescriptor, *, id: str | None = None) -> OpenAIModel:  # noqa: A002 - the wire's name
-    """Return OpenAI's form of a model; `id` as in `model_info`."""
-    return OpenAIModel(id=id or descriptor.id, created=descriptor.created_at)
+def openai_model(
+    descriptor: ModelDescriptor,
+    *,
+    id: str | None = None,  # noqa: A002 - the wire's name
+    local: LocalModel | None = None,
+) -> OpenAIModel:
+    """Return OpenAI's form of a model; `id` and `local` as in `model_info`."""
+    return OpenAIModel(id=id or descriptor.id, created=descriptor.created_at, pensieve=local)
 
 
 def parse_page_query(query: Mapping[str, str]) -> PageQuery:

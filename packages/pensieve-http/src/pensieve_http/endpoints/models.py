@@ -15,8 +15,9 @@ from starlette.routing import request_response
 
 from pensieve_core import ModelDescriptor
 from pensieve_http.operation import Body, ClientHeaders, Endpoint, Operation
-from pensieve_inference import EngineProvider, ModelCatalog
+from pensieve_inference import EngineLoader, EngineProvider, ModelCatalog
 from pensieve_protocol import (
+    LocalModel,
     ModelInfo,
     ModelPage,
     OpenAIModel,
@@ -24,6 +25,7 @@ from pensieve_protocol import (
     PageQuery,
     check_version,
     dump_json,
+    local_model,
     model_info,
     openai_model,
     paginate,
@@ -64,6 +66,8 @@ class Models:
 
     catalog: ModelCatalog
     engines: EngineProvider
+    loader: EngineLoader
+    """Of `engines`."""
     reads_pdfs: bool
     runs_batches: bool
 
@@ -81,7 +85,7 @@ class Models:
         check_version(version)
         query = parse_page_query(request.query_params)
         if version is None:
-            return _json(OpenAIModelList(data=tuple(openai_model(model, id=name) for name, model in self._named())))
+            return _json(OpenAIModelList(data=tuple(self._openai(name, model) for name, model in self._named())))
         infos = [self._info(name, model) for name, model in self._named()]
         return _json(paginate(infos, query))
 
@@ -90,7 +94,7 @@ class Models:
         name, version = request.path_params["model_id"], request.headers.get("anthropic-version")
         check_version(version)
         model = self.catalog.resolve(name)
-        return _json(openai_model(model, id=name) if version is None else self._info(name, model))
+        return _json(self._openai(name, model) if version is None else self._info(name, model))
 
     def _named(self) -> Iterator[tuple[str, ModelDescriptor]]:
         """Yield every listed name with its model: the models first, then the aliases."""
@@ -107,7 +111,14 @@ class Models:
             id=name,
             reads_pdfs=self.reads_pdfs,
             runs_batches=self.runs_batches,
+            local=self._local(model),
         )
+
+    def _openai(self, name: str, model: ModelDescriptor) -> OpenAIModel:
+        return openai_model(model, id=name, local=self._local(model))
+
+    def _local(self, model: ModelDescriptor) -> LocalModel:
+        return local_model(self.loader.residency(), model.id)
 
 
 def _json(body: object) -> Response:

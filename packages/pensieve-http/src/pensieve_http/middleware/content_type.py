@@ -1,6 +1,7 @@
 """Only JSON is taken: a form or a text/plain POST is what another site's page can send without asking first.
 
-Files come in forms, and a batch is cancelled without a body; there `Origins` alone keeps other sites' pages out.
+Files come in forms; a batch is cancelled, a model loaded or unloaded without a body; there `Origins` alone keeps other
+sites' pages out.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pensieve_protocol import ApiError, api_error
 __all__ = ["require_json"]
 
 _FORMS = "/v1/files"
-_WITHOUT_BODY = "/cancel"
+_WITHOUT_BODY = ("/cancel", "/load", "/unload")
 
 
 def require_json(scope: Scope) -> ApiError | None:

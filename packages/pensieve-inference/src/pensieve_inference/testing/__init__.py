@@ -7,7 +7,6 @@ from pensieve_inference.testing._engine import (
     Script,
     ScriptedEngine,
     ScriptedGeneration,
-    ScriptedProvider,
     Step,
     Wait,
     call,
@@ -16,6 +15,7 @@ from pensieve_inference.testing._engine import (
     think,
 )
 from pensieve_inference.testing._files import InMemoryFileStore, InMemoryUpload
+from pensieve_inference.testing._provider import ScriptedProvider
 
 __all__ = [
     "FakeClock",

@@ -1,4 +1,4 @@
-"""An engine that plays scripts, and a provider of it.
+"""An engine that plays scripts.
 
     engine = ScriptedEngine(say("Hello"), call("Bash", {"command": "ls"}))
 
@@ -18,15 +18,12 @@ import attrs
 from pensieve_core import (
     Clock,
     EngineDescription,
-    EnginePhase,
-    EngineStatus,
     FinishReason,
     GenerationEvent,
     GenerationFinished,
     GenerationRequest,
     JsonObject,
     ModelDescriptor,
-    ModelId,
     OverloadedError,
     Part,
     PensieveError,
@@ -45,10 +42,9 @@ from pensieve_core import (
     Usage,
 )
 from pensieve_inference._clock import SystemClock
-from pensieve_inference._protocols import InferenceEngine
 from pensieve_inference.testing._catalog import make_descriptor
 
-__all__ = ["Raise", "Script", "ScriptedEngine", "ScriptedProvider", "Step", "Wait", "call", "say", "think"]
+__all__ = ["Raise", "Script", "ScriptedEngine", "Step", "Wait", "call", "say", "think"]
 
 
 @attrs.frozen
@@ -240,42 +236,6 @@ class ScriptedGeneration:
     def _finish(self) -> None:
         self._finished = True
         self._released(self)
-
-
-class ScriptedProvider:
-    """`EngineProvider` that always hands out the same engine.
-
-    Args:
-        engine: What `engine()` returns.
-        error: When given, what `engine()` raises instead.
-    """
-
-    def __init__(self, engine: ScriptedEngine | None = None, *, error: PensieveError | None = None) -> None:
-        self._engine = engine or ScriptedEngine()
-        self._error = error
-        self.closed = False
-
-    async def engine(self, model: ModelDescriptor) -> InferenceEngine:  # noqa: ARG002 - one engine for all
-        """Return the engine, or raise the error."""
-        if self._error is not None:
-            raise self._error
-        return self._engine
-
-    def loaded(self, model: ModelId) -> EngineDescription | None:
-        """Return the engine's description for its own model."""
-        description = self._engine.description
-        return description if description.model.id == model else None
-
-    def statuses(self) -> tuple[EngineStatus, ...]:
-        """Return one status: broken when an error was given, else ready."""
-        phase = EnginePhase.BROKEN if self._error else EnginePhase.READY
-        detail = self._error.message if self._error else ""
-        return (EngineStatus(model=self._engine.description.model.id, phase=phase, progress=1.0, detail=detail),)
-
-    async def aclose(self) -> None:
-        """Close the engine."""
-        self.closed = True
-        await self._engine.aclose()
 
 
 def count_words(request: GenerationRequest) -> int:

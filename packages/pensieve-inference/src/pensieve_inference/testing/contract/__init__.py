@@ -19,11 +19,13 @@ from pensieve_inference.testing.contract._engine import (
 from pensieve_inference.testing.contract._events import check_transcript
 from pensieve_inference.testing.contract._expect import ContractBrokenError, check_name
 from pensieve_inference.testing.contract._files import FILE_STORE_CHECKS, FileStoreCase, FileStoreCheck
+from pensieve_inference.testing.contract._loader import LOADER_CHECKS, LoaderCase, LoaderCheck, LoadingProvider
 
 __all__ = [
     "CATALOG_CHECKS",
     "ENGINE_CHECKS",
     "FILE_STORE_CHECKS",
+    "LOADER_CHECKS",
     "MAX_TOKENS_CHECKS",
     "CatalogCheck",
     "ContractBrokenError",
@@ -31,6 +33,9 @@ __all__ = [
     "EngineCheck",
     "FileStoreCase",
     "FileStoreCheck",
+    "LoaderCase",
+    "LoaderCheck",
+    "LoadingProvider",
     "RequestFactory",
     "check_name",
     "check_transcript",

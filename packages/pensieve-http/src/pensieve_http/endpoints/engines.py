@@ -1,0 +1,111 @@
+"""`/engines`: which models are in memory; load one, unload one. For the command line, and whoever runs the server.
+
+Ids may hold slashes (`org/name`), so all between `/engines/` and the last word is the id, or an alias. Above: the
+routes. Below: an `EngineLoader`, which decides who makes room for whom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import request_response
+from starlette.types import Receive, Scope, Send
+
+from pensieve_core import ModelId
+from pensieve_http.body import BodyReader
+from pensieve_http.drain import Drain
+from pensieve_http.operation import JSON, Body, Endpoint, Operation
+from pensieve_http.race import client_gone, race
+from pensieve_inference import EngineLoader, ModelCatalog
+from pensieve_protocol import (
+    EngineInfo,
+    EngineList,
+    LoadEngineRequest,
+    dump_json,
+    engine_list,
+    parse_load_engine_request,
+)
+
+__all__ = ["Engines"]
+
+_OVERLOADED = 529
+
+
+@attrs.frozen(kw_only=True)
+class EnginePath:
+    """Which model."""
+
+    model: str
+    """Its id, or any alias that a request may use."""
+
+
+LIST_ENGINES = Operation(
+    name="list_engines",
+    summary="Say which models are in memory, what each takes, and who is pinned",
+    answers={200: (Body(type=EngineList),)},
+)
+LOAD_ENGINE = Operation(
+    name="load_engine",
+    summary="Load a model, and answer when it is ready; `pin` keeps it in memory",
+    takes=Body(type=LoadEngineRequest, optional=True),
+    path=EnginePath,
+    answers={200: (Body(type=EngineInfo),)},
+    errors=(404, _OVERLOADED),
+)
+UNLOAD_ENGINE = Operation(
+    name="unload_engine",
+    summary="Let a model's running answers end for a bounded time, unload it, and answer when it is gone",
+    path=EnginePath,
+    answers={200: (Body(type=EngineInfo),)},
+    errors=(400, 404),
+)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Engines:
+    """The three endpoints."""
+
+    catalog: ModelCatalog
+    loader: EngineLoader
+    reader: BodyReader
+    drain: Drain
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Return them."""
+        page, of_one = request_response(self.page), "/engines/{model:path}"
+        return [
+            Endpoint(method="GET", path="/engines", app=page, operation=LIST_ENGINES),
+            Endpoint(method="POST", path=f"{of_one}/load", app=self.load, operation=LOAD_ENGINE),
+            Endpoint(method="POST", path=f"{of_one}/unload", app=self.unload, operation=UNLOAD_ENGINE),
+        ]
+
+    async def page(self, _request: Request) -> Response:
+        """`GET /engines`."""
+        return _json(self._listed())
+
+    async def load(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """`POST /engines/{model}/load`, an ASGI application. Who leaves while it loads stops nothing."""
+        wanted = parse_load_engine_request(await self.reader.read(scope, receive))
+        model = self.catalog.resolve(scope["path_params"]["model"])
+        with self.drain.hold():
+            await race(self.loader.load(model, pin=wanted.pin), client_gone(receive))
+        await self._info(model.id)(scope, receive, send)
+
+    async def unload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """`POST /engines/{model}/unload`, an ASGI application."""
+        model = self.catalog.resolve(scope["path_params"]["model"])
+        await race(self.loader.unload(model.id), client_gone(receive))
+        await self._info(model.id)(scope, receive, send)
+
+    def _listed(self) -> EngineList:
+        return engine_list(self.loader.residency(), (model.id for model in self.catalog.models()))
+
+    def _info(self, model: ModelId) -> Response:
+        return _json(next(engine for engine in self._listed().engines if engine.model == model))
+
+
+def _json(body: object) -> Response:
+    return Response(dump_json(body), media_type=JSON)
