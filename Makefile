@@ -10,7 +10,7 @@ RUN := $(UV) run --no-sync
 TESTS ?= tests
 ARGS ?=
 
-.PHONY: help install serve test conformance fuzz e2e cov lint fmt types layers bench simulate docs build bump all
+.PHONY: help install serve test conformance fuzz e2e cov lint fmt types layers bench tasks simulate docs build bump all
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ layers: | .venv ## Check that no package imports what it must not know
 
 bench: | .venv ## Compare with llama-server of the same llama.cpp (built once): make bench ARGS="--scenario list"
 	$(RUN) python tests/benchmarks/bench.py $(ARGS)
+
+tasks: | .venv ## Let Claude Code work on ten small tasks, on the Qwen coder and beside it on llama-server's (40 minutes)
+	$(RUN) python tests/benchmarks/bench.py --scenario tasks --rounds 1 $(ARGS)
 
 simulate: | .venv ## Play recorded sessions over scheduler and prefix tree, without a model: make simulate ARGS="--traces …"
 	PYTHONPATH=tests/benchmarks $(RUN) python -m simulator $(ARGS)

@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import datetime as dt
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
@@ -25,6 +26,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import attrs
 from report import merged, rendered
 from scenario import Bench, Scenario
 from scenarios import SCENARIOS
@@ -108,9 +110,12 @@ def _run(scenarios: Iterable[Scenario], options: argparse.Namespace) -> None:
                     cores=options.cores,
                     rounds=options.rounds,
                     further=tuple(options.ours.split()),
+                    claude=options.claude,
                 )
-                part = rendered(scenario.run(bench), heading=f"{scenario.name}, {model.stem}", provenance=provenance)
-            print(part, flush=True)
+                found = scenario.run(bench)
+            heading = f"{scenario.name}, {model.stem}"
+            part = rendered(found, heading=heading, provenance=provenance)
+            print(json.dumps({"heading": heading, **attrs.asdict(found)}) if options.json else part, flush=True)
             keep(part, options.report)
 
 
@@ -146,7 +151,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cores", help="pin the servers, as taskset writes it")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--ours", default="", help='further options of Pensieve: --ours="--no-drafts"')
-    parser.add_argument("--rounds", type=int, default=2, help="of `single`")
+    parser.add_argument("--rounds", type=int, default=2, help="of `single` and `tasks`")
+    parser.add_argument("--claude", type=Path, help="the native Claude Code, for the scenarios that play it")
+    parser.add_argument("--json", action="store_true", help="print each part as an object of JSON, one a line")
     parser.add_argument("--logs", type=Path, help="keep what servers wrote in this folder, which is there")
     parser.add_argument("--report", default=str(_ROOT / "docs" / "benchmarks" / f"{_today()}.md"))
     return parser.parse_args()

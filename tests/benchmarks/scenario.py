@@ -57,6 +57,8 @@ class Bench:
     rounds: int = 1
     further: tuple[str, ...] = ()
     """Options of Pensieve in every scenario."""
+    claude: Path | None = None
+    """Claude Code; None: the one that `make e2e` has installed."""
     _logs: Iterator[int] = attrs.field(factory=itertools.count, repr=False, eq=False)
 
     def ours(self, *options: str, context: int, name: str = "pensieve", home: str = "home") -> Server:
