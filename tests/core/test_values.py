@@ -79,7 +79,7 @@ def test_a_value_cannot_be_changed_afterwards() -> None:
 
 
 def test_the_main_conversation_goes_before_agents_and_these_before_chores() -> None:
-    assert Priority.MAIN < Priority.AGENT < Priority.BACKGROUND
+    assert Priority.MAIN < Priority.AGENT < Priority.BACKGROUND < Priority.BATCH
 
 
 def test_a_description_says_which_model_it_is_of() -> None:

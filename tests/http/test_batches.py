@@ -126,7 +126,7 @@ async def test_its_requests_have_the_lowest_priority_and_a_line_in_the_log_each(
     batch_id = await create(world, requests(2))
     async with running(world):
         await ended(world, batch_id)
-    assert {request.origin.priority.name for request in world.engine.requests} == {"BACKGROUND"}
+    assert {request.origin.priority.name for request in world.engine.requests} == {"BATCH"}
     lines = [entry for entry in world.log if entry["event"] == "batch_request_finished"]
     assert [(line["method"], line["path"]) for line in lines] == [("BATCH", f"{BATCHES}/{batch_id}")] * 2
     assert all(line["generated_tokens"] > 0 for line in lines)

@@ -186,6 +186,7 @@ class EngineMachine(RuleBasedStateMachine):
             prompt_tokens=len(prompt),
             max_tokens=max_tokens,
             priority=priority,
+            session=prompt[-1] % 3 or None,
             conversation=prompt[-1] or None,
             marks=(len(prompt) // 2,),
             arrived=self.now,

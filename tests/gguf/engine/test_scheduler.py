@@ -678,12 +678,14 @@ def test_what_cannot_be_cut_back_falls_back_to_its_last_checkpoint() -> None:
 
 
 def test_a_state_from_the_shelf_goes_back_to_a_checkpoint() -> None:
-    machine, checkpoints = hybrid(batch_tokens=400)
+    shelf = Shelf(1_000, forgets_partially=False, checkpoints=(checkpoints := Checkpoints()))
+    residents = Residents(8, forgets_partially=False, checkpoints=checkpoints)
+    machine = Scheduler(residents, batch_tokens=400, max_running=8, stretch=3.0, shelf=shelf)
     prompt = sequence(300)
     fitting = Checkpoint(tokens=prompt.tokens[:200], state=np.zeros(4, np.uint8), used_at=0.0)
     checkpoints.put(fitting)
     shelved = Shelved(tokens=array("i", [*range(250), 9]), state=np.zeros(9, np.uint8), used_at=0.0)
-    machine._shelf.put(shelved)
+    shelf.put(shelved)
     machine.add(prompt)
     step = must(machine.schedule(5.0))
     assert step.moves == (Restore(0, shelved, 200, fitting),)

@@ -17,7 +17,11 @@ class Priority(enum.IntEnum):
 
     MAIN = 0
     AGENT = 1
+    """A subagent: somebody waits for it, but through the turn that began it."""
     BACKGROUND = 2
+    """Nobody watches it: titles, suggestions, requests that only warm the cache."""
+    BATCH = 3
+    """Nobody waits for it: requests of batches."""
 
 
 @attrs.frozen(kw_only=True)

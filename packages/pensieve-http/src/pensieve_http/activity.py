@@ -28,6 +28,7 @@ _ROLES: Mapping[Priority, Role] = {
     Priority.MAIN: "main",
     Priority.AGENT: "agent",
     Priority.BACKGROUND: "background",
+    Priority.BATCH: "background",
 }
 
 

@@ -118,6 +118,6 @@ def _named(reason: str | None) -> BreakCause:
 
 def _thread(record: RequestRecord) -> str | None:
     origin = record.origin
-    if origin.session is None or origin.priority is Priority.BACKGROUND:
+    if origin.session is None or origin.priority >= Priority.BACKGROUND:
         return None
     return f"{origin.session} {origin.agent or ''}"

@@ -65,7 +65,7 @@ class DiskTier:
     def note(self, job: Job, reason: FinishReason) -> None:
         """Let prompt and answer of a job that is done be saved, if they may come again."""
         sequence = job.sequence
-        if self._anchors is None or sequence.priority is Priority.BACKGROUND:
+        if self._anchors is None or sequence.priority >= Priority.BACKGROUND:
             return
         self._keeping.note(
             sequence.tokens[: sequence.computed],

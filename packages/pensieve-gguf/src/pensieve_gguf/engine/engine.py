@@ -261,6 +261,7 @@ class GgufEngine:
             prompt_tokens=len(prompt.tokens),
             max_tokens=request.max_tokens,
             priority=request.origin.priority,
+            session=request.origin.session,
             conversation=_conversation(request.origin),
             marks=prompt.marks,
             arrived=self._clock.monotonic(),

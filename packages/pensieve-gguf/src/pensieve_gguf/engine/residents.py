@@ -363,11 +363,11 @@ class Residents:
         last = self._tree.last(slot)
         if len(last.holders) > 1:
             return False, 0.0
-        return last.use.priority is not Priority.BACKGROUND, self._worth(last, self._now)
+        return last.use.priority < Priority.BACKGROUND, self._worth(last, self._now)
 
     def _worth_of_all(self, slot: int) -> tuple[bool, float]:
         total = sum(self._worth(run, self._now) * run.cells for run in self._tree.exclusive(slot))
-        return self._tree.last(slot).use.priority is not Priority.BACKGROUND, total
+        return self._tree.last(slot).use.priority < Priority.BACKGROUND, total
 
     def _end_after(self, gone: Run) -> int:
         """Return how long the only holder of `gone` is without it: 0, when others hold all the rest."""

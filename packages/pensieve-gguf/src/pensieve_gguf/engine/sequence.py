@@ -12,6 +12,9 @@ from pensieve_gguf.engine.drafter import Drafter
 
 __all__ = ["ImageSpan", "Sequence"]
 
+_ANSWER_CELLS = 256
+"""How long answers get is not known before (clients ask for 64,000 and take 222); so much is kept free for each."""
+
 
 @attrs.frozen(kw_only=True)
 class ImageSpan:
@@ -41,6 +44,8 @@ class Sequence:
     prompt_tokens: int
     max_tokens: int
     priority: Priority = Priority.MAIN
+    session: Hashable = None
+    """Among these the machine is shared; None when that is not known."""
     conversation: Hashable = None
     """Who speaks, session and agent; None when that is not known."""
     marks: tuple[int, ...] = ()
@@ -59,6 +64,8 @@ class Sequence:
     """When its first token was sampled."""
     checkpoints: list[int] = attrs.field(factory=list)
     """Lengths at which a checkpoint is still to be made, the last one first; each is more than `computed`."""
+    gave_way: bool = False
+    """Whether it was interrupted for the sake of somebody more urgent; nobody is twice."""
     astray: int = 0
     """How often its cells were not where they should have been; it began anew each time."""
     drafter: Drafter | None = None
@@ -78,6 +85,19 @@ class Sequence:
         """Known tokens that one row may hold: up to the next checkpoint, and to where an image begins or ends."""
         edges = [edge for image in self.images for edge in (image.start, image.stop) if edge > self.computed]
         return min([*edges, *self.checkpoints[-1:]], default=len(self.tokens)) - self.computed
+
+    @property
+    def place(self) -> int:
+        """Its slot; only a running sequence has one."""
+        if self.slot is None:
+            msg = "only a running sequence has a slot"
+            raise AssertionError(msg)
+        return self.slot
+
+    @property
+    def to_come(self) -> int:
+        """Cells that it will take yet, as far as that can be foreseen."""
+        return self.pending + min(_ANSWER_CELLS, max(0, self.max_tokens - self.generated))
 
     def will_save(self, length: int) -> bool:
         """Let a checkpoint be made at `length`, for the sake of another sequence. False: it is too late for that."""

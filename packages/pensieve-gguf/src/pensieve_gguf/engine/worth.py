@@ -19,7 +19,12 @@ __all__ = ["Appraisal", "Worth"]
 Appraisal: TypeAlias = Callable[[Run, float], float]
 """(run, now) → what one cell at its end is worth; more is kept longer. Only the order counts."""
 
-_LIKELIHOOD: Mapping[Priority, float] = {Priority.MAIN: 1.0, Priority.AGENT: 0.5, Priority.BACKGROUND: 0.02}
+_LIKELIHOOD: Mapping[Priority, float] = {
+    Priority.MAIN: 1.0,
+    Priority.AGENT: 0.5,
+    Priority.BACKGROUND: 0.02,
+    Priority.BATCH: 0.02,
+}
 """A title or a suggestion asks once; an agent ends, and a conversation goes on."""
 
 

@@ -72,7 +72,7 @@ class BatchAnswerer:
             method="BATCH",
             path=f"/v1/messages/batches/{batch_id}",
             started_at=self.clock.monotonic(),
-            origin=Origin(session=SessionId(batch_id), priority=Priority.BACKGROUND),
+            origin=Origin(session=SessionId(batch_id), priority=Priority.BATCH),
         )
 
     def _translated(self, error: Exception, record: RequestRecord) -> ApiError:
