@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 import coverage
+import jsonschema
 import pytest
 import structlog
 
@@ -22,6 +23,7 @@ from pensieve_registry.testing import write_chat_model
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("pensieve-server")
+SCHEMAS = Path(__file__).parent / "schemas"
 BOUND_S = 60.0
 
 RunCommand = Callable[..., subprocess.CompletedProcess[str]]
@@ -81,6 +83,18 @@ def run_command(environment: dict[str, str]) -> RunCommand:
         )
 
     return run
+
+
+@pytest.fixture
+def check_json() -> Callable[[str, str], Any]:
+    """Hold what a command has printed against the schema of that name in `schemas/`, and return it read."""
+
+    def check(schema: str, printed: str) -> Any:
+        document = json.loads(printed)
+        jsonschema.validate(document, json.loads((SCHEMAS / f"{schema}.json").read_text("utf-8")))
+        return document
+
+    return check
 
 
 @pytest.fixture

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pensieve_cli.cache_table import CacheCommand, Terminal, run
+from pensieve_cli.cache_table import CacheCommand, run
 from pensieve_cli.command_line import ClearCache, ListCache, SizeCache
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.settings import CacheSettings, Settings
+from pensieve_cli.terminal import Terminal
 from pensieve_gguf.anchors import AnchorIdentity, AnchorKind, AnchorStore, Limits, Saved
 
 NOW = 2_000_000.0
@@ -148,9 +149,12 @@ def test_the_folder_is_in_the_platforms_cache_unless_it_is_set(tmp_path: Path, m
     assert CacheSettings(cache_dir=Path("~/mine")).folder == tmp_path / "home" / "mine"
 
 
-def test_the_command_works_from_end_to_end(folder: Path, run_command: Callable[..., Any]) -> None:
+def test_the_command_works_from_end_to_end(
+    folder: Path, run_command: Callable[..., Any], check_json: Callable[[str, str], Any]
+) -> None:
     listed = run_command("cache", "--json", PENSIEVE_CACHE_DIR=str(folder))
     assert (listed.returncode, listed.stderr) == (0, "")
-    assert len(json.loads(listed.stdout)["prompts"]) == 2
+    assert len(check_json("cache-list", listed.stdout)["prompts"]) == 2
+    assert check_json("cache-size", run_command("cache", "size", "--json", PENSIEVE_CACHE_DIR=str(folder)).stdout)
     cleared = run_command("cache", "clear", "--cache-dir", str(folder), "--yes")
     assert (cleared.returncode, cleared.stdout) == (0, "Removed 2 prompts (5 MB).\n")

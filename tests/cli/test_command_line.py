@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pensieve_cli.command_line import (
     ClearCache,
     ListCache,
-    ListModels,
+    PrintCompletion,
     Serve,
     ShowSettings,
     ShowVersion,
@@ -21,6 +21,7 @@ from pensieve_cli.command_line import (
 )
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
+from pensieve_cli.model_commands.commands import ChangeAlias, ListAliases, ListModels, ShowModel
 from pensieve_cli.settings import Secret, Settings
 
 
@@ -49,6 +50,9 @@ def test_nothing_asked_for_means_serving_with_the_defaults() -> None:
 def test_each_command_has_its_word() -> None:
     assert isinstance(parse(["serve"], files=()), Serve)
     assert parse(["models", "--json"], files=()) == ListModels(settings=Settings(), json=True)
+    assert parse(["list"], files=()) == ListModels(settings=Settings())
+    assert parse(["show", "tiny", "--json"], files=()) == ShowModel(settings=Settings(), model="tiny", json=True)
+    assert parse(["completion", "zsh"], files=()) == PrintCompletion(shell="zsh")
     assert isinstance(parse(["settings"], files=()), ShowSettings)
     assert parse(["version"], files=()) == ShowVersion()
 
@@ -60,6 +64,28 @@ def test_the_cache_has_words_of_its_own_and_is_listed_without_one() -> None:
     cleared = parse(["cache", "clear", "--older-than", "7", "--yes", "--cache-dir", "here"], files=())
     assert isinstance(cleared, ClearCache)
     assert (cleared.older_than, cleared.yes, cleared.settings.cache.cache_dir) == (7.0, True, Path("here"))
+
+
+def test_aliases_are_listed_given_and_taken_away_by_one_word() -> None:
+    settings = Settings()
+    assert parse(["alias"], files=()) == ListAliases(settings=settings)
+    given = ChangeAlias(settings=settings, alias="a", model="m", json=True)
+    assert parse(["alias", "a", "m", "--json"], files=()) == given
+    assert parse(["alias", "--remove", "a"], files=()) == ChangeAlias(settings=settings, alias="a", model=None)
+
+
+@pytest.mark.parametrize("words", [["a"], ["--remove"], ["a", "m", "--remove"]])
+def test_an_alias_without_its_other_half_is_refused(words: list[str]) -> None:
+    assert "--remove NAME" in _refusal("alias", *words)
+
+
+def test_the_model_of_a_command_comes_from_its_words_and_not_from_the_variable_of_the_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PENSIEVE_MODEL", "from-variable")
+    command = parse(["show"], files=())
+    assert isinstance(command, ShowModel)
+    assert (command.model, command.settings.model.model) == (None, "from-variable")
 
 
 def test_settings_of_every_source_count_for_the_cache_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,6 +192,7 @@ def test_a_wrong_flag_is_told_by_name(arguments: list[str]) -> None:
 def test_an_unknown_command_is_told() -> None:
     assert "sevre" in _refusal("sevre")
     assert "lst" in _refusal("cache", "lst")
+    assert "too many words: two" in _refusal("show", "one", "two")
     assert "--older-than" in _refusal("cache", "clear", "--older-than", "-1")
 
 

@@ -4,7 +4,8 @@ import io
 import json
 from pathlib import Path
 
-from pensieve_cli.model_table import findings, print_json, print_table, run
+from pensieve_cli.model_table import findings, print_table, run
+from pensieve_cli.printing import print_json
 from pensieve_cli.settings import ModelSettings, Settings
 from pensieve_registry import FolderSource, LocalCatalog
 from pensieve_registry.testing import write_chat_model
@@ -36,6 +37,17 @@ def test_the_json_is_one_object_with_paths_and_plain_numbers(tmp_path: Path) -> 
     assert found["models"][0]["path"] == str(tmp_path / "other.gguf")
     assert found["models"][0]["size_bytes"] == (tmp_path / "other.gguf").stat().st_size
     assert found["problems"][0]["path"] == str(tmp_path / "broken.gguf")
+
+
+def test_aliases_have_a_column_when_there_are_any(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    found = findings(_catalog(tmp_path), {"small": "tiny", "little": "tiny", "lost": "gone"})
+    print_table(found, stream)
+    head, first, second, _ = stream.getvalue().splitlines()
+    assert head.split()[-1] == "ALIASES"
+    assert second.endswith("little, small")
+    assert first.rstrip().endswith("models folder")
+    assert found.models[1].aliases == ("little", "small")
 
 
 def test_no_models_are_told_with_what_to_do(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from rich.table import Table
 from pensieve_cli.command_line import ClearCache, ListCache, SizeCache
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
+from pensieve_cli.terminal import Terminal, confirm
 from pensieve_cli.wording import counted, lately, megabytes
 from pensieve_gguf.anchors import (
     FolderRefusedError,
@@ -29,19 +30,11 @@ from pensieve_gguf.anchors import (
     survey_folder,
 )
 
-__all__ = ["CacheCommand", "Kept", "KeptPrompt", "Size", "Terminal", "run"]
+__all__ = ["CacheCommand", "Kept", "KeptPrompt", "Size", "run"]
 
 CacheCommand: TypeAlias = ListCache | SizeCache | ClearCache
 
 _DAY_S = 86_400
-
-
-@attrs.frozen(kw_only=True)
-class Terminal:
-    """Where questions are answered, and where everything is printed."""
-
-    answers: TextIO
-    output: TextIO
 
 
 @attrs.frozen(kw_only=True)
@@ -138,20 +131,10 @@ def _clear(survey: Survey, folder: Path, command: ClearCache, terminal: Terminal
     unused_since = None if command.older_than is None else now - command.older_than * _DAY_S
     chosen = [anchor for anchor in survey.anchors if unused_since is None or anchor.used_at < unused_since]
     if not command.yes:
-        _ask(f"Remove {_counted(len(chosen), sum(a.file_bytes for a in chosen))} from {folder}?", terminal)
+        question = f"Remove {_counted(len(chosen), sum(a.file_bytes for a in chosen))} from {folder}?"
+        confirm(question, terminal, otherwise="cache clear --yes")
     cleared = clear_folder(folder, unused_since=unused_since)
     _console(terminal.output).print(f"Removed {_counted(cleared.anchors, cleared.file_bytes)}.")
-
-
-def _ask(question: str, terminal: Terminal) -> None:
-    if not terminal.answers.isatty():
-        msg = "nobody is there to confirm it; cache clear --yes does not ask"
-        raise CommandError(msg, ExitCode.USAGE)
-    terminal.output.write(f"{question} [y/N] ")
-    terminal.output.flush()
-    if terminal.answers.readline().strip().lower() not in {"y", "yes"}:
-        msg = "nothing was removed"
-        raise CommandError(msg, ExitCode.FAILURE)
 
 
 def _counted(prompts: int, size_bytes: int) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import attrs
 import platformdirs
@@ -21,6 +21,7 @@ from cyclopts.validators import Number
 
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
+from pensieve_cli.model_commands.commands import ModelCommand, add_model_commands
 from pensieve_cli.settings import Settings
 
 __all__ = [
@@ -28,17 +29,21 @@ __all__ = [
     "Command",
     "Examine",
     "ListCache",
-    "ListModels",
+    "PrintCompletion",
     "Serve",
+    "Shell",
     "ShowSettings",
     "ShowVersion",
     "SizeCache",
     "StartClaudeCode",
+    "completion_script",
+    "known_words",
     "parse",
     "settings_files",
 ]
 
 _Switch: TypeAlias = Annotated[bool, Parameter(negative="")]
+Shell: TypeAlias = Literal["bash", "zsh", "fish"]
 _Days: TypeAlias = Annotated[float, Parameter(validator=Number(gte=0))]
 
 
@@ -47,14 +52,6 @@ class Serve:
     """`pensieve-server`: serve until told to stop."""
 
     settings: Settings
-
-
-@attrs.frozen(kw_only=True)
-class ListModels:
-    """`pensieve-server models`: which models were found."""
-
-    settings: Settings
-    json: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -108,6 +105,13 @@ class ShowVersion:
 
 
 @attrs.frozen(kw_only=True)
+class PrintCompletion:
+    """`pensieve-server completion`: what makes a shell complete our words."""
+
+    shell: Shell
+
+
+@attrs.frozen(kw_only=True)
 class StartClaudeCode:
     """`pensieve-server claude [-- ARGUMENTS]`: Claude Code on a server, which is started if need be."""
 
@@ -123,8 +127,18 @@ class StartClaudeCode:
 
 
 Command: TypeAlias = (
-    Serve | ListModels | ListCache | SizeCache | ClearCache | ShowSettings | ShowVersion | StartClaudeCode | Examine
+    Serve
+    | ListCache
+    | SizeCache
+    | ClearCache
+    | ShowSettings
+    | ShowVersion
+    | PrintCompletion
+    | StartClaudeCode
+    | Examine
+    | ModelCommand
 )
+_PROGRAM = "pensieve-server"
 _CLAUDE, _BEHIND = "claude", "--"
 _CLAUDE_SWITCHES = frozenset({"--lean", "--print-env"})
 
@@ -154,6 +168,17 @@ def parse(arguments: Sequence[str], *, files: Sequence[Path] | None = None) -> C
     return command
 
 
+def known_words() -> Mapping[str, App]:
+    """Return the commands that `parse` knows, by their words: for completion, and for whoever checks the help pages."""
+    app = _app((), _Origins())
+    return {word: app[word] for word in app}
+
+
+def completion_script(shell: Shell) -> str:
+    """Return what makes `shell` complete all words and flags that `parse` knows: static, so no key starts Python."""
+    return _app((), _Origins()).generate_completion(prog_name=_PROGRAM, shell=shell)
+
+
 def _divided(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     own = list(itertools.takewhile(lambda word: word != _BEHIND, arguments))
     return own, tuple(arguments[len(own) + 1 :])
@@ -171,13 +196,10 @@ def settings_files() -> tuple[Path, Path]:
 def _app(files: Sequence[Path], origins: _Origins) -> App:
     sources: list[Any] = [Env("PENSIEVE_", command=False)]
     sources += [_SettingsFile(file, use_commands_as_keys=False) for file in files]
-    app = App(name="pensieve-server", config=[*sources, origins], help_flags=(), version_flags=())
+    app = App(name=_PROGRAM, config=[*sources, origins], help_flags=(), version_flags=())
 
     def serve(*, settings: Settings | None = None) -> Serve:
         return Serve(settings=settings or Settings())
-
-    def models(*, settings: Settings | None = None, json: _Switch = False) -> ListModels:
-        return ListModels(settings=settings or Settings(), json=json)
 
     def show_settings(*, settings: Settings | None = None, json: _Switch = False) -> ShowSettings:
         return ShowSettings(settings=settings or Settings(), origins=origins.by_name, json=json)
@@ -193,14 +215,18 @@ def _app(files: Sequence[Path], origins: _Origins) -> App:
     def version(*, settings: Settings | None = None) -> ShowVersion:  # noqa: ARG001 - a settings file may be there
         return ShowVersion()
 
+    def completion(shell: Shell, /, *, settings: Settings | None = None) -> PrintCompletion:  # noqa: ARG001 - as above
+        return PrintCompletion(shell=shell)
+
     app.default(serve)
     app.command(serve)
-    app.command(models)
     app.command(show_settings, name="settings")
     app.command(version)
     app.command(claude)
     app.command(doctor)
+    app.command(completion)
     app.command(_cache_app())
+    add_model_commands(app)
     return app
 
 
@@ -257,5 +283,6 @@ def _origin(token: Token) -> str:
 
 def _explain(error: CycloptsError) -> str:
     if isinstance(error, UnusedCliTokensError):
-        return f"unknown command: {' '.join(error.unused_tokens or ())}"
+        words = " ".join(error.unused_tokens or ())
+        return f"too many words: {words}" if error.command_chain else f"unknown command: {words}"
     return str(error).rstrip(".")

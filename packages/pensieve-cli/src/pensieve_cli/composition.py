@@ -14,13 +14,14 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias, get_type_hints
 
 import attrs
 
 from pensieve_cli.access_keys import read_keys
+from pensieve_cli.aliases import AliasFile
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.http_server import AsgiApp
@@ -142,12 +143,13 @@ def build_catalog(settings: ModelSettings) -> LocalCatalog:
         HuggingFaceCacheSource.from_environment(os.environ),
         InstalledDistributionSource(),
     ]
-    model = settings.model
+    model, aliases = settings.model, AliasFile().read()
     if model is None:
-        return LocalCatalog(sources, memory_bytes=_memory_bytes(), projector=projector)
+        return LocalCatalog(sources, memory_bytes=_memory_bytes(), projector=projector, aliases=aliases)
     if model.lower().endswith(_SUFFIX):
-        return _catalog_with_file(Path(model).expanduser(), sources, projector)
-    catalog = LocalCatalog(sources, default=model, projector=projector)
+        given = FileSource(Path(model).expanduser())
+        return _serving(given, model, LocalCatalog([given, *sources], projector=projector, aliases=aliases))
+    catalog = LocalCatalog(sources, default=model, projector=projector, aliases=aliases)
     catalog.resolve(model)
     return catalog
 
@@ -163,13 +165,12 @@ def _projector(settings: ModelSettings) -> Path | None:
     return path
 
 
-def _catalog_with_file(file: Path, sources: Sequence[ModelSource], projector: Path | None) -> LocalCatalog:
-    given = FileSource(file)
-    catalog = LocalCatalog([given, *sources], projector=projector)
+def _serving(given: FileSource, name: str, catalog: LocalCatalog) -> LocalCatalog:
+    """Hold that the file which the user named is among the models."""
     refusals: list[ModelProblem | LeftOut] = [*catalog.problems, *catalog.left_out]
     for refused in refusals:
         if refused.source == given.name:
-            raise CommandError(f"--model {file}: {refused.reason}", ExitCode.NOT_FOUND)
+            raise CommandError(f"--model {name}: {refused.reason}", ExitCode.NOT_FOUND)
     return catalog
 
 

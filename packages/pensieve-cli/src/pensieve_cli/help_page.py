@@ -1,51 +1,161 @@
-"""What `--help` prints: written by hand, for a page made by a machine costs 250 ms and two screens.
+"""What `--help` prints: written by hand, for pages made by a machine cost 250 ms and two screens.
 
-tests/cli/test_help_page.py compares it with the settings, flag by flag.
+One page for each command, none longer than a screen. tests/cli/test_help_page.py compares them with what can really be
+said, flag by flag.
 """
 
 from __future__ import annotations
 
-__all__ = ["HELP_PAGE"]
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
-HELP_PAGE = """\
+__all__ = ["HELP_PAGES", "OVERVIEW", "help_page"]
+
+OVERVIEW = """\
 Claude Code, and every client of the Anthropic Messages API, on your own model.
 
-Usage: pensieve-server [serve] [OPTIONS]      serve until Ctrl-C
-       pensieve-server claude [OPTIONS] [--lean] [--print-env] [-- ARGUMENTS]
-       pensieve-server doctor | models | settings [--json]
-       pensieve-server cache [list|size|clear] | statusline | version
+Usage: pensieve-server [COMMAND] [OPTIONS]
 
-Model
-  --model NAME           default model: an id, an alias or a GGUF file
-  --models-folder DIR    folder with GGUF files                     [models]
-  --projector FILE       by which it sees, if not the mmproj file beside it
-  --engine NAME          installed engine that runs them            [gguf]
-  --ctx N                context in tokens                          [fitted]
-  --threads N            CPU threads                                [fitted]
-  --gpu-layers N         layers on the GPU, -1 for all              [fitted]
-  --parallel N           requests computed at the same time         [fitted]
-  --cells N              tokens of all requests in the KV cache     [fitted]
-  --kv-type TYPE         f16, or q8_0 for half the memory           [fitted]
-  --no-drafts            do not compute ahead what probably comes next
-Cache and files
-  --data-dir DIR         folder of what clients have uploaded
-  --files-bytes N        how much all files may have together
-  --cache-dir DIR        folder of computed prompts, for the next start
-  --cache-disk-bytes N   how much it may hold, 0 for nothing        [fitted]
-  --cache-ram-bytes N    memory for prompts that had to leave the KV cache
-Server
-  --host ADDRESS         address to listen on                       [127.0.0.1]
-  --port N               port to listen on, 0 for any free one      [8000]
-  --drain-seconds S      how long answers may go on after Ctrl-C    [30]
-  --strict               refuse fields and betas that are not known
-  --log-level LEVEL      debug, info, warning or error              [info]
-  --log-format FORMAT    auto, pretty or json                       [auto]
-Access
-  --api-key KEY          key that clients must send; repeatable
-  --api-key-file FILE    keys, one a line
-  --allow-host NAME      further name of this server; repeatable
-  --allow-origin ORIGIN  web page that may call this server; repeatable
-  --unsafe-no-key        listen beyond this machine without any key
+  serve                 serve until Ctrl-C; so does no command at all
+  claude [-- ARGS]      Claude Code on it; starts a server if there is none
+Models
+  list                  which there are                         (also: models)
+  show [MODEL]          what one is, and how it fits this machine
+  alias [NAME MODEL]    names of your own
+Further
+  doctor                what is wrong, and what to do
+  settings, cache       every setting; computed prompts on the disk
+  completion SHELL      completion of all these words; version
+
+`pensieve-server COMMAND --help` tells more; `serve --help` has all settings.
+"""
+
+_SERVE = """\
+Serve a model until Ctrl-C. All commands know these settings.
+Usage: pensieve-server [serve] [OPTIONS]
+
+Model                                             Server
+  --model NAME          id, alias or GGUF file      --host ADDRESS       listens there [127.0.0.1]
+  --models-folder DIR   has GGUF files [models]     --port N             0 for any free one [8000]
+  --projector FILE      by which it sees images     --drain-seconds S    answers go on so long [30]
+  --engine NAME         what runs it [gguf]         --strict             refuse unknown fields
+  --ctx N               context tokens [fitted]     --log-level LEVEL    debug to error [info]
+  --threads N           CPU threads [fitted]        --log-format FORMAT  pretty or json [auto]
+  --gpu-layers N        -1 for all [fitted]       Access
+  --parallel N          requests at once [fitted]   --api-key KEY        clients send it; repeatable
+  --cells N             tokens in cache [fitted]    --api-key-file FILE  keys, one a line
+  --kv-type TYPE        f16 or q8_0 [fitted]        --allow-host NAME    of this server; repeatable
+  --no-drafts           compute nothing ahead       --allow-origin URL   web page; repeatable
+Cache and files                                     --unsafe-no-key      open to all, without a key
+  --data-dir DIR        what clients upload
+  --files-bytes N       limit of all of it
+  --cache-dir DIR       computed prompts, for the next start
+  --cache-disk-bytes N  limit of these, 0 for none [fitted]
+  --cache-ram-bytes N   limit of those that left the KV cache
 
 A flag beats a variable PENSIEVE_<NAME> beats pensieve.toml, here or the user's.
 """
+
+_CLAUDE = """\
+Claude Code on a local model. Starts a server if none answers, and waits for its model.
+Usage: pensieve-server claude [OPTIONS] [-- ARGUMENTS]
+
+  --lean                four tools and the simple prompt, however large the context is
+  --print-env           start the server, and print what Claude Code would be given
+  -- ARGUMENTS          handed on to Claude Code: -- -p "What is in this folder?"
+
+And all settings of `serve --help`. The server stays for the next session.
+"""
+
+_LIST = """\
+Which models this machine has, and which files are none.
+Usage: pensieve-server list [--json]           (also: models)
+
+And the settings of `serve --help`, --models-folder for one.
+"""
+
+_SHOW = """\
+What a model is, which files it has, and how it fits this machine.
+Usage: pensieve-server show [MODEL] [--json]
+
+  MODEL                 id, alias or GGUF file; else the default one
+
+And the settings of `serve --help`: --ctx, --kv-type and --gpu-layers change how it fits.
+"""
+
+_ALIAS = """\
+Names of your own for models.
+Usage: pensieve-server alias [--json]          lists them
+       pensieve-server alias NAME MODEL        gives one
+       pensieve-server alias --remove NAME     takes it away
+
+An alias can be used wherever a model is named. A server learns of it when it starts.
+"""
+
+_DOCTOR = """\
+What is wrong with this machine and the server on it, and what to do.
+Usage: pensieve-server doctor [--json]
+
+And the settings of `serve --help`. Exit code 1: something is wrong.
+"""
+
+_SETTINGS = """\
+Every setting, its value, and where that comes from.
+Usage: pensieve-server settings [--json]
+
+A flag beats a variable PENSIEVE_<NAME> beats pensieve.toml, here or the user's. What they
+mean says `serve --help`.
+"""
+
+_CACHE = """\
+Computed prompts that are kept on the disk.
+Usage: pensieve-server cache [list] [--json]   each of them
+       pensieve-server cache size [--json]     how many, and how large
+       pensieve-server cache clear             remove them; asks before
+
+  --older-than DAYS     only those that were not used for so long
+  --yes                 do not ask
+  --cache-dir DIR       where they are, and more settings: `serve --help`
+"""
+
+_COMPLETION = """\
+Completion of commands and flags, for a shell. Put it where the shell looks for it, once:
+Usage: pensieve-server completion bash|zsh|fish
+
+  pensieve-server completion bash > ~/.local/share/bash-completion/completions/pensieve-server
+  pensieve-server completion zsh > ~/.zfunc/_pensieve-server   (where $fpath has it)
+  pensieve-server completion fish > ~/.config/fish/completions/pensieve-server.fish
+"""
+
+_STATUS_LINE = """\
+The line under Claude Code's prompt; `pensieve-server claude` sets it up.
+Usage: pensieve-server statusline < JSON
+"""
+
+_VERSION = """\
+Which Pensieve this is.
+Usage: pensieve-server version
+"""
+
+HELP_PAGES: Mapping[str, str] = MappingProxyType(
+    {
+        "serve": _SERVE,
+        "claude": _CLAUDE,
+        "list": _LIST,
+        "models": _LIST,
+        "show": _SHOW,
+        "alias": _ALIAS,
+        "doctor": _DOCTOR,
+        "settings": _SETTINGS,
+        "cache": _CACHE,
+        "completion": _COMPLETION,
+        "statusline": _STATUS_LINE,
+        "version": _VERSION,
+    }
+)
+"""By the command's word."""
+
+
+def help_page(words: Sequence[str]) -> str:
+    """Return the page of the command that `words` begin with; of all of them when there is none."""
+    return HELP_PAGES.get(words[0], OVERVIEW) if words else OVERVIEW

@@ -12,14 +12,15 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
-from pensieve_cli.help_page import HELP_PAGE
+from pensieve_cli.help_page import help_page
+from pensieve_cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from pensieve_cli.command_line import Examine, StartClaudeCode
+    from pensieve_cli.command_line import Examine, PrintCompletion, ShowVersion, StartClaudeCode
 
 __all__ = ["main"]
 
@@ -27,13 +28,13 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks for, and return the exit code. Raises nothing."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if {"-h", "--help"}.intersection(words[: words.index("--")] if "--" in words else words):
+        sys.stdout.write(help_page(words))
+        return ExitCode.OK
     if words[:1] == ["statusline"]:
         from pensieve_cli.claude_code import status_line  # noqa: PLC0415 - late, as all; it is called every second
 
         return status_line.run(sys.stdin.buffer, sys.stdout.buffer, os.environ)
-    if {"-h", "--help"}.intersection(words[: words.index("--")] if "--" in words else words):
-        sys.stdout.write(HELP_PAGE)
-        return ExitCode.OK
     try:
         return _do(["version"] if words == ["--version"] else words)
     except KeyboardInterrupt:
@@ -47,7 +48,7 @@ def _do(words: Sequence[str]) -> ExitCode:
         ClearCache,
         Examine,
         ListCache,
-        ListModels,
+        PrintCompletion,
         Serve,
         ShowSettings,
         ShowVersion,
@@ -62,27 +63,33 @@ def _do(words: Sequence[str]) -> ExitCode:
             from pensieve_cli import serving  # noqa: PLC0415 - late
 
             return serving.run(command.settings)
-        case ListModels():
-            from pensieve_cli import model_table  # noqa: PLC0415 - late
-
-            return model_table.run(command.settings, sys.stdout, as_json=command.json)
         case ListCache() | SizeCache() | ClearCache():
             from pensieve_cli import cache_table  # noqa: PLC0415 - late
 
-            return cache_table.run(command, cache_table.Terminal(answers=sys.stdin, output=sys.stdout), time.time())
+            return cache_table.run(command, Terminal(answers=sys.stdin, output=sys.stdout), time.time())
         case StartClaudeCode() | Examine():
             return _beside_claude_code(command)
         case ShowSettings():
             from pensieve_cli import settings_table  # noqa: PLC0415 - late
 
             return settings_table.run(command.settings, command.origins, sys.stdout, as_json=command.json)
-        case ShowVersion():
-            from pensieve_cli.version import version  # noqa: PLC0415 - late
-
-            sys.stdout.write(f"pensieve-server {version()}\n")
+        case ShowVersion() | PrintCompletion():
+            sys.stdout.write(_own_words(command))
             return ExitCode.OK
         case _:
-            assert_never(command)
+            from pensieve_cli.model_commands import doing  # noqa: PLC0415 - late
+
+            return doing.run(command, Terminal(answers=sys.stdin, output=sys.stdout))
+
+
+def _own_words(command: ShowVersion | PrintCompletion) -> str:
+    """Return what concerns the program itself, and neither models nor servers."""
+    from pensieve_cli.command_line import PrintCompletion, completion_script  # noqa: PLC0415 - late
+    from pensieve_cli.version import version  # noqa: PLC0415 - late
+
+    if isinstance(command, PrintCompletion):
+        return completion_script(command.shell)
+    return f"pensieve-server {version()}\n"
 
 
 def _beside_claude_code(command: StartClaudeCode | Examine) -> ExitCode:

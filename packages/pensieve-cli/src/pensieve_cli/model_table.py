@@ -1,28 +1,29 @@
-"""`pensieve-server models`: what was found, for people and (`--json`) for programs.
+"""`pensieve-server list`: what was found, for people and (`--json`) for programs.
 
 The JSON is one object, `{"models": […], "problems": […]}`; keys may be added, never changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
 import attrs
-import cattrs.preconf.json
-from rich.console import Console
+from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from pensieve_cli.aliases import AliasFile
 from pensieve_cli.composition import build_catalog
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.logs import configure_logs
+from pensieve_cli.printing import print_json, print_lines, table
 from pensieve_cli.settings import Settings
 from pensieve_cli.wording import megabytes
 from pensieve_core import ModelDescriptor
 from pensieve_registry import LeftOut, LocalCatalog, ModelProblem
 
-__all__ = ["Findings", "ListedModel", "ListedProblem", "findings", "print_json", "print_table", "run"]
+__all__ = ["Findings", "ListedModel", "ListedProblem", "findings", "print_table", "run"]
 
 
 @attrs.frozen(kw_only=True)
@@ -42,6 +43,8 @@ class ListedModel:
     path: str
     projector: str | None
     """By which it sees images."""
+    aliases: tuple[str, ...]
+    """Names that the user has given it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -64,39 +67,41 @@ class Findings:
 def run(settings: Settings, stream: TextIO, *, as_json: bool) -> ExitCode:
     """Print the models that `settings` lead to on `stream`."""
     configure_logs(attrs.evolve(settings.log, log_level="error"))  # refused files are told of here, not in the log
-    found = findings(build_catalog(settings.model))
-    (print_json if as_json else print_table)(found, stream)
+    found = findings(build_catalog(settings.model), AliasFile().read())
+    print_json(found, stream) if as_json else print_table(found, stream)
     return ExitCode.OK
 
 
-def findings(catalog: LocalCatalog) -> Findings:
-    """Return what `catalog` found, the default model first. Files that are no chat models count as problems."""
+def findings(catalog: LocalCatalog, aliases: Mapping[str, str] | None = None) -> Findings:
+    """Return what `catalog` found, the default model first. Files that are no chat models count as problems.
+
+    Args:
+        catalog: Who knows the models.
+        aliases: The user's own names, each for the id of a model.
+    """
     models = catalog.models()
     refused: Sequence[ModelProblem | LeftOut] = (*catalog.problems, *catalog.left_out)
     return Findings(
-        models=tuple(_listed(model, default=model is models[0]) for model in models),
+        models=tuple(_listed(model, default=model is models[0], aliases=aliases or {}) for model in models),
         problems=tuple(ListedProblem(path=str(r.path), source=r.source, reason=r.reason) for r in refused),
     )
 
 
-def print_json(found: Findings, stream: TextIO) -> None:
-    """Print one JSON object."""
-    converter = cattrs.preconf.json.make_converter()
-    stream.write(converter.dumps(found, indent=2, ensure_ascii=False) + "\n")
-
-
 def print_table(found: Findings, stream: TextIO) -> None:
     """Print a table, and below it what was left out."""
-    console = Console(file=stream, highlight=False, soft_wrap=True)
+    print_lines(_lines(found), stream)
+
+
+def _lines(found: Findings) -> Iterator[RenderableType]:
     if found.models:
-        console.print(_table(found.models))
+        yield _table(found.models)
     else:
-        console.print("No model was found. Put a GGUF file into the folder models/, or name one with --model FILE.")
+        yield "No model was found. Put a GGUF file into the folder models/, or name one with --model FILE."
     for problem in found.problems:
-        console.print(f"[yellow]left out[/yellow] {escape(problem.path)}: {escape(problem.reason)}")
+        yield f"[yellow]left out[/yellow] {escape(problem.path)}: {escape(problem.reason)}"
 
 
-def _listed(model: ModelDescriptor, *, default: bool) -> ListedModel:
+def _listed(model: ModelDescriptor, *, default: bool, aliases: Mapping[str, str]) -> ListedModel:
     return ListedModel(
         id=model.id,
         default=default,
@@ -109,20 +114,23 @@ def _listed(model: ModelDescriptor, *, default: bool) -> ListedModel:
         source=model.source,
         path=str(model.path),
         projector=None if model.projector is None else str(model.projector),
+        aliases=tuple(sorted(alias for alias, target in aliases.items() if target == model.id)),
     )
 
 
 def _table(models: Sequence[ListedModel]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("MODEL", no_wrap=True)
-    table.add_column("SIZE", justify="right", no_wrap=True)
-    table.add_column("QUANT", no_wrap=True)
-    table.add_column("CONTEXT", justify="right", no_wrap=True)
-    table.add_column("SOURCE", no_wrap=True)
-    for model in models:
-        name = f"[bold]{escape(model.id)}[/bold] (default)" if model.default else escape(model.id)
-        quantization = escape(model.quantization or "?")
-        table.add_row(
-            name, megabytes(model.size_bytes), quantization, f"{model.context_tokens:,}", escape(model.source)
-        )
-    return table
+    columns = ["MODEL", "SIZE", "QUANT", "CONTEXT", "SOURCE"]
+    if any(model.aliases for model in models):
+        columns.append("ALIASES")
+    return table(columns, (_row(model)[: len(columns)] for model in models), right=("SIZE", "CONTEXT"))
+
+
+def _row(model: ListedModel) -> list[str]:
+    return [
+        f"{model.id} (default)" if model.default else model.id,
+        megabytes(model.size_bytes),
+        model.quantization or "?",
+        f"{model.context_tokens:,}",
+        model.source,
+        ", ".join(model.aliases),
+    ]

@@ -1,0 +1,104 @@
+"""What can be asked for about models: one value for each command, and the words that lead to it.
+
+Imports nothing but settings and cyclopts: parsing is to stay quick. Above: `command_line.parse`; `doing` acts on them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import attrs
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+from pensieve_cli.errors import CommandError
+from pensieve_cli.exit_codes import ExitCode
+from pensieve_cli.settings import Settings
+
+__all__ = [
+    "ChangeAlias",
+    "ListAliases",
+    "ListModels",
+    "ModelCommand",
+    "ShowModel",
+    "add_model_commands",
+]
+
+_Switch: TypeAlias = Annotated[bool, Parameter(negative="")]
+_Count: TypeAlias = Annotated[int, Parameter(validator=Number(gte=1))]
+
+
+@attrs.frozen(kw_only=True)
+class ListModels:
+    """`pensieve-server list`: which models were found."""
+
+    settings: Settings
+    json: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class ShowModel:
+    """`pensieve-server show`: one of them."""
+
+    settings: Settings
+    model: str | None = None
+    """Any of its names, or a file. None: the default one."""
+    json: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class ListAliases:
+    """`pensieve-server alias`."""
+
+    settings: Settings
+    json: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class ChangeAlias:
+    """`pensieve-server alias NAME MODEL`, or `--remove NAME`."""
+
+    settings: Settings
+    alias: str
+    model: str | None
+    """None: it is taken away."""
+    json: bool = False
+
+
+ModelCommand: TypeAlias = ListModels | ShowModel | ListAliases | ChangeAlias
+
+
+def add_model_commands(app: App) -> None:
+    """Teach `app` the words.
+
+    No parameter by position is called as a setting is: cyclopts would take it from that setting's variable.
+    """
+    app.command(_list, name=("list", "models"))
+    app.command(_show, name="show")
+    app.command(_alias, name="alias")
+
+
+def _list(*, settings: Settings | None = None, json: _Switch = False) -> ListModels:
+    return ListModels(settings=settings or Settings(), json=json)
+
+
+def _show(model_name: str | None = None, /, *, settings: Settings | None = None, json: _Switch = False) -> ShowModel:
+    return ShowModel(settings=settings or Settings(), model=model_name, json=json)
+
+
+def _alias(
+    alias_name: str | None = None,
+    model_name: str | None = None,
+    /,
+    *,
+    settings: Settings | None = None,
+    remove: _Switch = False,
+    json: _Switch = False,
+) -> ListAliases | ChangeAlias:
+    settings = settings or Settings()
+    if alias_name is None and not remove:
+        return ListAliases(settings=settings, json=json)
+    if alias_name is None or remove is (model_name is not None):
+        msg = "alias takes NAME MODEL to give a name, --remove NAME to take it away, and nothing to list them"
+        raise CommandError(msg, ExitCode.USAGE)
+    return ChangeAlias(settings=settings, alias=alias_name, model=model_name, json=json)

@@ -1,0 +1,34 @@
+"""From what was asked for to an exit code. Each command is imported when it is asked for, not before."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from pensieve_cli.exit_codes import ExitCode
+from pensieve_cli.model_commands.commands import ChangeAlias, ListAliases, ListModels, ModelCommand, ShowModel
+from pensieve_cli.terminal import Terminal
+
+__all__ = ["run"]
+
+
+def run(command: ModelCommand, terminal: Terminal) -> ExitCode:
+    """Do what `command` says.
+
+    Raises:
+        CommandError, PensieveError: it cannot be done.
+    """
+    match command:
+        case ListModels():
+            from pensieve_cli import model_table  # noqa: PLC0415 - late
+
+            return model_table.run(command.settings, terminal.output, as_json=command.json)
+        case ShowModel():
+            from pensieve_cli.model_commands import showing  # noqa: PLC0415 - late
+
+            return showing.run(command, terminal.output)
+        case ListAliases() | ChangeAlias():
+            from pensieve_cli.model_commands import naming  # noqa: PLC0415 - late
+
+            return naming.run(command, terminal.output)
+        case _:
+            assert_never(command)

@@ -1,0 +1,138 @@
+"""`pensieve-server show`: reads the header of one model again, and says how it would fit this machine now.
+
+Loads nothing and starts no native code. What is made of the facts for people is `model_report`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import attrs
+import psutil
+
+from pensieve_cli.aliases import AliasFile
+from pensieve_cli.exit_codes import ExitCode
+from pensieve_cli.logs import configure_logs
+from pensieve_cli.model_commands.chosen import catalog_for, chosen_model
+from pensieve_cli.model_commands.commands import ShowModel
+from pensieve_cli.model_commands.model_report import FitReport, ModelFile, ModelReport, model_lines
+from pensieve_cli.printing import print_json, print_lines
+from pensieve_cli.settings import EngineSettings
+from pensieve_core import ModelDescriptor
+from pensieve_gguf.fit import Memory, ModelSize, Wishes, fit_model
+from pensieve_gguf.parsers import dialect_of
+from pensieve_registry import GgufHeader, LocalCatalog, read_gguf_model
+
+__all__ = ["describe", "run"]
+
+_TEMPLATE = "tokenizer.chat_template"
+_LEAST_CONTEXT = 2_048
+"""Of less than that nobody has any use."""
+
+
+def run(command: ShowModel, output: TextIO) -> ExitCode:
+    """Print what is known of a model.
+
+    Raises:
+        ModelNotFoundError, CommandError: there is none.
+        GgufHeaderError: its file went bad meanwhile.
+    """
+    settings = command.settings
+    configure_logs(attrs.evolve(settings.log, log_level="error"))
+    catalog = catalog_for(settings, command.model)
+    available = psutil.virtual_memory().available
+    report = describe(chosen_model(catalog), settings.engine, AliasFile().read(), available_bytes=available)
+    report = attrs.evolve(report, default=_is_default(report, command, catalog))
+    print_json(report, output) if command.json else print_lines(model_lines(report), output)
+    return ExitCode.OK
+
+
+def describe(
+    model: ModelDescriptor, engine: EngineSettings, aliases: dict[str, str], *, available_bytes: int
+) -> ModelReport:
+    """Return what there is to say of `model`.
+
+    Args:
+        model: As the catalog knows it.
+        engine: Wishes for how it is loaded.
+        aliases: From alias to model id.
+        available_bytes: Memory that can be had without swapping.
+    """
+    header = read_gguf_model(model.path).header
+    return ModelReport(
+        id=model.id,
+        default=False,
+        display_name=model.display_name,
+        title=header.text("general.name"),
+        aliases=tuple(alias for alias, target in sorted(aliases.items()) if target == model.id),
+        source=model.source,
+        architecture=model.architecture,
+        parameters=model.parameters,
+        quantization=model.quantization,
+        size_bytes=model.size_bytes,
+        context_tokens=model.context_tokens,
+        license=header.text("general.license"),
+        tools=model.capabilities.tool_template,
+        tool_dialect=dialect_of(header.text(_TEMPLATE) or "").name.lower().replace("_", "-"),
+        thinking=model.capabilities.thinking,
+        images=model.capabilities.images,
+        created_at=model.created_at,
+        files=tuple(_files(model)),
+        fit=_fit(model, _size(model, header), engine, available_bytes),
+    )
+
+
+def _is_default(report: ModelReport, command: ShowModel, catalog: LocalCatalog) -> bool:
+    if command.model is None:
+        return True
+    usual = catalog_for(command.settings, None).models()
+    return bool(usual) and usual[0].path == catalog.models()[0].path and usual[0].id == report.id
+
+
+def _files(model: ModelDescriptor) -> Iterator[ModelFile]:
+    yield from (_file("weights", path) for path in model.shards or (model.path,))
+    if model.projector is not None:
+        yield _file("projector", model.projector)
+    for adapter in model.adapters:
+        yield ModelFile(role="adapter", path=str(adapter.path), size_bytes=adapter.size_bytes)
+    if model.draft is not None:
+        yield ModelFile(role="draft", path=str(model.draft.path), size_bytes=model.draft.size_bytes)
+
+
+def _file(role: str, path: Path) -> ModelFile:
+    return ModelFile(role=role, path=str(path), size_bytes=path.stat().st_size)
+
+
+def _size(model: ModelDescriptor, header: GgufHeader) -> ModelSize:
+    """Return what the model takes: keys and values as llama.cpp keeps them, an upper bound where layers differ."""
+
+    def number(name: str) -> int:
+        return header.integer(f"{model.architecture}.{name}") or 0
+
+    heads, layers = number("attention.head_count") or 1, number("block_count")
+    usual = number("embedding_length") // heads
+    width = (number("attention.key_length") or usual) + (number("attention.value_length") or usual)
+    return ModelSize(
+        weight_bytes=model.size_bytes,
+        kv_bytes_per_token=2 * width * (number("attention.head_count_kv") or heads) * layers,
+        layers=layers,
+        trained=model.context_tokens,
+    )
+
+
+def _fit(model: ModelDescriptor, size: ModelSize, engine: EngineSettings, available_bytes: int) -> FitReport:
+    wishes = Wishes(context=engine.ctx, cells=engine.cells, kv_type=engine.kv_type, gpu_layers=engine.gpu_layers)
+    fit = fit_model(size, Memory(ram=available_bytes), wishes)
+    per_token = size.kv_bytes_per_token if fit.kv_type == "f16" else size.kv_bytes_per_token * 17 // 32
+    memory = model.size_bytes + fit.cells * per_token
+    useful = fit.context >= min(_LEAST_CONTEXT, engine.ctx or size.trained)
+    return FitReport(
+        fits=memory <= available_bytes and useful,
+        context_tokens=fit.context,
+        kv_type=fit.kv_type,
+        memory_bytes=memory,
+        available_bytes=available_bytes,
+        note=fit.note,
+    )

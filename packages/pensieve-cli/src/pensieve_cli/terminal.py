@@ -1,0 +1,40 @@
+"""The person at the terminal, if there is one: where questions are answered, and where everything is printed.
+
+Imports next to nothing: `--help` passes here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TextIO
+
+from pensieve_cli.errors import CommandError
+from pensieve_cli.exit_codes import ExitCode
+
+__all__ = ["Terminal", "confirm"]
+
+
+class Terminal(NamedTuple):
+    """Two streams; either may be a file or a pipe. A tuple and no attrs class: that would cost `--help` 20 ms."""
+
+    answers: TextIO
+    output: TextIO
+
+
+def confirm(question: str, terminal: Terminal, *, otherwise: str) -> None:
+    """Return if a person says yes.
+
+    Args:
+        question: What is asked.
+        terminal: Who is asked.
+        otherwise: The words of a command that does not ask.
+
+    Raises:
+        CommandError: nobody is there, or they say anything else.
+    """
+    if not terminal.answers.isatty():
+        raise CommandError(f"nobody is there to confirm it; {otherwise} does not ask", ExitCode.USAGE)
+    terminal.output.write(f"{question} [y/N] ")
+    terminal.output.flush()
+    if terminal.answers.readline().strip().lower() not in {"y", "yes"}:
+        msg = "nothing was removed"
+        raise CommandError(msg, ExitCode.FAILURE)
