@@ -8,9 +8,10 @@ OWN_UV := .build/uv/bin/uv
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo $(OWN_UV))
 RUN := $(UV) run --no-sync
 TESTS ?= tests
+GATE_VERSIONS ?= latest 2.1.197
 ARGS ?=
 
-.PHONY: help install serve test conformance fuzz e2e cov lint fmt types layers bench tasks simulate docs build bump all
+.PHONY: help install serve test conformance fuzz e2e gate cov lint fmt types layers bench tasks simulate docs build bump all
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,10 +23,10 @@ serve: install ## Serve the Messages API on this machine; options: make serve AR
 	$(RUN) pensieve-server $(ARGS)
 
 test: | .venv ## Run the tests that are quick; some of them: make test TESTS=tests/cli ARGS="-k banner"
-	$(RUN) pytest -m "not e2e and not coder" $(TESTS) $(ARGS)
+	$(RUN) pytest -m "not e2e and not coder and not gate" $(TESTS) $(ARGS)
 
 conformance: | .venv ## Run the tests that hold the server to the Messages API, record by record
-	$(RUN) pytest -m "not e2e and not coder" tests/conformance $(ARGS)
+	$(RUN) pytest -m "not e2e and not coder and not gate" tests/conformance $(ARGS)
 
 fuzz: | .venv ## Send 2,000 requests made of /openapi.json, and hold the answers against it; others: make fuzz SEED=random
 	PENSIEVE_GENERATED_REQUESTS=2000 $(RUN) pytest tests/http/test_generated_requests.py --hypothesis-seed=$(or $(SEED),1) $(ARGS)
@@ -33,8 +34,13 @@ fuzz: | .venv ## Send 2,000 requests made of /openapi.json, and hold the answers
 e2e: | .venv ## Run the tests that start real servers and real clients
 	$(RUN) pytest -m "e2e and not coder" $(TESTS) $(ARGS)
 
+gate: | .venv ## Play the release gate: Claude Code, the newest and 2.1.197, with -p and in its terminal; a table at the end
+	@command -v npm >/dev/null || { echo "The gate needs npm (it installs Claude Code into .build): nodejs.org"; exit 1; }
+	@command -v tmux >/dev/null || { echo "The gate needs tmux (Debian, Ubuntu: apt install tmux; macOS: brew install tmux)"; exit 1; }
+	PENSIEVE_GATE_VERSIONS="$(GATE_VERSIONS)" $(RUN) pytest -m gate tests/e2e/gate $(ARGS)
+
 cov: | .venv ## Run both with coverage, and fail below the threshold of pyproject.toml
-	$(RUN) pytest -m "not coder" --cov --cov-report=term:skip-covered $(TESTS) $(ARGS)
+	$(RUN) pytest -m "not coder and (e2e or not gate)" --cov --cov-report=term:skip-covered $(TESTS) $(ARGS)
 
 lint: | .venv ## Check style and formatting
 	$(RUN) ruff check

@@ -91,7 +91,7 @@ Settings = Callable[..., tuple[tuple[str, ...], dict[str, str]]]
 def _running_server(log: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> Iterator[Server]:
     with log.open("wb") as output:
         process = psutil.Popen(
-            [SERVER, "--port", "0", *arguments],
+            [SERVER, *(() if "--port" in arguments else ("--port", "0")), *arguments],
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -219,17 +219,26 @@ def scripted_server_settings(tmp_path_factory: pytest.TempPathFactory) -> Settin
 
 
 @pytest.fixture(scope="session")
-def node_modules() -> Path:
-    """Where the programs of `package.json` are installed, in exactly those versions."""
-    npm = _program("npm")
-    wanted = (HERE / "package.json").read_bytes()
-    folder = BUILD / f"npm-{hashlib.sha256(wanted).hexdigest()[:12]}"
-    if not (folder / "complete").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "package.json").write_bytes(wanted)
-        _install([npm, "install", "--prefix", str(folder), "--no-package-lock", "--ignore-scripts", "--no-audit"])
-        (folder / "complete").touch()
-    return folder / "node_modules"
+def npm_packages() -> Callable[[bytes], Path]:
+    """Install what a `package.json` names, in exactly those versions, once; returns its `node_modules`."""
+
+    def installed(wanted: bytes) -> Path:
+        folder = BUILD / f"npm-{hashlib.sha256(wanted).hexdigest()[:12]}"
+        if not (folder / "complete").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "package.json").write_bytes(wanted)
+            options = ("--no-package-lock", "--ignore-scripts", "--no-audit")
+            _install([_program("npm"), "install", "--prefix", str(folder), *options])
+            (folder / "complete").touch()
+        return folder / "node_modules"
+
+    return installed
+
+
+@pytest.fixture(scope="session")
+def node_modules(npm_packages: Callable[[bytes], Path]) -> Path:
+    """Where the programs of `package.json` are installed."""
+    return npm_packages((HERE / "package.json").read_bytes())
 
 
 def _program(name: str, *otherwise: Path) -> str:
@@ -278,14 +287,24 @@ class ClaudeCode:
 
 
 @pytest.fixture
-def claude_code(node_modules: Path, tmp_path: Path) -> ClaudeCode:
-    """The native binary, as it comes in the package of this platform."""
-    programs = sorted((node_modules / "@anthropic-ai").glob("claude-code-*/claude"))
-    assert programs, "npm installed no native Claude Code for this platform"
-    home, work = tmp_path / "home", tmp_path / "work"
-    home.mkdir()
-    work.mkdir()
-    return ClaudeCode(program=programs[0], home=home, work=work)
+def make_claude_code(tmp_path: Path) -> Callable[[Path], ClaudeCode]:
+    """Return the native binary of a `node_modules`, as it comes in the package of this platform."""
+
+    def made(modules: Path) -> ClaudeCode:
+        programs = sorted((modules / "@anthropic-ai").glob("claude-code-*/claude"))
+        assert programs, "npm installed no native Claude Code for this platform"
+        home, work = tmp_path / "home", tmp_path / "work"
+        home.mkdir()
+        work.mkdir()
+        return ClaudeCode(program=programs[0], home=home, work=work)
+
+    return made
+
+
+@pytest.fixture
+def claude_code(node_modules: Path, make_claude_code: Callable[[Path], ClaudeCode]) -> ClaudeCode:
+    """Claude Code in the version of `package.json`."""
+    return make_claude_code(node_modules)
 
 
 @pytest.fixture(scope="session")

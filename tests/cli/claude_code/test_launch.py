@@ -68,6 +68,11 @@ def test_settings_repeat_the_variables_for_there_they_beat_the_users_own() -> No
     }
 
 
+def test_a_mode_that_needs_the_clouds_judgement_is_off() -> None:
+    """Observed with 2.1.330: it begins in auto mode, and the first command ends the turn with a dialog."""
+    assert _settings(_plan())["permissions"] == {"disableAutoMode": "disable"}
+
+
 def test_a_key_goes_into_the_environment_and_never_onto_the_command_line() -> None:
     launch = _plan(_target(token="sk-secret"))
     assert launch.environment["ANTHROPIC_AUTH_TOKEN"] == "sk-secret"

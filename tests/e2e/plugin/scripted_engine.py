@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import attrs
+from plays import Plays
 
 from pensieve_core import (
     Clock,
@@ -208,6 +209,7 @@ SCENARIOS: Mapping[str, Callable[[], Scenario]] = {
     "two_tools": lambda: two_tools,
     "long_wait": lambda: long_wait,
     "slow_words": lambda: slow_words,
+    "plays": Plays,
     "sdk_parts": SdkParts,
 }
 

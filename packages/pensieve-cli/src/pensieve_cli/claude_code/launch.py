@@ -157,6 +157,9 @@ _QUIET = {
     "DISABLE_TELEMETRY": "1",
     "DISABLE_ERROR_REPORTING": "1",
 }
+_PERMISSIONS = {"disableAutoMode": "disable"}
+"""Auto mode, which 2.1.283 and later begin in, has the cloud judge each action, and stops at a dialog when it is not
+there. Without it the user is asked, or whatever `defaultMode` they have chosen holds."""
 _CLOUDS = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY")
 """Set in the user's settings or shell, they would win over the base URL."""
 
@@ -185,7 +188,7 @@ def _flags(profile: Profile) -> tuple[str, ...]:
 def _settings(environment: Mapping[str, str], status_line: str) -> str:
     """Return `--settings`: the status line, and the variables again, for here they win over the user's settings."""
     line = {"type": "command", "command": status_line, "refreshInterval": 1}
-    return json.dumps({"env": dict(environment), "statusLine": line})
+    return json.dumps({"env": dict(environment), "permissions": _PERMISSIONS, "statusLine": line})
 
 
 def _profile_notes(profile: Profile, target: Target) -> tuple[str, ...]:
