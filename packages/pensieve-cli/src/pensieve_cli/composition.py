@@ -40,9 +40,11 @@ from pensieve_registry import (
     HuggingFaceCacheSource,
     InstalledDistributionSource,
     LeftOut,
+    LmStudioSource,
     LocalCatalog,
     ModelProblem,
     ModelSource,
+    OllamaSource,
     check_projector,
 )
 
@@ -141,6 +143,8 @@ def build_catalog(settings: ModelSettings) -> LocalCatalog:
     sources: list[ModelSource] = [
         FolderSource(settings.models_folder.expanduser()),
         HuggingFaceCacheSource.from_environment(os.environ),
+        LmStudioSource.of_user(Path.home()),
+        OllamaSource.from_environment(os.environ, Path.home()),
         InstalledDistributionSource(),
     ]
     model, aliases = settings.model, AliasFile().read()

@@ -11,6 +11,7 @@ from pensieve_registry._catalog import LocalCatalog
 from pensieve_registry._errors import GgufHeaderError
 from pensieve_registry._format import TensorType, ValueType
 from pensieve_registry._header import GgufArray, GgufHeader, GgufTensor, LongText, MetadataValue, read_gguf_header
+from pensieve_registry._ollama import OllamaSource
 from pensieve_registry._projectors import check_projector
 from pensieve_registry._references import (
     HubFile,
@@ -28,14 +29,20 @@ from pensieve_registry._shards import GgufModel, read_gguf_model
 from pensieve_registry._sources import (
     FileSource,
     FolderSource,
+    Found,
+    FoundFile,
     HuggingFaceCacheSource,
     InstalledDistributionSource,
+    LmStudioSource,
     ModelSource,
 )
+from pensieve_registry._walk import Unreadable
 
 __all__ = [
     "FileSource",
     "FolderSource",
+    "Found",
+    "FoundFile",
     "GgufArray",
     "GgufHeader",
     "GgufHeaderError",
@@ -47,6 +54,7 @@ __all__ = [
     "InstalledDistributionSource",
     "InvalidReferenceError",
     "LeftOut",
+    "LmStudioSource",
     "LocalCatalog",
     "LongText",
     "MetadataValue",
@@ -54,9 +62,11 @@ __all__ = [
     "ModelRef",
     "ModelSource",
     "NameRef",
+    "OllamaSource",
     "PathRef",
     "ScanResult",
     "TensorType",
+    "Unreadable",
     "UnsafeFileNameError",
     "ValueType",
     "check_projector",

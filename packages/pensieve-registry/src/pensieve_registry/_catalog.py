@@ -13,6 +13,7 @@ import attrs
 import structlog
 
 from pensieve_core import ModelDescriptor, ModelId
+from pensieve_registry._cards import KnownFiles
 from pensieve_registry._names import NameTable
 from pensieve_registry._scan import LeftOut, ModelProblem, ScanResult, scan_sources
 from pensieve_registry._sources import ModelSource
@@ -52,10 +53,11 @@ class LocalCatalog:
         self._configured = dict(aliases or {})
         self._projector = projector
         self._memory_bytes = memory_bytes
+        self._files = KnownFiles()
         self._known: tuple[ScanResult, NameTable] | None = None
 
     def scan(self) -> None:
-        """Look through the sources again. Blocks on the disk."""
+        """Look through the sources again. Blocks on the disk; headers of files that have not changed are not read."""
         self._known = self._look()
 
     def models(self) -> tuple[ModelDescriptor, ...]:
@@ -95,7 +97,7 @@ class LocalCatalog:
         return self._known
 
     def _look(self) -> tuple[ScanResult, NameTable]:
-        result = scan_sources(self._sources, memory_bytes=self._memory_bytes)
+        result = scan_sources(self._sources, memory_bytes=self._memory_bytes, known=self._files)
         for problem in result.problems:
             _log.warning("model_file_refused", path=str(problem.path), source=problem.source, reason=problem.reason)
         names = self._table(result.models)

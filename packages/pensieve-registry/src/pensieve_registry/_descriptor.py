@@ -13,7 +13,7 @@ from pensieve_core import ModelCapabilities, ModelDescriptor, ModelId
 from pensieve_registry._errors import GgufHeaderError
 from pensieve_registry._format import FILE_TYPES
 from pensieve_registry._header import GgufHeader, LongText
-from pensieve_registry._projectors import is_projector, projector_beside
+from pensieve_registry._projectors import is_projector
 from pensieve_registry._shards import GgufModel, model_stem
 
 __all__ = ["describe", "model_id", "why_not_a_chat_model"]
@@ -25,6 +25,8 @@ _CONTEXT_LIMIT = 2**31 - 1
 _TOOLS = re.compile(r"\btools\b")
 _THINKING = re.compile(r"</?think|\[THINK\]|\breasoning_content\b|\benable_thinking\b|<\|channel\|>", re.IGNORECASE)
 """Tags and variables by which the templates of reasoning models give themselves away."""
+_HEADS = frozenset({"eagle3", "dflash", "gemma4-assistant"})
+_NO_GENERATORS = frozenset({"t5encoder", "wavtokenizer-dec"})
 _NOT_MODELS = {
     "adapter": "a LoRA adapter, which changes another model",
     "imatrix": "an importance matrix, which helps to quantise another model",
@@ -35,22 +37,29 @@ _NOT_MODELS = {
 def why_not_a_chat_model(model: GgufModel) -> str | None:
     """Return what the file is when it is no model that answers; None when it is one."""
     header = model.header
-    kind = header.text("general.type") or "model"
     architecture = header.text("general.architecture")
+    kind = _kind(header)
     if kind in _NOT_MODELS:
         return _NOT_MODELS[kind]
-    if "adapter.type" in header.metadata:
-        return _NOT_MODELS["adapter"]
-    if is_projector(header):
-        return _NOT_MODELS["mmproj"]
     if not model.tensors:
         return "a vocabulary without weights"
-    if (
-        header.integer(f"{architecture}.pooling_type")
-        or header.metadata.get(f"{architecture}.attention.causal") is False
-    ):
+    if architecture in _HEADS:
+        return "a draft head, which guesses ahead for another model by reading that model's inner state"
+    if _only_embeds(header, architecture):
         return "an embedding model, which does not generate text"
     return None
+
+
+def _kind(header: GgufHeader) -> str:
+    if is_projector(header):
+        return "mmproj"
+    return "adapter" if "adapter.type" in header.metadata else header.text("general.type") or "model"
+
+
+def _only_embeds(header: GgufHeader, architecture: str | None) -> bool:
+    pooled = header.integer(f"{architecture}.pooling_type")
+    looks_ahead = header.metadata.get(f"{architecture}.attention.causal") is False
+    return bool(pooled) or looks_ahead or architecture in _NO_GENERATORS
 
 
 def model_id(stem: str) -> ModelId:
@@ -59,16 +68,17 @@ def model_id(stem: str) -> ModelId:
     return ModelId(slug or "model")
 
 
-def describe(model: GgufModel, *, source: str) -> ModelDescriptor:
-    """Return what the headers tell of a model, and the projector beside it. Its id is `model_id` of its file's name.
+def describe(model: GgufModel, *, source: str = "", name: str | None = None) -> ModelDescriptor:
+    """Return what the headers tell of a model; nothing of other files. Its id is `model_id` of its name.
+
+    `name` is what people call it; None: its file's name.
 
     Raises:
         GgufHeaderError: something is missing without which no engine can run it.
     """
     header = model.header
-    stem = model_stem(model.path)
+    stem = name or model_stem(model.path)
     architecture = _architecture(header)
-    projector = projector_beside(model)
     return ModelDescriptor(
         id=model_id(stem),
         display_name=stem,
@@ -80,8 +90,7 @@ def describe(model: GgufModel, *, source: str) -> ModelDescriptor:
         created_at=max(header.modified_at for header in model.headers),
         parameters=sum(tensor.weights for tensor in model.tensors),
         quantization=_quantization(model),
-        capabilities=_capabilities(header, sees=projector is not None),
-        projector=projector,
+        capabilities=_capabilities(header),
         shards=model.paths if len(model.paths) > 1 else (),
     )
 
@@ -118,12 +127,11 @@ def _commonest_type(model: GgufModel) -> str:
     return weights.most_common(1)[0][0]
 
 
-def _capabilities(header: GgufHeader, *, sees: bool) -> ModelCapabilities:
+def _capabilities(header: GgufHeader) -> ModelCapabilities:
     templates = "\n".join(_templates(header))
     return ModelCapabilities(
         tool_template=bool(_TOOLS.search(templates)),
         thinking=bool(_THINKING.search(templates)),
-        images=sees,
     )
 
 

@@ -1,21 +1,21 @@
-"""Looking through the sources: every file is inspected, and none can hide the others.
+"""Looking through the sources: every file is looked at, and none can hide the others.
 
-Above: `LocalCatalog` keeps the result. Below: `_shards` reads headers, `_descriptor` says what they mean.
+Above: `LocalCatalog` keeps the result. Below: `_cards` says what each file is, `_companions` what belongs to a model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 import attrs
 
 from pensieve_core import ModelDescriptor, ModelId
-from pensieve_registry._descriptor import describe, why_not_a_chat_model
-from pensieve_registry._errors import GgufHeaderError
-from pensieve_registry._shards import first_file, read_gguf_model
-from pensieve_registry._sources import ModelSource
+from pensieve_registry._cards import AdapterCard, Card, KnownFiles, ModelCard, OtherCard, ProjectorCard, RefusedCard
+from pensieve_registry._companions import FoundModel, with_companions
+from pensieve_registry._shards import first_file
+from pensieve_registry._sources import Found, FoundFile, ModelSource
+from pensieve_registry._walk import Unreadable
 
 __all__ = ["LeftOut", "ModelProblem", "ScanResult", "scan_sources"]
 
@@ -25,7 +25,7 @@ _MEMORY_SHARE = 0.75
 
 @attrs.frozen(kw_only=True)
 class ModelProblem:
-    """A file that should be a model, and cannot be served."""
+    """A file that should be a model, and cannot be served; or a place that could not be looked at."""
 
     path: Path
     source: str
@@ -50,33 +50,65 @@ class ScanResult:
     left_out: tuple[LeftOut, ...] = ()
 
 
-_Finding: TypeAlias = ModelDescriptor | ModelProblem | LeftOut
+@attrs.frozen(kw_only=True)
+class _Seen:
+    """What a source has found, and what it is."""
+
+    file: FoundFile
+    source: str
+    card: Card
 
 
-def scan_sources(sources: Sequence[ModelSource], *, memory_bytes: int | None = None) -> ScanResult:
-    """Inspect every file of every source. Blocks: some 15 to 40 ms for each model.
+def scan_sources(
+    sources: Sequence[ModelSource], *, memory_bytes: int | None = None, known: KnownFiles | None = None
+) -> ScanResult:
+    """Look at every file of every source. Blocks: some 15 to 40 ms for each model that `known` does not know.
 
     Models of an earlier source are preferred to those of a later one; within a source, those that fit into memory, then
-    those whose template knows tools, then the larger ones. A file that several sources reach is the first one's.
+    those whose template knows tools, then the larger ones; draft models come last. A file that several sources reach is
+    the first one's.
     """
-    seen: set[object] = set()
-    findings = [list(_inspect_all(source, seen)) for source in sources]
-    groups = [[finding for finding in group if isinstance(finding, ModelDescriptor)] for group in findings]
-    flat = [finding for group in findings for finding in group]
-    paired = {finding.projector for finding in flat if isinstance(finding, ModelDescriptor)}
+    known = known or KnownFiles()
+    identities: set[object] = set()
+    groups = [list(_look(source, known, identities)) for source in sources]
+    seen = [entry for group in groups for entry in group]
+    ranked = _ranked(_with_unique_ids([list(_found_models(group)) for group in groups]), memory_bytes)
+    adapters = [entry.card for entry in seen if isinstance(entry.card, AdapterCard)]
+    models = tuple(with_companions(ranked, adapters, known))
+    known.forget_others()
     return ScanResult(
-        models=_ranked(_with_unique_ids(groups), memory_bytes),
-        problems=tuple(finding for finding in flat if isinstance(finding, ModelProblem)),
-        left_out=tuple(finding for finding in flat if isinstance(finding, LeftOut) and finding.path not in paired),
+        models=models,
+        problems=tuple(_problems(seen)),
+        left_out=tuple(_left_out(seen, {path for model in models for path in _paths_of_companions(model)})),
     )
 
 
-def _inspect_all(source: ModelSource, seen: set[object]) -> Iterator[_Finding]:
-    for path in dict.fromkeys(map(first_file, source.find())):
-        identity = _identity(path)
-        if identity not in seen:
-            seen.add(identity)
-            yield _inspect(path, source.name)
+def _look(source: ModelSource, known: KnownFiles, identities: set[object]) -> Iterator[_Seen]:
+    for found in _found(source):
+        if isinstance(found, Unreadable):
+            yield _Seen(file=FoundFile(path=found.path), source=source.name, card=RefusedCard(reason=found.reason))
+        elif (identity := _identity(found.path)) not in identities:
+            identities.add(identity)
+            yield _Seen(file=found, source=source.name, card=known.card(found.path, found.name))
+
+
+def _found(source: ModelSource) -> Iterator[FoundFile | Unreadable]:
+    """Yield what a source finds, a split model once. A stranger's source may fail on the disk."""
+    try:
+        yield from dict.fromkeys(map(_of_first_file, source.find()))
+    except OSError as error:
+        place = Path(error.filename or source.name)
+        yield Unreadable(path=place, reason=f"cannot be searched: {error.strerror or error}")
+
+
+def _of_first_file(found: Found) -> FoundFile | Unreadable:
+    match found:
+        case Unreadable():
+            return found
+        case FoundFile():
+            return attrs.evolve(found, path=first_file(found.path))
+        case _:
+            return FoundFile(path=first_file(found))
 
 
 def _identity(path: Path) -> object:
@@ -88,23 +120,45 @@ def _identity(path: Path) -> object:
     return status.st_dev, status.st_ino
 
 
-def _inspect(path: Path, source: str) -> _Finding:
-    try:
-        model = read_gguf_model(path)
-        reason = why_not_a_chat_model(model)
-        return LeftOut(path=path, source=source, reason=reason) if reason else describe(model, source=source)
-    except GgufHeaderError as error:
-        return ModelProblem(path=path, source=source, reason=error.message)
+def _found_models(group: Iterable[_Seen]) -> Iterator[FoundModel]:
+    for seen in group:
+        if isinstance(seen.card, ModelCard):
+            descriptor = attrs.evolve(seen.card.descriptor, source=seen.source)
+            yield FoundModel(file=seen.file, card=attrs.evolve(seen.card, descriptor=descriptor))
 
 
-def _with_unique_ids(groups: Iterable[Iterable[ModelDescriptor]]) -> list[list[ModelDescriptor]]:
+def _problems(seen: Iterable[_Seen]) -> Iterator[ModelProblem]:
+    for entry in seen:
+        if isinstance(entry.card, RefusedCard):
+            name = "" if entry.file.name is None else f"{entry.file.name}: "
+            yield ModelProblem(path=entry.file.path, source=entry.source, reason=name + entry.card.reason)
+
+
+def _left_out(seen: Iterable[_Seen], taken: set[Path]) -> Iterator[LeftOut]:
+    for entry in seen:
+        if isinstance(entry.card, ProjectorCard | AdapterCard | OtherCard) and entry.file.path not in taken:
+            yield LeftOut(path=entry.file.path, source=entry.source, reason=entry.card.reason)
+
+
+def _paths_of_companions(model: ModelDescriptor) -> list[Path]:
+    projectors = [] if model.projector is None else [model.projector]
+    return [*projectors, *(adapter.path for adapter in model.adapters)]
+
+
+def _with_unique_ids(groups: Iterable[list[FoundModel]]) -> list[list[FoundModel]]:
     """Append -2, -3… to ids that are taken. The file that has been here longer keeps its id when another comes."""
     taken: set[str] = set()
-    return [[attrs.evolve(model, id=_free(model.id, taken)) for model in sorted(group, key=_age)] for group in groups]
+    return [[_renamed(model, taken) for model in sorted(group, key=_age)] for group in groups]
 
 
-def _age(model: ModelDescriptor) -> tuple[int, str]:
-    return model.created_at, str(model.path)
+def _age(model: FoundModel) -> tuple[int, str]:
+    descriptor = model.card.descriptor
+    return descriptor.created_at, str(descriptor.path)
+
+
+def _renamed(model: FoundModel, taken: set[str]) -> FoundModel:
+    descriptor = attrs.evolve(model.card.descriptor, id=_free(model.card.descriptor.id, taken))
+    return attrs.evolve(model, card=attrs.evolve(model.card, descriptor=descriptor))
 
 
 def _free(wanted: ModelId, taken: set[str]) -> ModelId:
@@ -116,11 +170,13 @@ def _free(wanted: ModelId, taken: set[str]) -> ModelId:
     return free
 
 
-def _ranked(groups: list[list[ModelDescriptor]], memory_bytes: int | None) -> tuple[ModelDescriptor, ...]:
+def _ranked(groups: list[list[FoundModel]], memory_bytes: int | None) -> list[FoundModel]:
     room = float("inf") if memory_bytes is None else memory_bytes * _MEMORY_SHARE
 
-    def preference(model: ModelDescriptor) -> tuple[bool, bool, int, str]:
-        weights = model.parameters or 0
-        return model.size_bytes > room, not model.capabilities.tool_template, -weights, model.id
+    def preference(model: FoundModel) -> tuple[bool, bool, int, str]:
+        descriptor = model.card.descriptor
+        large, mute = descriptor.size_bytes > room, not descriptor.capabilities.tool_template
+        return large, mute, -(descriptor.parameters or 0), descriptor.id
 
-    return tuple(model for group in groups for model in sorted(group, key=preference))
+    ranked = [model for group in groups for model in sorted(group, key=preference)]
+    return sorted(ranked, key=lambda model: model.card.named_draft)

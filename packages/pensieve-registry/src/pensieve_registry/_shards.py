@@ -7,16 +7,24 @@ the others by name. The shards agree with each other here, or the model is refus
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from types import MappingProxyType
 
 import attrs
 
 from pensieve_registry._errors import GgufHeaderError, within
 from pensieve_registry._header import GgufHeader, GgufTensor, read_gguf_header
 
-__all__ = ["GgufModel", "first_file", "model_stem", "read_gguf_model"]
+__all__ = ["GgufModel", "first_file", "model_stem", "read_gguf_model", "shard_paths"]
 
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
+
+
+_SHARDS_LIMIT = 512
+"""The largest models come in some thirty."""
+_TENSORS_LIMIT = 65_536
+"""Of all shards together."""
 
 
 @attrs.frozen(kw_only=True)
@@ -26,6 +34,7 @@ class GgufModel:
     paths: tuple[Path, ...]
     """The file, or the shards in order."""
     headers: tuple[GgufHeader, ...]
+    """In the same order; of the metadata of further shards only what they say of the split."""
 
     @property
     def path(self) -> Path:
@@ -61,6 +70,10 @@ class _ShardName:
             return None
         return cls(stem=found["stem"], number=int(found["number"]), count=int(found["count"]))
 
+    @property
+    def is_possible(self) -> bool:
+        return 1 <= self.number <= self.count <= _SHARDS_LIMIT
+
     def file(self, number: int) -> str:
         return f"{self.stem}-{number:05}-of-{self.count:05}.gguf"
 
@@ -75,6 +88,14 @@ def first_file(path: Path) -> Path:
     """Return the first shard for any shard, and any other file as it is."""
     shard = _ShardName.of(path)
     return path.with_name(shard.file(1)) if shard else path
+
+
+def shard_paths(path: Path) -> tuple[Path, ...]:
+    """Return where all shards of the model at `path` should be, by their names; of any other file, the file."""
+    shard = _ShardName.of(path)
+    if shard is None or not shard.is_possible:
+        return (path,)
+    return tuple(path.with_name(shard.file(number)) for number in range(1, shard.count + 1))
 
 
 def read_gguf_model(path: Path) -> GgufModel:
@@ -94,21 +115,33 @@ def read_gguf_model(path: Path) -> GgufModel:
 
 
 def _read_shards(path: Path, name: _ShardName) -> GgufModel:
-    if not 1 <= name.number <= name.count:
+    if not name.is_possible:
         raise GgufHeaderError(f"is named shard {name.number} of {name.count}")
-    paths = tuple(path.with_name(name.file(number)) for number in range(1, name.count + 1))
+    paths = shard_paths(path)
     for number, shard in enumerate(paths, start=1):
         if not shard.is_file():
             raise GgufHeaderError(f"shard {number} of {name.count} is missing: '{shard.name}'")
-    model = GgufModel(paths=paths, headers=tuple(_read_shard(shard) for shard in paths))
+    model = GgufModel(paths=paths, headers=tuple(_read_in_order(paths)))
     _check_numbers(model)
     _check_tensors(model)
     return model
 
 
-def _read_shard(path: Path) -> GgufHeader:
-    with within(f"shard '{path.name}'"):
-        return read_gguf_header(path)
+def _read_in_order(paths: tuple[Path, ...]) -> Iterator[GgufHeader]:
+    tensors = 0
+    for path in paths:
+        with within(f"shard '{path.name}'"):
+            header = read_gguf_header(path)
+            tensors += len(header.tensors)
+            if tensors > _TENSORS_LIMIT:
+                raise GgufHeaderError(f"is the one with which there are more than {_TENSORS_LIMIT} tensors")
+            yield header if path == paths[0] else _less_metadata(header)
+
+
+def _less_metadata(header: GgufHeader) -> GgufHeader:
+    """Forget what a further shard says of anything but the split: the model's metadata are in the first."""
+    kept = {key: value for key, value in header.metadata.items() if key.startswith("split.")}
+    return attrs.evolve(header, metadata=MappingProxyType(kept))
 
 
 def _check_numbers(model: GgufModel) -> None:

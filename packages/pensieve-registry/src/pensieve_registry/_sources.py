@@ -1,24 +1,53 @@
 """Where GGUF files lie on this machine.
 
 A source only lists paths; whether they are any good is found out later. None of them follows a name that a file or a
-server chose. All of them are bounded: pointing one at `/` is slow for a moment, not for ever.
+server chose, none of them writes, and none of them raises: a folder that cannot be read is an `Unreadable` among what
+it finds. All of them are bounded: pointing one at `/` is slow for a moment, not for ever. Ollama's is in `_ollama`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
-import os
+import itertools
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
-__all__ = ["FileSource", "FolderSource", "HuggingFaceCacheSource", "InstalledDistributionSource", "ModelSource"]
+import attrs
+
+from pensieve_registry._walk import Unreadable, listed, walk
+
+__all__ = [
+    "FileSource",
+    "FolderSource",
+    "Found",
+    "FoundFile",
+    "HuggingFaceCacheSource",
+    "InstalledDistributionSource",
+    "LmStudioSource",
+    "ModelSource",
+]
 
 _SUFFIX = ".gguf"
-_DEPTH_LIMIT = 8
-_ENTRIES_LIMIT = 20_000
-"""Files and folders looked at in one folder source."""
+_POINTER_BYTES = 4096
+
+
+@attrs.frozen(kw_only=True)
+class FoundFile:
+    """A file of which the source knows more than its path."""
+
+    path: Path
+    name: str | None = None
+    """What people call it, where the file's own name says nothing."""
+    projector: Path | None = None
+    """That the source says belongs to it."""
+    adapters: tuple[Path, ...] = ()
+    """As `projector`."""
+
+
+Found: TypeAlias = Path | FoundFile | Unreadable
 
 
 @runtime_checkable
@@ -30,10 +59,11 @@ class ModelSource(Protocol):
         """Words for people: "models folder"."""
         ...
 
-    def find(self) -> Iterable[Path]:
-        """Return paths of GGUF files, in any order; of a split model any or all of the shards.
+    def find(self) -> Iterable[Found]:
+        """Return GGUF files, in any order; of a split model any or all of the shards. Paths are enough.
 
-        A place that does not exist holds no files, and that is no error. May block on the disk.
+        A place that does not exist holds no files, and that is no problem; one that cannot be read is an `Unreadable`.
+        May block on the disk.
         """
         ...
 
@@ -57,9 +87,32 @@ class FolderSource:
         self.name = name
         self._folder = folder
 
-    def find(self) -> Iterable[Path]:
-        """Return the GGUF files below the folder, sorted."""
-        return sorted(_walk(self._folder))
+    def find(self) -> Iterable[Path | Unreadable]:
+        """Return the GGUF files below the folder, in the order of their names."""
+        return sorted(walk(self._folder), key=_place)
+
+
+class LmStudioSource:
+    """What LM Studio has downloaded: `models/<publisher>/<repository>/<file>` in its home, which a file may point to.
+
+    Its home is `~/.lmstudio`, or what `~/.lmstudio-home-pointer` says; older versions used `~/.cache/lm-studio`. Both
+    are searched, for an update leaves the models where they were.
+    """
+
+    def __init__(self, *folders: Path, name: str = "LM Studio") -> None:
+        self.name = name
+        self._folders = folders
+
+    @classmethod
+    def of_user(cls, home: Path) -> LmStudioSource:
+        """Return the source of the user with this home directory."""
+        pointed = _text(home / ".lmstudio-home-pointer")
+        studio = Path(pointed) if Path(pointed).is_absolute() else home / ".lmstudio"
+        return cls(studio / "models", home / ".cache" / "lm-studio" / "models")
+
+    def find(self) -> Iterable[Path | Unreadable]:
+        """Return the GGUF files in both folders."""
+        return itertools.chain.from_iterable(sorted(walk(folder), key=_place) for folder in self._folders)
 
 
 class HuggingFaceCacheSource:
@@ -84,11 +137,13 @@ class HuggingFaceCacheSource:
         home = Path(environment.get("HF_HOME") or cache / "huggingface")
         return cls(home.expanduser() / "hub")
 
-    def find(self) -> Iterable[Path]:
+    def find(self) -> Iterable[Path | Unreadable]:
         """Return the GGUF files of all snapshots."""
-        for repository in sorted(self._folder.glob("models--*")):
-            for snapshot in _snapshots(repository):
-                yield from sorted(_walk(snapshot))
+        repositories, problems = listed(self._folder)
+        yield from problems
+        for repository in repositories:
+            if repository.name.startswith("models--"):
+                yield from _in_snapshots(repository)
 
 
 class InstalledDistributionSource:
@@ -112,30 +167,22 @@ class InstalledDistributionSource:
                         yield Path(str(distribution.locate_file(file)))
 
 
-def _snapshots(repository: Path) -> list[Path]:
+def _place(found: Path | Unreadable) -> Path:
+    return found.path if isinstance(found, Unreadable) else found
+
+
+def _in_snapshots(repository: Path) -> Iterator[Path | Unreadable]:
     main = _text(repository / "refs" / "main")
-    snapshots = sorted(repository.glob("snapshots/*"))
-    return sorted(snapshots, key=lambda snapshot: snapshot.name != main)
+    snapshots, problems = listed(repository / "snapshots")
+    yield from problems
+    for snapshot in sorted(snapshots, key=lambda snapshot: snapshot.name != main):
+        yield from sorted(walk(snapshot), key=_place)
 
 
 def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the GGUF files below `folder`. Links are followed: the depth ends a circle of them."""
-    entries = 0
-    for place, folders, files in os.walk(folder, followlinks=True):
-        depth = len(Path(place).relative_to(folder).parts)
-        folders[:] = sorted(name for name in folders if depth < _DEPTH_LIMIT and not name.startswith("."))
-        entries += len(folders) + len(files)
-        yield from (path for name in files if _is_model_file(path := Path(place, name)))
-        if entries > _ENTRIES_LIMIT:
-            return
-
-
-def _is_model_file(path: Path) -> bool:
-    return path.suffix.lower() == _SUFFIX and not path.name.startswith(".") and path.is_file()
+    """Return the few words of a file; nothing when it is no file that has any."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if path.is_file():
+            with path.open(encoding="utf-8") as file:
+                return file.read(_POINTER_BYTES).strip()
+    return ""
