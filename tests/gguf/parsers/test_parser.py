@@ -340,6 +340,12 @@ def test_text_streams_while_it_is_generated() -> None:
     assert [spell(parser.feed(piece)) for piece in ("Hel", "lo ", "you")] == [["text Hel"], ["text lo"], ["text  you"]]
 
 
+def test_a_line_break_waits_only_where_a_call_may_follow() -> None:
+    """It would be dropped before a call; without tools its reader would wait for two tokens instead of one."""
+    assert spell(open_parser(make_request(tools=())).feed("One\n")) == ["text One\n"]
+    assert spell(open_parser().feed("One\n")) == ["text One"]
+
+
 def test_each_call_gets_a_fresh_id() -> None:
     events = open_parser().feed(f"{LS}\n{CAT}")
     assert [event.id for event in events if isinstance(event, ToolCallStarted)] == ["toolu_1", "toolu_2"]

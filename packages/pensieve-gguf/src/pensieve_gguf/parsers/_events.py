@@ -28,12 +28,16 @@ class _Trimmer:
     """
 
     fresh: bool = True
+    waits: bool = True
+    """Something may follow before which white space is dropped."""
     gap: str = ""
 
     def push(self, text: str) -> str:
         """Take more text; return what may go out now."""
         text = self.gap + text
         body = text.rstrip(WHITE_SPACE)
+        if not self.waits and (body or not self.fresh):
+            body = text
         self.gap = text[len(body) :]
         if body and self.fresh:
             self.fresh = False
@@ -63,11 +67,14 @@ class EventBuffer:
     Args:
         new_call_id: Names each call.
         continues: The text goes on where a prompt ended, so its leading white space counts.
+        may_call: A call may follow the text. Where none can, a line break goes out as soon as it is there.
     """
 
-    def __init__(self, new_call_id: Callable[[], ToolCallId], *, continues: bool = False) -> None:
+    def __init__(
+        self, new_call_id: Callable[[], ToolCallId], *, continues: bool = False, may_call: bool = True
+    ) -> None:
         self._new_call_id = new_call_id
-        self._text = _Trimmer(fresh=not continues)
+        self._text = _Trimmer(fresh=not continues, waits=may_call)
         self._thinking = _Trimmer()
         self._events: list[ParsedEvent] = []
         self.pristine = not continues

@@ -87,7 +87,7 @@ def make_parser(
     callable_now = request.tool_choice.mode is not ToolChoiceMode.NONE
     tools = {tool.name: tool.parameters for tool in request.tools} if callable_now else {}
     continues = bool(request.turns) and request.turns[-1].role is Role.ASSISTANT
-    events = EventBuffer(new_call_id, continues=continues)
+    events = EventBuffer(new_call_id, continues=continues, may_call=bool(tools))
     harmony = dialect_of(template_source) is Dialect.HARMONY
     make_marked = functools.partial(
         MarkedParser,
