@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pensieve_cli.wording import counted, lately, megabytes
+from pensieve_cli.wording import counted, lately, megabytes, soon
 
 
 def test_sizes_are_those_on_the_label() -> None:
@@ -24,4 +24,14 @@ def test_times_are_as_coarse_as_they_are_long_ago() -> None:
         "2 days ago",
         "100 days ago",
         "now",
+    ]
+
+
+def test_what_is_to_come_is_told_as_what_was() -> None:
+    assert [soon(seconds) for seconds in (-5, 59, 60, 7_200, 9 * 86_400)] == [
+        "now",
+        "now",
+        "in 1 min",
+        "in 2 h",
+        "in 9 days",
     ]

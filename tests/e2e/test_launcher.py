@@ -15,8 +15,8 @@ import attrs
 import psutil
 import pytest
 
-from pensieve_cli.claude_code.server_client import ServerClient
-from pensieve_cli.claude_code.server_status import Answering
+from pensieve_cli.server_client import ServerClient
+from pensieve_cli.server_status import Answering
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from pensieve_cli.claude_code.findings import Facts, Finding, Level, Machine, RoundTrip, findings
-from pensieve_cli.claude_code.server_status import Answering, Break, Engine, Locked, Nobody, ServerStatus, Stranger
+from pensieve_cli.server_status import Answering, Break, Engine, Locked, Nobody, ServerStatus, Stranger
 
 _MACHINE = Machine(engine="llama.cpp (1)", used=("AVX2", "OPENMP"), present=("AVX2",))
 _ENGINE = Engine(model="m", phase="ready", context_tokens=32_768, notes=("context 32,768 tokens",))

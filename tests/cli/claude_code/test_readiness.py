@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pensieve_cli.claude_code.readiness import Go, Load, Start, StartUp, Wait
-from pensieve_cli.claude_code.server_status import (
+from pensieve_cli.errors import CommandError
+from pensieve_cli.exit_codes import ExitCode
+from pensieve_cli.server_status import (
     Answering,
     Engine,
     Locked,
@@ -17,8 +19,6 @@ from pensieve_cli.claude_code.server_status import (
     Stranger,
     read_status,
 )
-from pensieve_cli.errors import CommandError
-from pensieve_cli.exit_codes import ExitCode
 
 
 def _start_up(model: str | None = None) -> StartUp:

@@ -18,5 +18,9 @@ class ExitCode(enum.IntEnum):
     """What was asked for makes no sense or is not safe: a setting is wrong, a key is missing."""
     NOT_FOUND = 3
     """There is no such model, or none at all; or no Claude Code to start."""
+    NO_SERVER = 4
+    """The command speaks to a server, and none answers there."""
+    REFUSED = 5
+    """It could be done and is not: a server has the model loaded, or the files are another program's."""
     INTERRUPTED = 130
     """Stopped at once by a second signal (128 + SIGINT, as shells count)."""

@@ -21,9 +21,13 @@ Usage: pensieve-server [COMMAND] [OPTIONS]
 Models
   list                  which there are                         (also: models)
   show [MODEL]          what one is, and how it fits this machine
+  rm MODEL              remove its files
   alias [NAME MODEL]    names of your own
-Further
+Of a running server
+  ps                    which models are loaded
+  load, unload MODEL    load one, and let it go
   doctor                what is wrong, and what to do
+Further
   settings, cache       every setting; computed prompts on the disk
   completion SHELL      completion of all these words; version
 
@@ -81,6 +85,40 @@ Usage: pensieve-server show [MODEL] [--json]
   MODEL                 id, alias or GGUF file; else the default one
 
 And the settings of `serve --help`: --ctx, --kv-type and --gpu-layers change how it fits.
+"""
+
+_PS = """\
+Which models the server holds, and for how long.
+Usage: pensieve-server ps [--json]
+
+--host and --port say where it is. Exit code 4: no server answers there.
+"""
+
+_LOAD = """\
+Let the server load a model, and wait until it is there.
+Usage: pensieve-server load MODEL [--pin] [--json]
+
+  --pin                 never unload it to make room for another
+
+--host and --port say where the server is. Exit codes: 3 no such model, 4 no server.
+"""
+
+_UNLOAD = """\
+Let the server let go of a model. Its conversations are kept for the next time.
+Usage: pensieve-server unload MODEL [--json]
+
+--host and --port say where the server is. Exit codes: 3 no such model, 4 no server.
+"""
+
+_RM = """\
+Remove the files of models from the models folder and from the Hugging Face cache. Asks before.
+Usage: pensieve-server rm MODEL… [--yes] [--force] [--json]
+
+  --yes                 do not ask
+  --force               even while a running server has it loaded
+
+Files of other programs are never touched; you are told how they remove them.
+Exit codes: 3 no such model, 5 refused.
 """
 
 _ALIAS = """\
@@ -144,7 +182,11 @@ HELP_PAGES: Mapping[str, str] = MappingProxyType(
         "list": _LIST,
         "models": _LIST,
         "show": _SHOW,
+        "rm": _RM,
         "alias": _ALIAS,
+        "ps": _PS,
+        "load": _LOAD,
+        "unload": _UNLOAD,
         "doctor": _DOCTOR,
         "settings": _SETTINGS,
         "cache": _CACHE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["counted", "lately", "megabytes"]
+__all__ = ["counted", "lately", "megabytes", "soon"]
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 
@@ -28,3 +28,9 @@ def lately(seconds: float) -> str:
     if seconds < 2 * _DAY_S:
         return f"{seconds // _HOUR_S:.0f} h ago"
     return f"{seconds // _DAY_S:.0f} days ago"
+
+
+def soon(seconds: float) -> str:
+    """Return when something will be: "now", "in 5 min", "in 3 h" or "in 12 days"."""
+    said = lately(max(0.0, seconds))
+    return said if said == "now" else f"in {said.removesuffix(' ago')}"

@@ -24,13 +24,13 @@ from rich.table import Table
 from pensieve_cli.access_keys import key_to_send, read_keys
 from pensieve_cli.claude_code.findings import Facts, Finding, Level, Machine, RoundTrip, findings
 from pensieve_cli.claude_code.launcher import find_claude
-from pensieve_cli.claude_code.server_client import ServerClient
-from pensieve_cli.claude_code.server_status import Answering, Port
 from pensieve_cli.command_line import Examine
 from pensieve_cli.composition import build_catalog
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.listener import client_url
 from pensieve_cli.logs import configure_logs
+from pensieve_cli.server_client import ServerClient
+from pensieve_cli.server_status import Answering, Port
 from pensieve_cli.version import version
 from pensieve_core import ModelDescriptor
 from pensieve_gguf.machine import features_of

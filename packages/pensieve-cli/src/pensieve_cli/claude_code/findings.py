@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from pensieve_cli.claude_code.launch import Target, profile_for
-from pensieve_cli.claude_code.server_status import Answering, Break, Engine, Locked, Nobody, Port, Stranger
 from pensieve_cli.errors import CommandError
+from pensieve_cli.server_status import Answering, Break, Engine, Locked, Nobody, Port, Stranger
 from pensieve_cli.wording import megabytes
 
 __all__ = ["Facts", "Finding", "Level", "Machine", "RoundTrip", "findings"]

@@ -19,9 +19,9 @@ from typing import TypeAlias, assert_never
 
 import attrs
 
-from pensieve_cli.claude_code.server_status import Answering, Engine, Locked, Nobody, Port, ServerStatus, Stranger
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
+from pensieve_cli.server_status import Answering, Engine, Locked, Nobody, Port, ServerStatus, Stranger
 
 __all__ = ["Go", "Load", "Start", "StartUp", "Step", "Wait"]
 

@@ -18,9 +18,13 @@ from pensieve_cli.settings import Settings
 __all__ = [
     "ChangeAlias",
     "ListAliases",
+    "ListEngines",
     "ListModels",
+    "LoadModel",
     "ModelCommand",
+    "RemoveModels",
     "ShowModel",
+    "UnloadModel",
     "add_model_commands",
 ]
 
@@ -65,7 +69,51 @@ class ChangeAlias:
     json: bool = False
 
 
-ModelCommand: TypeAlias = ListModels | ShowModel | ListAliases | ChangeAlias
+@attrs.frozen(kw_only=True)
+class RemoveModels:
+    """`pensieve-server rm`: remove the files of models."""
+
+    settings: Settings
+    models: tuple[str, ...]
+    """At least one; whole names, or files."""
+    yes: bool = False
+    """Do not ask."""
+    force: bool = False
+    """Even while a server has them loaded."""
+    json: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class ListEngines:
+    """`pensieve-server ps`: what a running server holds in memory."""
+
+    settings: Settings
+    json: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class LoadModel:
+    """`pensieve-server load`."""
+
+    settings: Settings
+    model: str
+    pin: bool = False
+    """It stays, whoever else asks for room."""
+    json: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class UnloadModel:
+    """`pensieve-server unload`."""
+
+    settings: Settings
+    model: str
+    json: bool = False
+
+
+ModelCommand: TypeAlias = (
+    ListModels | ShowModel | ListAliases | ChangeAlias | RemoveModels | ListEngines | LoadModel | UnloadModel
+)
 
 
 def add_model_commands(app: App) -> None:
@@ -76,6 +124,10 @@ def add_model_commands(app: App) -> None:
     app.command(_list, name=("list", "models"))
     app.command(_show, name="show")
     app.command(_alias, name="alias")
+    app.command(_rm, name="rm")
+    app.command(_ps, name="ps")
+    app.command(_load, name="load")
+    app.command(_unload, name="unload")
 
 
 def _list(*, settings: Settings | None = None, json: _Switch = False) -> ListModels:
@@ -102,3 +154,30 @@ def _alias(
         msg = "alias takes NAME MODEL to give a name, --remove NAME to take it away, and nothing to list them"
         raise CommandError(msg, ExitCode.USAGE)
     return ChangeAlias(settings=settings, alias=alias_name, model=model_name, json=json)
+
+
+def _rm(
+    *model_names: str,
+    settings: Settings | None = None,
+    yes: _Switch = False,
+    force: _Switch = False,
+    json: _Switch = False,
+) -> RemoveModels:
+    if not model_names:
+        msg = "rm takes the names of the models to remove"
+        raise CommandError(msg, ExitCode.USAGE)
+    return RemoveModels(settings=settings or Settings(), models=model_names, yes=yes, force=force, json=json)
+
+
+def _ps(*, settings: Settings | None = None, json: _Switch = False) -> ListEngines:
+    return ListEngines(settings=settings or Settings(), json=json)
+
+
+def _load(
+    model_name: str, /, *, settings: Settings | None = None, pin: _Switch = False, json: _Switch = False
+) -> LoadModel:
+    return LoadModel(settings=settings or Settings(), model=model_name, pin=pin, json=json)
+
+
+def _unload(model_name: str, /, *, settings: Settings | None = None, json: _Switch = False) -> UnloadModel:
+    return UnloadModel(settings=settings or Settings(), model=model_name, json=json)

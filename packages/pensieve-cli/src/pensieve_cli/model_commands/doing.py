@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import assert_never
 
 from pensieve_cli.exit_codes import ExitCode
-from pensieve_cli.model_commands.commands import ChangeAlias, ListAliases, ListModels, ModelCommand, ShowModel
+from pensieve_cli.model_commands.commands import (
+    ChangeAlias,
+    ListAliases,
+    ListEngines,
+    ListModels,
+    LoadModel,
+    ModelCommand,
+    RemoveModels,
+    ShowModel,
+    UnloadModel,
+)
 from pensieve_cli.terminal import Terminal
 
 __all__ = ["run"]
@@ -30,5 +40,13 @@ def run(command: ModelCommand, terminal: Terminal) -> ExitCode:
             from pensieve_cli.model_commands import naming  # noqa: PLC0415 - late
 
             return naming.run(command, terminal.output)
+        case RemoveModels():
+            from pensieve_cli.model_commands import removing  # noqa: PLC0415 - late
+
+            return removing.run(command, terminal)
+        case ListEngines() | LoadModel() | UnloadModel():
+            from pensieve_cli.model_commands import engines  # noqa: PLC0415 - late
+
+            return engines.run(command, terminal.output)
         case _:
             assert_never(command)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from pensieve_cli.claude_code.server_status import Answering, Locked, Nobody, Port, Stranger, read_status
+from pensieve_cli.server_status import Answering, Locked, Nobody, Port, Stranger, read_status
 
 __all__ = ["Reply", "ServerClient"]
 

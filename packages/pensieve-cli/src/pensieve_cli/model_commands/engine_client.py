@@ -1,0 +1,106 @@
+"""Asks a running server about its engines, and to load or unload one: `/engines`, over its own HTTP.
+
+Every refusal becomes a `CommandError` with an exit code for scripts and a word on what to do.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable
+from typing import TypeVar
+from urllib.parse import quote
+
+import attrs
+
+from pensieve_cli.access_keys import key_to_send
+from pensieve_cli.errors import CommandError
+from pensieve_cli.exit_codes import ExitCode
+from pensieve_cli.listener import client_url
+from pensieve_cli.model_commands.engine_report import Engine, EngineTable, read_engine, read_table
+from pensieve_cli.server_client import Reply, ServerClient
+from pensieve_cli.settings import Settings
+
+__all__ = ["EngineClient"]
+
+_Read = TypeVar("_Read")
+_QUICK_S = 5.0
+_LOAD_BOUND_S = 3_600.0
+_EXIT_CODES = {401: ExitCode.USAGE, 404: ExitCode.NOT_FOUND}
+
+
+@attrs.frozen(kw_only=True)
+class EngineClient:
+    """The way to the engines of one server. All methods raise `CommandError` when it refuses, or is none."""
+
+    client: ServerClient
+
+    @classmethod
+    def of(cls, settings: Settings) -> EngineClient:
+        """Return the way to the server that listens where `settings` say.
+
+        Raises:
+            CommandError: they do not say where.
+        """
+        if settings.listen.port == 0:
+            msg = "--port 0: say on which port the server listens"
+            raise CommandError(msg, ExitCode.USAGE)
+        return cls(client=ServerClient(url=client_url(settings.listen), key=key_to_send(settings.access)))
+
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return self.client.url
+
+    def table(self) -> EngineTable:
+        """Return all engines."""
+        return self._read(read_table, self._ask("GET", "/engines", bound_s=_QUICK_S))
+
+    def load(self, model: str, *, pin: bool) -> Engine:
+        """Let the server load `model`, and wait until it is there."""
+        body = {"pin": True} if pin else {}
+        return self._read(read_engine, self._ask("POST", f"{_path(model)}/load", body, bound_s=_LOAD_BOUND_S))
+
+    def unload(self, model: str) -> Engine:
+        """Let the server unload `model`, and wait until its running answers have ended."""
+        return self._read(read_engine, self._ask("POST", f"{_path(model)}/unload", {}, bound_s=_LOAD_BOUND_S))
+
+    def _ask(self, method: str, path: str, body: object = None, *, bound_s: float) -> bytes:
+        try:
+            reply = self.client.ask(method, path, body, bound_s=bound_s)
+        except ConnectionRefusedError as error:
+            msg = f"no server answers on {self.url}; start one with pensieve-server, or say where it is: --host, --port"
+            raise CommandError(msg, ExitCode.NO_SERVER) from error
+        except (OSError, http.client.HTTPException) as error:
+            said = f"{type(error).__name__}: {error}"
+            raise CommandError(
+                f"{self.url} does not answer as a server of ours ({said})", ExitCode.NO_SERVER
+            ) from error
+        if reply.status != http.client.OK:
+            raise CommandError(self._refusal(reply), _EXIT_CODES.get(reply.status, ExitCode.FAILURE))
+        return reply.body
+
+    def _refusal(self, reply: Reply) -> str:
+        if reply.status == http.client.UNAUTHORIZED:
+            return f"the server on {self.url} wants a key: give it with --api-key or --api-key-file"
+        return f"the server on {self.url} says: {_message(reply)}"
+
+    def _read(self, read: Callable[[bytes], _Read], body: bytes) -> _Read:
+        try:
+            return read(body)
+        except ValueError as error:
+            raise CommandError(
+                f"{self.url} is no server of ours, or an old one: {error}", ExitCode.NO_SERVER
+            ) from error
+
+
+def _path(model: str) -> str:
+    return f"/engines/{quote(model)}"
+
+
+def _message(reply: Reply) -> str:
+    """Return the message of the error envelope; the status alone where there is none."""
+    try:
+        return str(json.loads(reply.body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"status {reply.status}"

@@ -1,0 +1,163 @@
+"""`ps`, `load` and `unload` against a real server with a scripted engine; and what they say when there is none."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from pensieve_cli.exit_codes import ExitCode
+from pensieve_cli.main import main
+from pensieve_cli.model_commands.engine_report import (
+    Engine,
+    EngineReport,
+    EngineTable,
+    Memory,
+    engine_line,
+    engine_lines,
+    read_table,
+)
+from pensieve_cli.printing import print_lines
+
+CheckJson = Callable[[str, str], Any]
+_NOW = 1_800_000_000.0
+_BUSY = Engine(
+    model="qwen [7b]",
+    state="ready",
+    memory_bytes=5_200_000_000,
+    requests=2,
+    waiting=1,
+    last_used_at="2027-01-15T07:55:00Z",
+    unloads_at="2027-01-15T08:20:00Z",
+)
+
+
+def _printed(report: EngineReport) -> list[str]:
+    stream = io.StringIO()
+    print_lines(engine_lines(report, _NOW), stream)
+    return stream.getvalue().splitlines()
+
+
+def _report(*engines: Engine, memory: Memory | None = None) -> EngineReport:
+    return EngineReport.of("http://127.0.0.1:8000", EngineTable(memory=memory or Memory(), engines=engines))
+
+
+def test_the_table_has_a_row_for_each_model_in_memory() -> None:
+    memory = Memory(budget_bytes=16_000_000_000, used_bytes=5_300_000_000)
+    loading = Engine(model="small", state="loading", progress=0.4, pinned=True)
+    head, first, second, sums = _printed(_report(_BUSY, loading, Engine(model="x", state="unloaded"), memory=memory))
+    assert head.split() == ["MODEL", "STATE", "MEMORY", "REQUESTS", "LAST", "USED", "UNLOADS"]
+    assert " ".join(first.split()) == "qwen [7b] ready 5.2 GB 2 and 1 waiting 5 min ago in 20 min"
+    assert " ".join(second.split()) == "small loading (40%), pinned 0 never"
+    assert sums == "5.3 GB of 16.0 GB set aside"
+
+
+def test_the_last_words_of_a_model_that_failed_are_told() -> None:
+    assert _printed(_report(Engine(model="m", state="failed", detail="no room [here]")))[-1] == "m: no room [here]"
+
+
+def test_nothing_in_memory_is_told_with_what_to_do() -> None:
+    (line,) = _printed(_report(Engine(model="m", state="unloaded")))
+    assert "load MODEL" in line
+
+
+def test_one_engine_is_told_in_a_sentence() -> None:
+    assert engine_line(Engine(model="m", state="ready", memory_bytes=10**9, pinned=True)).endswith(
+        "is ready, 1.0 GB, pinned"
+    )
+    assert engine_line(Engine(model="m", state="failed", detail="torn")).endswith("is failed: torn")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"engines": [{}]}', b'{"engines": 1}'])
+def test_what_is_no_table_is_refused(body: bytes) -> None:
+    with pytest.raises(ValueError, match="not ours"):
+        read_table(body)
+
+
+def test_what_a_newer_server_adds_is_ignored() -> None:
+    assert read_table(b'{"engines": [{"model": "m", "state": "ready", "new": 1}], "more": 2}').engines[0].model == "m"
+
+
+def test_a_model_is_loaded_listed_and_unloaded(
+    start_server: Callable[..., Any], capsys: pytest.CaptureFixture[str], check_json: CheckJson
+) -> None:
+    server = start_server()
+    port = ("--port", server.url.rpartition(":")[2])
+    assert main(["load", "tiny", "--pin", *port]) == 0
+    told = capsys.readouterr()
+    assert "tiny is ready" in told.out
+    assert "is loading" in told.err
+    assert main(["ps", "--json", *port]) == 0
+    found = check_json("ps", capsys.readouterr().out)
+    assert found["server"] == server.url
+    assert [(engine["model"], engine["state"]) for engine in found["engines"]] == [("tiny", "ready")]
+    assert main(["load", "tiny", "--json", *port]) == 0
+    assert check_json("load", capsys.readouterr().out)["state"] == "ready"
+    assert main(["unload", "tiny", "--json", *port]) in (ExitCode.OK, ExitCode.FAILURE)
+
+
+def test_what_the_server_does_not_know_is_an_exit_code(
+    start_server: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = start_server().url.rpartition(":")[2]
+    assert main(["load", "nobody/here", "--port", port]) == ExitCode.NOT_FOUND
+    assert "nobody/here" in capsys.readouterr().err
+
+
+def test_a_key_is_asked_for(start_server: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
+    port = start_server("--api-key", "sk-mine").url.rpartition(":")[2]
+    assert main(["ps", "--port", port]) == ExitCode.USAGE
+    assert "--api-key" in capsys.readouterr().err
+    assert main(["ps", "--port", port, "--api-key", "sk-mine"]) == 0
+
+
+@pytest.mark.parametrize("words", [["ps"], ["load", "tiny"], ["unload", "tiny"]])
+def test_where_no_server_answers_there_is_an_exit_code_for_that(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--port", "1"]) == ExitCode.NO_SERVER
+    assert "start one with pensieve-server" in capsys.readouterr().err
+    assert main([*words, "--port", "0"]) == ExitCode.USAGE
+
+
+@contextmanager
+def _stranger(status: int, body: bytes) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield str(server.server_address[1])
+    server.shutdown()
+    thread.join(10)
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code", "told"),
+    [
+        (200, b"<html>", ExitCode.NO_SERVER, "no server of ours"),
+        (500, b"<html>", ExitCode.FAILURE, "status 500"),
+        (529, json.dumps({"error": {"message": "no room"}}).encode(), ExitCode.FAILURE, "no room"),
+    ],
+)
+def test_what_is_no_server_of_ours_or_refuses_is_told(
+    status: int, body: bytes, code: ExitCode, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with _stranger(status, body) as port:
+        assert main(["ps", "--port", port]) == code
+    assert told in capsys.readouterr().err
