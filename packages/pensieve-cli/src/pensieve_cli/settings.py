@@ -139,7 +139,7 @@ class CacheSettings:
     cache_disk_bytes: Annotated[int | None, Parameter(validator=Number(gte=0))] = None
     """None: 20 GB, or a tenth of what is free, whichever is less. 0: nothing is kept on the disk."""
     cache_ram_bytes: Annotated[int | None, Parameter(validator=Number(gte=0))] = None
-    """Prompts that had to leave the KV cache are kept in so much memory at most. None: 2 GiB."""
+    """Prompts that had to leave the KV cache are kept in so much memory at most. None: 2 GiB, or less as it fits."""
 
     @property
     def folder(self) -> Path:

@@ -57,6 +57,7 @@ from pensieve_core._models import (
     EnginePhase,
     EngineStatus,
     LoraAdapter,
+    MemoryTerm,
     ModelCapabilities,
     ModelDescriptor,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "JsonObject",
     "JsonValue",
     "LoraAdapter",
+    "MemoryTerm",
     "MemoryUse",
     "ModelBrokenError",
     "ModelCapabilities",

@@ -15,6 +15,7 @@ __all__ = [
     "EnginePhase",
     "EngineStatus",
     "LoraAdapter",
+    "MemoryTerm",
     "ModelCapabilities",
     "ModelDescriptor",
 ]
@@ -106,6 +107,18 @@ class EngineStatus:
 
 
 @attrs.frozen(kw_only=True)
+class MemoryTerm:
+    """A part of the memory that an engine takes."""
+
+    name: str
+    """In words for people: "weights"…"""
+    size_bytes: int
+    at_most: bool = False
+    """It grows with use, to so much; else it is taken from the start."""
+    on_gpu: bool = False
+
+
+@attrs.frozen(kw_only=True)
 class EngineDescription:
     """A loaded model: what was fitted, and why."""
 
@@ -119,3 +132,5 @@ class EngineDescription:
     gpu_layers: int
     notes: tuple[str, ...] = ()
     """Sentences for the banner: which context, and why."""
+    memory: tuple[MemoryTerm, ...] = ()
+    """What it takes, as predicted before it was loaded; empty where the engine does not know."""

@@ -41,8 +41,10 @@ class GgufSettings:
     """Requests that may wait; further ones are refused as overloaded."""
     max_resident: int = attrs.field(default=48)
     """Sequences, running or idle, that keep their place in the KV cache for reuse."""
-    cache_ram_bytes: int = attrs.field(default=2 << 30, validator=ge(0))
-    """Prefixes that leave the KV cache are kept in so much RAM at most."""
+    memory_bytes: int | None = attrs.field(default=None, validator=optional(ge(1)))
+    """RAM that the engine may take; what does not fit into it is not loaded. None: what is free, a margin spared."""
+    cache_ram_bytes: int | None = attrs.field(default=None, validator=optional(ge(0)))
+    """Prefixes that leave the KV cache are kept in so much RAM at most. None: 2 GiB, or less as memory allows."""
     cache_folder: Path | None = None
     """Where prefixes are kept on the disk for the next start. None: they are not."""
     cache_disk_bytes: int | None = attrs.field(default=None, validator=optional(ge(0)))

@@ -49,13 +49,15 @@ class Anchoring:
         store: Closed by `close`.
         longest: Tokens that there are cells for.
         in_part: Whether a state can be cut back, and so serves a prompt that only begins like it.
+        copy_bytes: What waits to be written takes so much RAM at most.
     """
 
-    def __init__(self, store: AnchorStore, *, longest: int, in_part: bool) -> None:
+    def __init__(self, store: AnchorStore, *, longest: int, in_part: bool, copy_bytes: int) -> None:
         self._store = store
+        self._copy_bytes = copy_bytes
         self._longest = longest
         self._in_part = in_part
-        self._writer = AnchorWriter(store)
+        self._writer = AnchorWriter(store, queue_bytes=copy_bytes)
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="anchors")
         self._reader.submit(store.read_ahead, _AHEAD_BYTES)
 
@@ -73,7 +75,9 @@ class Anchoring:
 
     def wants(self, keep: Keep, state_bytes: int) -> bool:
         """Whether a state of this size would be saved: asked before it is copied out."""
-        return self._store.wants(keep.tokens, state_bytes, kind=keep.kind, conversation=keep.conversation)
+        return state_bytes <= self._copy_bytes and self._store.wants(
+            keep.tokens, state_bytes, kind=keep.kind, conversation=keep.conversation
+        )
 
     def save(self, keep: Keep, state: State) -> bool:
         """Save `state`, when there is time. False: too much is waiting to be written already."""
@@ -91,9 +95,12 @@ class Anchoring:
 
 
 def open_anchoring(
-    context: Context, description: EngineDescription, settings: GgufSettings, clock: Clock
+    context: Context, description: EngineDescription, settings: GgufSettings, clock: Clock, copy_bytes: int
 ) -> Anchoring | None:
-    """Open the disk tier of a loaded model. None: it is off, or the folder cannot be used."""
+    """Open the disk tier of a loaded model. None: it is off, or the folder cannot be used.
+
+    `copy_bytes`: what waits to be written takes so much RAM at most.
+    """
     folder = settings.cache_folder
     if folder is None:
         return None
@@ -106,7 +113,7 @@ def open_anchoring(
     store = AnchorStore.open(folder, identity, limits=Limits(budget_bytes=budget), clock=clock.time)
     if store is None:
         return None
-    return Anchoring(store, longest=context.cells, in_part=context.model.forgets_partially)
+    return Anchoring(store, longest=context.cells, in_part=context.model.forgets_partially, copy_bytes=copy_bytes)
 
 
 def open_turn_journal(description: EngineDescription, settings: GgufSettings) -> TurnJournal | None:

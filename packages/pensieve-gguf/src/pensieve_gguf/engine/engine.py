@@ -105,7 +105,7 @@ class GgufEngine:
             ready=lambda: loaded.vocabulary.ready,
         )
         self._defaults = SamplingDefaults.of(model)
-        residents, shelf = open_cache(context, settings)
+        residents, shelf = open_cache(context, loaded.outside.kept)
         scheduler = Scheduler(
             residents,
             batch_tokens=context.batch_tokens,
@@ -122,7 +122,7 @@ class GgufEngine:
         self._closing = closing_mark(model, self._template.source)
         self._pictures = Pictures(loaded.projector)
         self._prompts = Prompts(model, self._template, self._own_turns, self._pictures)
-        self._anchors = open_anchoring(context, description, settings, clock)
+        self._anchors = open_anchoring(context, description, settings, clock, loaded.outside.copied)
         self._loop = EngineLoop(
             context,
             scheduler,

@@ -6,6 +6,7 @@ Above: `GgufEngine.load`. Below: `fit`, which decides, and `llama`, which does.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable
 
 import attrs
@@ -18,18 +19,29 @@ from pensieve_gguf.engine.drafts import MOST_DRAFTED
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.shelf import Shelf
 from pensieve_gguf.engine.vocabulary_ahead import VocabularyAhead
-from pensieve_gguf.fit import Fit, Memory, ModelSize, Wishes, fit_model
-from pensieve_gguf.llama import Context, ContextShape, LoadError, Model, Projector, gpus, version
+from pensieve_gguf.fit import ContextCost, CostOf, Fit, Memory, ModelSize, Wishes, cost_by_metadata, fit_model, shortage
+from pensieve_gguf.llama import Context, ContextShape, LoadError, Model, Projector, context_bytes, gpus, version
+from pensieve_gguf.memory_sum import total_bytes
 from pensieve_gguf.settings import GgufSettings
 
-__all__ = ["Loaded", "load", "open_cache"]
+__all__ = ["Loaded", "OutsideTheCache", "load", "open_cache"]
 
 
 _SLOTS_WITH_STATE = 2
 """Times as many sequences stay as may run, where each has a state or a window of its own: tens of MiB."""
 
-_AMPLE = 2
-"""With less free memory than so many times the weights' size they are mapped: Linux can drop such pages."""
+
+_MORE_THAN_THERE_IS = 1 << 62
+
+
+@attrs.frozen(kw_only=True)
+class OutsideTheCache:
+    """RAM for what had to leave the KV cache, in bytes."""
+
+    kept: int = 2 << 30
+    """The shelf and its checkpoints."""
+    copied: int = 1 << 30
+    """On its way to the disk."""
 
 
 @attrs.frozen
@@ -41,6 +53,7 @@ class Loaded:
     description: EngineDescription
     vocabulary: VocabularyAhead
     projector: Projector | None = None
+    outside: OutsideTheCache = OutsideTheCache()
 
     def close(self) -> None:
         """Free all of it."""
@@ -58,24 +71,63 @@ def load(
     Raises:
         pensieve_gguf.llama.LoadError: llama.cpp refused the file or there is too little memory.
     """
-    memory = Memory(ram=psutil.virtual_memory().available, gpu=sum(gpu.free_bytes for gpu in gpus()))
-    wishes = _wishes(settings)
-    if memory.gpu and wishes.gpu_layers is None:
-        wishes = attrs.evolve(wishes, gpu_layers=fit_model(_size_before(descriptor), memory, wishes).gpu_layers)
     vocabulary = VocabularyAhead(descriptor.path)
+    memory = _memory(settings)
+    fit = _fit(descriptor, settings, memory)
     with contextlib.ExitStack() as undo:
-        layers = wishes.gpu_layers if memory.gpu else 0
-        model = Model(descriptor.path, gpu_layers=layers, on_progress=on_progress, mapped=_mapped(descriptor, memory))
+        mapped = _mapped(fit, memory)
+        model = Model(descriptor.path, gpu_layers=fit.gpu_layers, on_progress=on_progress, mapped=mapped)
         undo.callback(model.close)
-        projector, blind = _projector(descriptor, model, settings, use_gpu=layers != 0)
+        projector, blind = _projector(descriptor, model, settings, use_gpu=fit.gpu_layers != 0)
         if projector is not None:
             undo.callback(projector.close)
-        fit = fit_model(_size(model), memory, wishes)
         context = Context(model, _shape(model, fit, settings))
         undo.pop_all()
     sighted = _with_sight(descriptor, sees=projector is not None)
     description = _description(sighted, context, fit, settings, *blind)
-    return Loaded(model, context, description, vocabulary, projector)
+    outside = OutsideTheCache(kept=fit.kept_bytes, copied=fit.copy_bytes)
+    return Loaded(model, context, description, vocabulary, projector, outside)
+
+
+def _memory(settings: GgufSettings) -> Memory:
+    ram = psutil.virtual_memory().available if settings.memory_bytes is None else settings.memory_bytes
+    return Memory(ram=ram, gpu=sum(gpu.free_bytes for gpu in gpus()), is_limit=settings.memory_bytes is not None)
+
+
+def _fit(descriptor: ModelDescriptor, settings: GgufSettings, memory: Memory) -> Fit:
+    """Decide how to load, before anything is: llama.cpp plans contexts for the model without its weights.
+
+    Raises:
+        LoadError: it cannot be read, or memory does not hold it.
+    """
+    dry, wishes = Model(descriptor.path, dry=True), _wishes(settings)
+    try:
+        size = _size(dry, descriptor)
+        fit = fit_model(size, memory, wishes, _cost(dry, size, settings))
+        context_bytes(dry, _shape(dry, fit, settings))  # what cannot be, whatever memory there is, says why
+    finally:
+        dry.close()
+    too_little = shortage(fit, memory, wishes)
+    if too_little is not None:
+        raise LoadError(too_little)
+    return fit
+
+
+def _cost(dry: Model, size: ModelSize, settings: GgufSettings) -> CostOf:
+    """Return what asks llama.cpp; should it not say, the metadata give an answer."""
+    by_metadata = cost_by_metadata(size)
+
+    def cost(*, cells: int, kv_type: str, batch_tokens: int) -> ContextCost:
+        shape = _shape_of(dry, settings, cells=cells, kv_type=kv_type, batch_tokens=batch_tokens)
+        try:
+            found = context_bytes(dry, shape)
+        except LoadError:  # not with such cells: q8_0 wants heads whose width is a multiple of 32
+            return ContextCost(cache=_MORE_THAN_THERE_IS)
+        if found is None:
+            return by_metadata(cells=cells, kv_type=kv_type, batch_tokens=batch_tokens)
+        return ContextCost(cache=found.cache, compute=found.compute + found.output)
+
+    return functools.cache(cost)
 
 
 def _projector(
@@ -95,14 +147,14 @@ def _with_sight(descriptor: ModelDescriptor, *, sees: bool) -> ModelDescriptor:
     return attrs.evolve(descriptor, capabilities=attrs.evolve(descriptor.capabilities, images=sees))
 
 
-def open_cache(context: Context, settings: GgufSettings) -> tuple[Residents, Shelf]:
-    """Return who knows what lies in the cells of an empty context, and who keeps what leaves them."""
+def open_cache(context: Context, cap_bytes: int) -> tuple[Residents, Shelf]:
+    """Return who knows what lies in the cells of an empty context, and who keeps up to `cap_bytes` of what leaves."""
     model, partially = context.model, context.model.forgets_partially
     checkpoints = None if partially or model.keeps_no_cells else Checkpoints()
     slots = context.shape.sequences - 1  # the last one is the loop's own: prefixes are copied out of it
     cells = None if model.keeps_no_cells else context.cells
     residents = Residents(slots, cells=cells, forgets_partially=partially, checkpoints=checkpoints)
-    return residents, Shelf(settings.cache_ram_bytes, forgets_partially=partially, checkpoints=checkpoints)
+    return residents, Shelf(cap_bytes, forgets_partially=partially, checkpoints=checkpoints)
 
 
 def _wishes(settings: GgufSettings) -> Wishes:
@@ -112,35 +164,30 @@ def _wishes(settings: GgufSettings) -> Wishes:
         kv_type=settings.kv_type,
         gpu_layers=settings.gpu_layers,
         batch_tokens=settings.batch_tokens,
+        kept_bytes=settings.cache_ram_bytes,
+        keeps_on_disk=settings.cache_folder is not None and settings.cache_disk_bytes != 0,
     )
 
 
-def _mapped(descriptor: ModelDescriptor, memory: Memory) -> bool:
-    """Return whether weights stay in the file's pages: slower for a CPU than pages of their own, which may be huge."""
-    return bool(memory.gpu) or memory.ram < _AMPLE * descriptor.size_bytes
+def _mapped(fit: Fit, memory: Memory) -> bool:
+    """Return whether weights stay in the file's pages, which Linux can drop when memory is short.
+
+    Else a CPU computes faster, for pages of one's own may be huge; and of weights that llama.cpp repacks, as it does of
+    most 4-bit ones, mapped pages are a second copy (the 1.5B coder: 1.46 GiB read, 2.03 GiB mapped).
+    """
+    return bool(memory.gpu) or psutil.virtual_memory().available < total_bytes(fit.terms)
 
 
-def _size(model: Model) -> ModelSize:
+def _size(dry: Model, descriptor: ModelDescriptor) -> ModelSize:
+    projector = descriptor.projector
     return ModelSize(
-        weight_bytes=model.weight_bytes,
-        kv_bytes_per_token=model.kv_bytes_per_token,
-        layers=model.layers,
-        trained=model.trained_context,
+        weight_bytes=dry.weight_bytes,
+        kv_bytes_per_token=dry.kv_bytes_per_token,
+        layers=dry.layers,
+        trained=dry.trained_context,
+        vocabulary=dry.vocabulary_size,
+        projector_bytes=projector.stat().st_size if projector is not None and projector.exists() else 0,
     )
-
-
-def _size_before(descriptor: ModelDescriptor) -> ModelSize:
-    """Return the size of a model that is not loaded yet, as far as its metadata tell."""
-    header = Model(descriptor.path, vocabulary_only=True)
-    try:
-        return ModelSize(
-            weight_bytes=descriptor.size_bytes,
-            kv_bytes_per_token=header.kv_bytes_per_token,
-            layers=header.layers,
-            trained=descriptor.context_tokens,
-        )
-    finally:
-        header.close()
 
 
 def _slots(model: Model, settings: GgufSettings) -> int:
@@ -150,12 +197,16 @@ def _slots(model: Model, settings: GgufSettings) -> int:
 
 
 def _shape(model: Model, fit: Fit, settings: GgufSettings) -> ContextShape:
+    return _shape_of(model, settings, cells=fit.cells, kv_type=fit.kv_type, batch_tokens=fit.batch_tokens)
+
+
+def _shape_of(model: Model, settings: GgufSettings, *, cells: int, kv_type: str, batch_tokens: int) -> ContextShape:
     return ContextShape(
-        cells=fit.cells,
+        cells=cells,
         sequences=_slots(model, settings) + 1,  # one more, to copy prefixes out of
-        batch_tokens=max(fit.batch_tokens, settings.max_running),
+        batch_tokens=max(batch_tokens, settings.max_running),
         threads=settings.threads or usable_cores(),
-        kv_type=fit.kv_type,
+        kv_type=kv_type,
         drafted=MOST_DRAFTED if settings.drafts else 0,
     )
 
@@ -172,4 +223,5 @@ def _description(
         threads=context.shape.threads,
         gpu_layers=fit.gpu_layers,
         notes=(fit.note, *notes),
+        memory=fit.terms,
     )

@@ -22,6 +22,7 @@ from pensieve_gguf.llama.context import (
     State,
 )
 from pensieve_gguf.llama.devices import Gpu, gpus
+from pensieve_gguf.llama.dry_run import ContextBytes, context_bytes, read_sizes
 from pensieve_gguf.llama.guidance import begin_lltokenizer, make_lltokenizer
 from pensieve_gguf.llama.library import last_words, library_folder, state_version, system_info, version
 from pensieve_gguf.llama.model import LoadError, Model, Special, TokenIds
@@ -31,6 +32,7 @@ from pensieve_gguf.llama.sampler import Sampler, SamplingDefaults
 __all__ = [
     "Abort",
     "Context",
+    "ContextBytes",
     "ContextShape",
     "DecodeError",
     "DecodeOutcome",
@@ -49,10 +51,12 @@ __all__ = [
     "State",
     "TokenIds",
     "begin_lltokenizer",
+    "context_bytes",
     "gpus",
     "last_words",
     "library_folder",
     "make_lltokenizer",
+    "read_sizes",
     "state_version",
     "system_info",
     "version",

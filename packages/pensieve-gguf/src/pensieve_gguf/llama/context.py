@@ -19,7 +19,17 @@ from pensieve_gguf.llama.library import last_words
 from pensieve_gguf.llama.model import LoadError, Model
 from pensieve_gguf.llama.sampler import Sampler
 
-__all__ = ["Abort", "Context", "ContextShape", "DecodeError", "DecodeOutcome", "Logits", "Rows", "State"]
+__all__ = [
+    "Abort",
+    "Context",
+    "ContextShape",
+    "DecodeError",
+    "DecodeOutcome",
+    "Logits",
+    "Rows",
+    "State",
+    "context_params",
+]
 
 State = np.ndarray[tuple[int], np.dtype[np.uint8]]
 """What a slot holds, as llama.cpp serialises it, shape (bytes,). Good for the same model, build and settings only."""
@@ -89,6 +99,22 @@ class Abort:
         self._flag[0] = b"\x00"
 
 
+def context_params(shape: ContextShape) -> lib.llama_context_params:
+    """Return what llama.cpp is told of a context of this shape."""
+    params = lib.llama_context_default_params()
+    params.n_ctx = shape.cells
+    params.n_batch = shape.batch_tokens
+    params.n_ubatch = min(shape.batch_tokens, _MICROBATCH)
+    params.n_seq_max = shape.sequences
+    params.n_outputs_max = shape.sequences + shape.drafted
+    params.n_threads = params.n_threads_batch = shape.threads
+    params.type_k = params.type_v = _KV_TYPES[shape.kv_type]
+    params.kv_unified = True
+    params.swa_full = False  # of sliding windows only what is in sight is kept: checkpoints lead back
+    params.no_perf = True
+    return params
+
+
 class Context:
     """The KV cache of one model, and decodes into it.
 
@@ -102,17 +128,7 @@ class Context:
         self.model = model
         self.shape = shape
         self.abort = Abort()
-        params = lib.llama_context_default_params()
-        params.n_ctx = shape.cells
-        params.n_batch = shape.batch_tokens
-        params.n_ubatch = min(shape.batch_tokens, _MICROBATCH)
-        params.n_seq_max = shape.sequences
-        params.n_outputs_max = shape.sequences + shape.drafted
-        params.n_threads = params.n_threads_batch = shape.threads
-        params.type_k = params.type_v = _KV_TYPES[shape.kv_type]
-        params.kv_unified = True
-        params.swa_full = False  # of sliding windows only what is in sight is kept: checkpoints lead back
-        params.no_perf = True
+        params = context_params(shape)
         params.abort_callback = self.abort.callback
         params.abort_callback_data = self.abort.data
         handle = lib.llama_init_from_model(model.handle, params)

@@ -7,22 +7,38 @@ asks for an engine in-process, and by nobody else.
 from __future__ import annotations
 
 import collections
+import contextlib
 import ctypes
 import functools
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import llama_cpp
 from llama_cpp import llama_cpp as lib
 
-__all__ = ["last_words", "library_folder", "log_callback", "start_backend", "state_version", "system_info", "version"]
+__all__ = [
+    "heard",
+    "last_words",
+    "library_folder",
+    "log_callback",
+    "start_backend",
+    "state_version",
+    "system_info",
+    "version",
+]
 
 _WARN = 3  # GGML_LOG_LEVEL_WARN; 4 is ERROR, 5 continues the line before
 _last_words: collections.deque[str] = collections.deque(maxlen=20)
+_ears = threading.local()
 
 
 def _log(level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
     if level >= _WARN:
         _last_words.append(text.decode("utf-8", "replace"))
+    ear: tuple[bytes, list[str]] | None = getattr(_ears, "ear", None)
+    if ear is not None and ear[0] in text:
+        ear[1].append(text.decode("utf-8", "replace"))
 
 
 # A module attribute: ctypes does not keep a callback alive by itself.
@@ -34,6 +50,17 @@ def start_backend() -> None:
     """Start llama.cpp and take its log over: otherwise it writes to the process's stderr."""
     lib.llama_log_set(log_callback, ctypes.c_void_p(0))
     lib.llama_backend_init()
+
+
+@contextlib.contextmanager
+def heard(marked: bytes) -> Iterator[list[str]]:
+    """Collect the lines with `marked` in them, of any level, that llama.cpp logs in this thread within the block."""
+    lines: list[str] = []
+    _ears.ear = (marked, lines)
+    try:
+        yield lines
+    finally:
+        _ears.ear = None
 
 
 def library_folder() -> Path:

@@ -49,6 +49,7 @@ class Model:
         on_progress: Called with 0…1 from the loading thread; returning False gives up.
         vocabulary_only: Load no weights: for the tokenizer and the metadata.
         mapped: Leave weights in the pages of the file, as llama.cpp sees fit; else they are read into memory.
+        dry: Load no weights but know their sizes: contexts of it take nothing; `context_bytes` tells what they would.
 
     Raises:
         LoadError: llama.cpp could not load it.
@@ -62,11 +63,13 @@ class Model:
         on_progress: Callable[[float], bool] | None = None,
         vocabulary_only: bool = False,
         mapped: bool = True,
+        dry: bool = False,
     ) -> None:
         start_backend()
         params = lib.llama_model_default_params()
         params.vocab_only = vocabulary_only
-        params.load_mode = lib.LLAMA_LOAD_MODE_AUTO if mapped else lib.LLAMA_LOAD_MODE_NONE
+        params.no_alloc = dry
+        params.load_mode = lib.LLAMA_LOAD_MODE_AUTO if mapped and not dry else lib.LLAMA_LOAD_MODE_NONE
         params.n_gpu_layers = _ALL_LAYERS if gpu_layers is None else gpu_layers
         # Kept as an attribute: ctypes does not keep a callback alive by itself.
         self._progress = lib.llama_progress_callback(lambda done, _: on_progress is None or on_progress(done))

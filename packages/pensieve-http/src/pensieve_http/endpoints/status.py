@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import request_response
 
-from pensieve_core import Clock, EngineDescription, EnginePhase, EngineStatus, ModelId
+from pensieve_core import Clock, EngineDescription, EnginePhase, EngineStatus, MemoryTerm, ModelId
 from pensieve_http.activity import Activity, AnsweredRequest, RunningRequest, Totals
 from pensieve_http.cache_breaks import CacheBreak
 from pensieve_http.endpoints.health import Health
@@ -42,6 +42,8 @@ class EngineReport:
     threads: int | None = None
     gpu_layers: int | None = None
     notes: tuple[str, ...] = ()
+    memory: tuple[MemoryTerm, ...] = ()
+    """What it was predicted to take, term by term; empty where the engine does not know."""
 
 
 @attrs.frozen(kw_only=True)
@@ -124,4 +126,5 @@ def _engine(status: EngineStatus, loaded: EngineDescription | None) -> EngineRep
         threads=loaded.threads,
         gpu_layers=loaded.gpu_layers,
         notes=loaded.notes,
+        memory=loaded.memory,
     )
