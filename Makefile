@@ -28,8 +28,9 @@ test: | .venv ## Run the tests that are quick; some of them: make test TESTS=tes
 conformance: | .venv ## Run the tests that hold the server to the Messages API, record by record
 	$(RUN) pytest -m "not e2e and not coder and not gate" tests/conformance $(ARGS)
 
-fuzz: | .venv ## Send 2,000 requests made of /openapi.json, and hold the answers against it; others: make fuzz SEED=random
+fuzz: | .venv ## Send 2,000 requests made of /openapi.json, read 10,000 damaged GGUF headers; others: make fuzz SEED=random
 	PENSIEVE_GENERATED_REQUESTS=2000 $(RUN) pytest tests/http/test_generated_requests.py --hypothesis-seed=$(or $(SEED),1) $(ARGS)
+	PENSIEVE_MUTATED_HEADERS=10000 $(RUN) pytest tests/registry/test_mutated_headers.py --hypothesis-seed=$(or $(SEED),1) $(ARGS)
 
 e2e: | .venv ## Run the tests that start real servers and real clients
 	$(RUN) pytest -m "e2e and not coder" $(TESTS) $(ARGS)

@@ -40,8 +40,10 @@ from pensieve_registry import (
     GgufHeader,
     HuggingFaceCacheSource,
     InstalledDistributionSource,
+    LmStudioSource,
     LocalCatalog,
     ModelSource,
+    OllamaSource,
     read_gguf_header,
 )
 
@@ -54,7 +56,14 @@ uploads: list[type[Upload]] = [InMemoryUpload]
 providers: list[type[EngineProvider]] = [ScriptedProvider]
 loaders: list[type[EngineLoader]] = [ScriptedProvider]
 catalogs: list[type[ModelCatalog]] = [InMemoryCatalog, LocalCatalog]
-sources: list[type[ModelSource]] = [FileSource, FolderSource, HuggingFaceCacheSource, InstalledDistributionSource]
+sources: list[type[ModelSource]] = [
+    FileSource,
+    FolderSource,
+    HuggingFaceCacheSource,
+    InstalledDistributionSource,
+    LmStudioSource,
+    OllamaSource,
+]
 
 
 async def a_consumer_of_engines(provider: EngineProvider, request: GenerationRequest) -> None:
