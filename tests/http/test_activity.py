@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pensieve_core import (
+    AnswerProgressed,
     FinishReason,
     GenerationFinished,
     ModelId,
@@ -58,6 +59,26 @@ def test_a_request_waits_is_prefilled_and_decodes() -> None:
     assert (told.processed_tokens, told.prompt_tokens, told.prefill_tokens_per_s, told.age_s) == (800, 1_000, 100.0, 5)
     record.ttft_s = 4.5
     assert activity.running(5.0)[0].phase == "decode"
+
+
+def test_an_answer_that_is_being_written_tells_its_tokens_and_its_speed() -> None:
+    activity, record = Activity(), _record()
+    activity.began(record)
+    record.prompt = PromptUsage(prompt_tokens=1_000)
+    record.note_answer(AnswerProgressed(generated_tokens=8), 2.0)
+    told = activity.running(2.0)[0]
+    assert (told.phase, told.generated_tokens, told.decode_tokens_per_s) == ("decode", 8, None)
+    record.note_answer(AnswerProgressed(generated_tokens=58), 4.0)
+    told = activity.running(4.0)[0]
+    assert (told.generated_tokens, told.decode_tokens_per_s) == (58, 25.0)
+
+
+def test_an_answer_that_was_taken_back_has_no_speed_below_zero() -> None:
+    record = _record()
+    for tokens, at in ((40, 1.0), (8, 2.0)):
+        record.note_answer(AnswerProgressed(generated_tokens=tokens), at)
+    assert record.answer is not None
+    assert record.answer.tokens_per_s is None
 
 
 def test_a_speed_is_told_after_the_second_chunk_and_not_before() -> None:
@@ -111,12 +132,14 @@ def test_whatever_begins_and_ends_running_and_answered_stay_true(moves: list[tup
 
 
 async def test_status_shows_an_answer_that_is_being_written(body: Body) -> None:
-    world = build_world([_progressed(500), *say("one two"), Wait(100_000)])
+    written = AnswerProgressed(generated_tokens=16)
+    world = build_world([_progressed(500), *say("one two"), written, *say(" three"), Wait(100_000)])
     async with world.client.open("POST", "/v1/messages", json=body(stream=True)) as connection:
-        while (await connection.event()).name != "content_block_delta":
+        while "three" not in str((await connection.event()).data):
             pass
         report = (await world.client.get("/status")).json()
-    assert [(told["phase"], told["processed_tokens"]) for told in report["running"]] == [("decode", 500)]
+    running = [(told["phase"], told["processed_tokens"], told["generated_tokens"]) for told in report["running"]]
+    assert running == [("decode", 500, 16)]
 
 
 async def test_status_shows_the_engine_and_the_last_answer(body: Body) -> None:

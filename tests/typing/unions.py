@@ -3,6 +3,7 @@
 from typing import assert_never, assert_type
 
 from pensieve_core import (
+    AnswerProgressed,
     GenerationEvent,
     GenerationFinished,
     ImagePart,
@@ -25,6 +26,8 @@ def every_event(event: GenerationEvent) -> str:
     match event:
         case PrefillProgressed(processed_tokens=count):
             return str(assert_type(count, int))
+        case AnswerProgressed(generated_tokens=count):
+            return str(count)
         case TextProduced(text=text) | ThinkingProduced(text=text):
             return assert_type(text, str)
         case ToolCallStarted(name=name):

@@ -53,6 +53,10 @@ def _request(phase: str, **facts: Any) -> dict[str, Any]:
             "● m · prefill 43% of 20,000, 310 tok/s",
         ),
         (_status(running=[_request("prefill")]), "● m · prefill 0% of 20,000"),
+        (
+            _status(running=[_request("decode", generated_tokens=312, decode_tokens_per_s=24.83)], answered=[_ANSWER]),
+            "● m · answering, 312 tokens, 24.8 tok/s · context 20.5k of 32.8k · cache 95%",
+        ),
         (_status(running=[_request("decode", session="another")]), "● m · busy with 1 of others"),
         (_status(running=[_request("waiting", role="agent"), _request("decode")]), "● m · answering · 2 requests"),
         (_status(answered=[{**_ANSWER, "session": "another"}, {**_ANSWER, "role": "background"}]), "● m"),

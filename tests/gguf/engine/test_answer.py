@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from llguidance import LLTokenizer
 
 from pensieve_core import (
+    AnswerProgressed,
     FinishReason,
     GenerationEvent,
     GenerationRequest,
@@ -76,6 +77,11 @@ def answer(
 
 
 def say(one: Answer, text: str | bytes, *, end: bool = False) -> list[GenerationEvent]:
+    """Push as `pushed` does; return all that a client sees."""
+    return [event for event in pushed(one, text, end=end) if not isinstance(event, AnswerProgressed)]
+
+
+def pushed(one: Answer, text: str | bytes, *, end: bool = False) -> list[GenerationEvent]:
     """Push the text's bytes, and the end; return all events. Nothing may be sampled after the end."""
     data = text.encode() if isinstance(text, str) else text
     events: list[GenerationEvent] = []
@@ -221,6 +227,13 @@ def test_an_answer_remembers_its_words_and_what_was_told() -> None:
     assert one.told == events
 
 
+def test_progress_is_told_every_eighth_token_whatever_can_be_seen_of_it() -> None:
+    """A call is seen only once it is complete; the speed is to be seen before."""
+    events = pushed(answer(), f"look: {CALL}")
+    told = [event.generated_tokens for event in events if isinstance(event, AnswerProgressed)]
+    assert told == list(range(8, len(f"look: {CALL}") + 1, 8))
+
+
 def test_an_answer_that_only_repeats_a_call_is_refused_before_anyone_sees_it() -> None:
     one = answer(guard=RepeatGuard(frozenset({Repeat("ls", '{"path":"/"}')})))
     events: list[GenerationEvent] = []
@@ -229,7 +242,7 @@ def test_an_answer_that_only_repeats_a_call_is_refused_before_anyone_sees_it() -
         if one.refused:
             break
     assert one.refused
-    assert events == one.told == []
+    assert one.told == [event for event in events if not isinstance(event, AnswerProgressed)] == []
     assert one.finish_reason is None
 
 

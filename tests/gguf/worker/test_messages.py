@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pensieve_core import (
     AgentId,
+    AnswerProgressed,
     DraftModel,
     EngineDescription,
     EngineFailedError,
@@ -188,6 +189,7 @@ timings = st.builds(
 )
 events: st.SearchStrategy[GenerationEvent] = st.one_of(
     st.builds(PrefillProgressed, processed_tokens=counts, total_tokens=counts),
+    st.builds(AnswerProgressed, generated_tokens=counts),
     st.builds(TextProduced, text=texts),
     st.builds(ThinkingProduced, text=texts),
     st.builds(ToolCallStarted, id=texts.map(ToolCallId), name=texts),

@@ -37,6 +37,7 @@ from pensieve_core._errors import (
     UnknownFileError,
 )
 from pensieve_core._events import (
+    AnswerProgressed,
     FinishReason,
     GenerationEvent,
     GenerationFinished,
@@ -66,6 +67,7 @@ from pensieve_core._residency import EngineResidency, MemoryUse, Residency, Resi
 
 __all__ = [
     "AgentId",
+    "AnswerProgressed",
     "Clock",
     "DraftModel",
     "Effort",

@@ -2,7 +2,7 @@
 
 Order: any number of `PrefillProgressed`; then text, thinking and tool calls in any order, where
 `ToolCallArguments` follows the `ToolCallStarted` that it belongs to (with nothing but progress between);
-then `GenerationFinished`.
+then `GenerationFinished`. `AnswerProgressed` may stand anywhere before that.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import attrs
 from pensieve_core._ids import ToolCallId
 
 __all__ = [
+    "AnswerProgressed",
     "FinishReason",
     "GenerationEvent",
     "GenerationFinished",
@@ -88,6 +89,15 @@ class PrefillProgressed:
 
 
 @attrs.frozen(kw_only=True)
+class AnswerProgressed:
+    """More of the answer was generated, seen or not: reasoning and calls count. Told now and then, for the speed."""
+
+    type: Literal["answer_progressed"] = "answer_progressed"
+    generated_tokens: int
+    """So far. Less than before, when something that nobody has seen was taken back."""
+
+
+@attrs.frozen(kw_only=True)
 class TextProduced:
     """More of the answer; never empty."""
 
@@ -133,5 +143,11 @@ class GenerationFinished:
 
 
 GenerationEvent: TypeAlias = (
-    PrefillProgressed | TextProduced | ThinkingProduced | ToolCallStarted | ToolCallArguments | GenerationFinished
+    PrefillProgressed
+    | AnswerProgressed
+    | TextProduced
+    | ThinkingProduced
+    | ToolCallStarted
+    | ToolCallArguments
+    | GenerationFinished
 )

@@ -49,6 +49,9 @@ class RunningRequest:
     processed_tokens: int
     """Of these, those in the cache or computed by now."""
     prefill_tokens_per_s: float | None
+    generated_tokens: int
+    """Of the answer, so far: a few less than there are."""
+    decode_tokens_per_s: float | None
     age_s: float
 
 
@@ -122,7 +125,7 @@ class Activity:
 
 
 def _running(record: RequestRecord, model: ModelId, now: float) -> RunningRequest:
-    prefill = record.prefill
+    prefill, answer = record.prefill, record.answer
     return RunningRequest(
         request_id=record.id,
         session=record.session_hash,
@@ -131,14 +134,16 @@ def _running(record: RequestRecord, model: ModelId, now: float) -> RunningReques
         model=model,
         phase=_phase(record),
         prompt_tokens=None if record.prompt is None else record.prompt.prompt_tokens,
-        processed_tokens=0 if prefill is None else prefill.processed_tokens,
+        processed_tokens=0 if prefill is None else prefill.tokens,
         prefill_tokens_per_s=None if prefill is None else prefill.tokens_per_s,
+        generated_tokens=0 if answer is None else answer.tokens,
+        decode_tokens_per_s=None if answer is None else answer.tokens_per_s,
         age_s=round(now - record.started_at, 3),
     )
 
 
 def _phase(record: RequestRecord) -> RequestPhase:
-    if record.ttft_s is not None:
+    if record.ttft_s is not None or record.answer is not None:
         return "decode"
     return "waiting" if record.prompt is None else "prefill"
 

@@ -7,6 +7,7 @@ through here, so that JSON is the stream, folded.
 from __future__ import annotations
 
 from pensieve_core import (
+    AnswerProgressed,
     GenerationFinished,
     PrefillProgressed,
     PromptUsage,
@@ -69,6 +70,8 @@ class Answer:
                 return () if self.started else self._start(prompt)
             case PrefillProgressed():
                 self._record.note_progress(happening, now)
+            case AnswerProgressed():
+                self._record.note_answer(happening, now)
             case TextProduced() | ThinkingProduced() | ToolCallStarted() | ServerCallStarted():
                 self._note_first_token(now)
             case GenerationFinished():

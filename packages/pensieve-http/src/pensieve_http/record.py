@@ -12,9 +12,17 @@ import hashlib
 import attrs
 from starlette.types import Scope
 
-from pensieve_core import GenerationFinished, ModelId, Origin, PrefillProgressed, PromptUsage, RequestId
+from pensieve_core import (
+    AnswerProgressed,
+    GenerationFinished,
+    ModelId,
+    Origin,
+    PrefillProgressed,
+    PromptUsage,
+    RequestId,
+)
 
-__all__ = ["Ending", "Prefill", "RequestRecord", "record_of"]
+__all__ = ["Ending", "Progress", "RequestRecord", "record_of"]
 
 RECORD_KEY = "pensieve.record"
 
@@ -38,23 +46,22 @@ class Ending(enum.StrEnum):
 
 
 @attrs.frozen(kw_only=True)
-class Prefill:
-    """How far the prompt is computed, and since when."""
+class Progress:
+    """How far prompt or answer are, and since when."""
 
-    processed_tokens: int
-    """What was cached included."""
+    tokens: int
     from_tokens: int
-    """What was processed when the first chunk was done…"""
+    """How many there were at the first word on it…"""
     since: float
     """… and when that was, on the monotonic clock."""
     now: float
-    """When the last one was done."""
+    """When the last word came."""
 
     @property
     def tokens_per_s(self) -> float | None:
-        """The speed since the first chunk; None before the second."""
-        seconds = self.now - self.since
-        return round((self.processed_tokens - self.from_tokens) / seconds, 1) if seconds > 0 else None
+        """The speed since the first word; None before the second."""
+        seconds, tokens = self.now - self.since, self.tokens - self.from_tokens
+        return round(tokens / seconds, 1) if seconds > 0 and tokens >= 0 else None
 
 
 @attrs.define(kw_only=True)
@@ -78,7 +85,9 @@ class RequestRecord:
     stream: bool | None = None
     origin: Origin = attrs.field(factory=Origin)
     prompt: PromptUsage | None = None
-    prefill: Prefill | None = None
+    prefill: Progress | None = None
+    """Of the prompt; what was cached is included."""
+    answer: Progress | None = None
     finished: GenerationFinished | None = None
     stop_reason: str | None = None
     error_type: str | None = None
@@ -103,9 +112,11 @@ class RequestRecord:
 
     def note_progress(self, progress: PrefillProgressed, now: float) -> None:
         """More of the prompt is computed."""
-        done = progress.processed_tokens
-        before = self.prefill or Prefill(processed_tokens=done, from_tokens=done, since=now, now=now)
-        self.prefill = attrs.evolve(before, processed_tokens=done, now=now)
+        self.prefill = _further(self.prefill, progress.processed_tokens, now)
+
+    def note_answer(self, progress: AnswerProgressed, now: float) -> None:
+        """More of the answer is generated."""
+        self.answer = _further(self.answer, progress.generated_tokens, now)
 
     def line(self, now: float) -> dict[str, object]:
         """Return the canonical log line's keys; what is not known is left out."""
@@ -155,6 +166,11 @@ def record_of(scope: Scope) -> RequestRecord:
     """Return the record that the outermost middleware put into `scope`."""
     record: RequestRecord = scope[RECORD_KEY]
     return record
+
+
+def _further(before: Progress | None, tokens: int, now: float) -> Progress:
+    before = before or Progress(tokens=tokens, from_tokens=tokens, since=now, now=now)
+    return attrs.evolve(before, tokens=tokens, now=now)
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -18,6 +18,7 @@ from typing import Final, Literal, TypeAlias, cast
 import attrs
 
 from pensieve_core import (
+    AnswerProgressed,
     FinishReason,
     GenerationEvent,
     GenerationFinished,
@@ -134,7 +135,7 @@ class SearchTurn:
                 return (*before, event)
             case GenerationFinished():
                 return self._finish(event)
-            case PrefillProgressed() | ToolCallArguments():
+            case PrefillProgressed() | AnswerProgressed() | ToolCallArguments():
                 return (event,)
 
     def overflow(self) -> GenerationFinished:

@@ -35,6 +35,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias, assert_never
 
 from pensieve_core import (
+    AnswerProgressed,
     FinishReason,
     GenerationFinished,
     PrefillProgressed,
@@ -234,7 +235,7 @@ class MessageStream:
     def feed(self, event: TurnEvent) -> Events:
         """Take the next event of the engine, or of the server's own tools."""
         match event:
-            case PrefillProgressed():
+            case PrefillProgressed() | AnswerProgressed():
                 self._move(_W.PROGRESS)
                 return ()
             case TextProduced(text=text):

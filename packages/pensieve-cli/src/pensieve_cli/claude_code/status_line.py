@@ -4,6 +4,7 @@ It is started anew every second, so it imports next to nothing (no attrs, no htt
 nobody. Nothing that goes wrong here is worth a traceback in somebody's editor: then the line says less, or is empty.
 
     ● qwen2.5-coder-1.5b · prefill 43% of 21,504, 310 tok/s
+    ● qwen2.5-coder-1.5b · answering, 312 tokens, 24.8 tok/s · context 24.0k of 32.8k · cache 98%
     ● qwen2.5-coder-1.5b · 25.1 tok/s · context 24.0k of 32.8k · cache 98%
     ○ pensieve does not answer on http://127.0.0.1:8000
 """
@@ -55,7 +56,8 @@ def status_line(session: _Json, status: _Json | None, url: str) -> str:
     if not status.get("ready"):
         return f"◐ {model}: {status.get('reason')}"
     own = _hashed(session)
-    return " · ".join((f"● {model}", *_doing(status, own), *_did(status, own, engine or {})))
+    doing = _doing(status, own)
+    return " · ".join((f"● {model}", *doing, *_did(status, own, engine or {}, told_speed=bool(doing))))
 
 
 def fetch_status(url: str, key: str | None) -> _Json | None:
@@ -119,16 +121,22 @@ def _doing(status: _Json, own: str | None) -> list[str]:
 
 
 def _phase(request: _Json) -> str:
+    if request.get("phase") == "decode":
+        return _answering(_number(request, "generated_tokens"), _number(request, "decode_tokens_per_s"))
     if request.get("phase") != "prefill":
-        return "answering" if request.get("phase") == "decode" else "waiting"
+        return "waiting"
     total = _number(request, "prompt_tokens")
     done = _number(request, "processed_tokens") / total if total else 0.0
     speed = _number(request, "prefill_tokens_per_s")
     return f"prefill {done:.0%} of {total:,}" + (f", {speed:,.0f} tok/s" if speed else "")
 
 
-def _did(status: _Json, own: str | None, engine: _Json) -> list[str]:
-    """Say what the last answer of the session itself was like."""
+def _answering(tokens: float, speed: float) -> str:
+    return "answering" + (f", {tokens:,} tokens" if tokens else "") + (f", {speed:,.1f} tok/s" if speed else "")
+
+
+def _did(status: _Json, own: str | None, engine: _Json, *, told_speed: bool) -> list[str]:
+    """Say what the last answer of the session itself was like; how fast, unless something is going on now."""
     answers = (of for of in _objects(status.get("answered")) if of.get("session") == own and of.get("role") == "main")
     last = next(answers, None)
     if last is None:
@@ -136,7 +144,7 @@ def _did(status: _Json, own: str | None, engine: _Json) -> list[str]:
     prompt, speed = _number(last, "prompt_tokens"), _number(last, "decode_tokens_per_s")
     used = _context(prompt + _number(last, "generated_tokens"), _number(engine, "context_tokens"))
     hit = f"cache {_number(last, 'cached_tokens') / prompt:.0%}" if prompt else ""
-    return [part for part in (f"{speed:,.1f} tok/s" if speed else "", used, hit) if part]
+    return [part for part in (f"{speed:,.1f} tok/s" if speed and not told_speed else "", used, hit) if part]
 
 
 def _context(used: float, of: float) -> str:

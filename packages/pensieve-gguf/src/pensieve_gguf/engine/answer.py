@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from pensieve_core import (
+    AnswerProgressed,
     FinishReason,
     GenerationEvent,
     ToolCallStarted,
@@ -21,6 +22,8 @@ from pensieve_gguf.parsers import OutputParser, ParsedEvent, StopSequences, Utf8
 
 __all__ = ["Answer", "Pieces"]
 
+_TOLD_EVERY = 8
+"""Tokens between two words on progress: some four a second where a small model runs on a CPU."""
 _OWN_ENDS = frozenset({FinishReason.END_OF_TURN, FinishReason.TOOL_CALLS})
 
 
@@ -149,7 +152,8 @@ class Answer:
             return (*events, *self._end())
         if self.generated_tokens >= self._max_tokens:
             return (*events, *self.finish(FinishReason.MAX_TOKENS))
-        return events
+        told = self.generated_tokens % _TOLD_EVERY == 0
+        return (*events, AnswerProgressed(generated_tokens=self.generated_tokens)) if told else events
 
     def resume(self, tokens: Iterable[int], told: list[GenerationEvent]) -> None:
         """Go on, after `tokens`, with a call that cannot break: one did.

@@ -6,7 +6,14 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeAlias
 
-from pensieve_core import GenerationEvent, GenerationFinished, PensieveError, PrefillProgressed, PromptUsage
+from pensieve_core import (
+    AnswerProgressed,
+    GenerationEvent,
+    GenerationFinished,
+    PensieveError,
+    PrefillProgressed,
+    PromptUsage,
+)
 from pensieve_gguf.engine.courier import Courier
 from pensieve_gguf.engine.loop import EngineLoop
 
@@ -66,7 +73,7 @@ class GgufGeneration:
 
     def event(self, event: GenerationEvent) -> None:
         """Hand an event to the event loop: the first word of an answer and its end at once, what is between in time."""
-        first = not self._begun and not isinstance(event, PrefillProgressed)
+        first = not self._begun and not isinstance(event, PrefillProgressed | AnswerProgressed)
         self._begun = self._begun or first
         self._courier.post(self._inbox.put_nowait, event, at_once=first or isinstance(event, GenerationFinished))
 

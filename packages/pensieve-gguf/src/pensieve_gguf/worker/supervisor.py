@@ -19,6 +19,7 @@ import attrs
 import structlog
 
 from pensieve_core import (
+    AnswerProgressed,
     Clock,
     EngineDescription,
     EngineFailedError,
@@ -341,6 +342,8 @@ class SupervisedGeneration:
                 self._finish()
             case PrefillProgressed(processed_tokens=processed):
                 self._prefilled = processed
+            case AnswerProgressed():
+                pass
             case _:
                 self._answered = True
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from pensieve_core import (
+    AnswerProgressed,
     FinishReason,
     GenerationEvent,
     GenerationFinished,
@@ -27,7 +28,7 @@ def check_transcript(events: Sequence[GenerationEvent]) -> None:
         ContractBrokenError: they could not have come from an engine that keeps its contract.
     """
     finish = finish_of(events)
-    output = [event for event in events[:-1] if not isinstance(event, PrefillProgressed)]
+    output = [event for event in events[:-1] if not isinstance(event, PrefillProgressed | AnswerProgressed)]
     _check_nothing_is_empty(output)
     _check_tool_calls(output)
     _check_prefill([event for event in events if isinstance(event, PrefillProgressed)])
