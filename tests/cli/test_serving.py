@@ -24,7 +24,14 @@ from pensieve_cli.settings import EngineSettings, ListenSettings, ModelSettings,
 from pensieve_cli.stopping import Patience
 from pensieve_core import ModelBrokenError, ModelDescriptor, ModelId
 from pensieve_inference import InferenceEngine
-from pensieve_inference.testing import InMemoryCatalog, ScriptedEngine, ScriptedProvider, make_descriptor, say
+from pensieve_inference.testing import (
+    FakeClock,
+    InMemoryCatalog,
+    ScriptedEngine,
+    ScriptedProvider,
+    make_descriptor,
+    say,
+)
 
 _BOUND_S = 20.0
 _BODY = {"model": "scripted", "max_tokens": 10, "messages": [{"role": "user", "content": "hi"}]}
@@ -130,6 +137,28 @@ async def test_a_model_that_cannot_be_loaded_is_told_and_the_server_goes_on() ->
     async with httpx2.AsyncClient(base_url=server.listener.url, timeout=_BOUND_S) as client:
         assert (await client.get("/healthz")).status_code == 200
     assert await server.stop() is ExitCode.OK
+
+
+async def test_a_server_that_nobody_asks_goes_down_in_good_order() -> None:
+    engines, clock = ScriptedProvider(), FakeClock()
+    application = compose(
+        Settings(listen=ListenSettings(idle_exit_seconds=60)),
+        catalog=InMemoryCatalog(),
+        engines=engines,
+        clock=clock,
+    )
+    server = _Started(application)
+    await server.said.until("ready")
+    async with httpx2.AsyncClient(base_url=server.listener.url, timeout=_BOUND_S) as client:
+        assert (await client.get("/healthz")).status_code == 200
+        await clock.advance(59)
+        assert not server.exit_code.done()
+    await clock.advance(60)
+    async with asyncio.timeout(_BOUND_S):
+        assert await server.exit_code is ExitCode.OK
+    server.listener.socket.close()
+    assert engines.closed
+    assert "nobody has asked for 60 s" in server.said.getvalue()
 
 
 async def test_the_banner_counts_further_models() -> None:

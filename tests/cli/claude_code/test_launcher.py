@@ -105,7 +105,18 @@ def test_a_server_is_started_and_claude_code_is_pointed_at_it(home: Home, run_co
     assert home.notes()["arguments"][-2:] == ["-p", "Say hello."]
     assert home.notes()["environment"]["ANTHROPIC_BASE_URL"] == home.url
     assert home.notes()["environment"]["ANTHROPIC_MODEL"] == "tiny"
-    assert home.server() is not None
+    server = home.server()
+    assert server is not None
+    assert "--idle-exit-seconds 3600" in " ".join(server.cmdline())
+
+
+def test_a_server_that_nobody_asks_any_more_ends_by_itself_when_the_user_said(home: Home, run_command: _Run) -> None:
+    assert run_command("claude", *home.options, "--idle-exit-seconds", "3", **home.variables).returncode == 0
+    server = home.server()
+    assert server is not None
+    server.wait(_BOUND_S)
+    log = Path(home.variables["XDG_STATE_HOME"]) / "pensieve" / f"server-{home.port}.log"
+    assert "nobody has asked for 3 s" in log.read_text()
 
 
 def test_the_second_session_uses_the_server_of_the_first(home: Home, run_command: _Run) -> None:

@@ -19,7 +19,15 @@ from rich.markup import escape
 from pensieve_cli.wording import counted, megabytes
 from pensieve_core import EngineDescription, ModelDescriptor
 
-__all__ = ["Announcer", "StartFacts", "broken_lines", "claude_code_command", "listening_lines", "ready_lines"]
+__all__ = [
+    "Announcer",
+    "StartFacts",
+    "broken_lines",
+    "claude_code_command",
+    "idle_lines",
+    "listening_lines",
+    "ready_lines",
+]
 
 _LAST_WORDS = 300
 
@@ -66,6 +74,11 @@ def broken_lines(model: ModelDescriptor, reason: str) -> Iterator[str]:
     """Yield what is to be said when the default model cannot be loaded. The server goes on."""
     yield _row("broken", f"[red]{escape(model.id)}: {escape(_last_words(reason))}[/red]")
     yield _row("", f"The file: {escape(str(model.path))}. Other models can be asked for: pensieve-server models")
+
+
+def idle_lines(seconds: float) -> Iterator[str]:
+    """Yield what is to be said when the server stops because nobody asks."""
+    yield _row("idle", f"nobody has asked for {seconds:,.0f} s (--idle-exit-seconds): the server stops")
 
 
 def claude_code_command(facts: StartFacts) -> str:

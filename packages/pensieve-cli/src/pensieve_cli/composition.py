@@ -84,6 +84,8 @@ class Application:
     clock: Clock
     keys: int
     """How many keys are accepted; 0 means that none is asked for."""
+    idle_exit_s: float = 0.0
+    """When nobody asks for so long, the server stops; 0: never."""
 
 
 def compose(
@@ -127,6 +129,7 @@ def compose(
         database=database,
         clock=clock,
         keys=len(http.api_keys),
+        idle_exit_s=settings.listen.idle_exit_seconds or 0.0,
     )
 
 

@@ -42,16 +42,16 @@ Model                                             Server
   --model NAME          id, alias or GGUF file      --host ADDRESS       listens there [127.0.0.1]
   --models-folder DIR   has GGUF files [models]     --port N             0 for any free one [8000]
   --projector FILE      by which it sees images     --drain-seconds S    answers go on so long [30]
-  --engine NAME         what runs it [gguf]         --strict             refuse unknown fields
-  --ctx N               context tokens [fitted]     --log-level LEVEL    debug to error [info]
-  --threads N           CPU threads [fitted]        --log-format FORMAT  pretty or json [auto]
-  --gpu-layers N        -1 for all [fitted]       Access
-  --parallel N          requests at once [fitted]   --api-key KEY        clients send it; repeatable
-  --cells N             tokens in cache [fitted]    --api-key-file FILE  keys, one a line
-  --kv-type TYPE        f16 or q8_0 [fitted]        --allow-host NAME    of this server; repeatable
-  --no-drafts           compute nothing ahead       --allow-origin URL   web page; repeatable
-Cache and files                                     --unsafe-no-key      open to all, without a key
-  --data-dir DIR        what clients upload
+  --engine NAME         what runs it [gguf]         --idle-exit-seconds S  stop when unused
+  --ctx N               context tokens [fitted]     --strict             refuse unknown fields
+  --threads N           CPU threads [fitted]        --log-level LEVEL    debug to error [info]
+  --gpu-layers N        -1 for all [fitted]         --log-format FORMAT  pretty or json [auto]
+  --parallel N          requests at once [fitted] Access
+  --cells N             tokens in cache [fitted]    --api-key KEY        clients send it; repeatable
+  --kv-type TYPE        f16 or q8_0 [fitted]        --api-key-file FILE  keys, one a line
+  --no-drafts           compute nothing ahead       --allow-host NAME    of this server; repeatable
+Cache and files                                     --allow-origin URL   web page; repeatable
+  --data-dir DIR        what clients upload         --unsafe-no-key      open to all, without a key
   --files-bytes N       limit of all of it
   --cache-dir DIR       computed prompts, for the next start
   --cache-disk-bytes N  limit of these, 0 for none [fitted]

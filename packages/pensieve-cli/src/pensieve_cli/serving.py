@@ -14,11 +14,12 @@ from typing import Any
 import attrs
 import structlog
 
-from pensieve_cli.banner import Announcer, StartFacts, broken_lines, listening_lines, ready_lines
+from pensieve_cli.banner import Announcer, StartFacts, broken_lines, idle_lines, listening_lines, ready_lines
 from pensieve_cli.composition import Application, compose
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.http_server import HttpServer
+from pensieve_cli.idle_end import Attendance
 from pensieve_cli.listener import Listener, open_listener, require_key_beyond_loopback
 from pensieve_cli.logs import configure_logs, log_form
 from pensieve_cli.settings import Settings
@@ -101,13 +102,20 @@ async def serve(
 async def _serve(
     application: Application, listener: Listener, *, patience: Patience, terminal: Terminal, hard_end: HardEnd
 ) -> ExitCode:
-    server, signals = HttpServer(application.app, listener.socket), Signals()
+    attendance = Attendance(application.app, application.clock, lambda: application.drain.in_flight > 0)
+    server, signals = HttpServer(attendance, listener.socket), Signals()
     with signals.caught():
         serving = asyncio.create_task(server.run())
         loading = asyncio.create_task(_load_default(application, terminal))
         work = _Work(batches=asyncio.create_task(application.batches.run()), engines=application.engines)
         _announce(application, listener, terminal)
-        await asyncio.wait((serving, asyncio.create_task(signals.first.wait())), return_when=asyncio.FIRST_COMPLETED)
+        idle = asyncio.create_task(attendance.until_idle(application.idle_exit_s))
+        stopped = asyncio.create_task(signals.first.wait())
+        await asyncio.wait((serving, stopped, idle), return_when=asyncio.FIRST_COMPLETED)
+        if idle.done():
+            terminal.announcer.say(idle_lines(application.idle_exit_s))
+            _log.info("server_was_idle", idle_s=application.idle_exit_s)
+        idle.cancel()
         loading.cancel()
         if serving.done():
             await work.aclose()

@@ -63,6 +63,9 @@ class ListenSettings:
     """0: any free port; the banner says which."""
     drain_seconds: Annotated[float, Parameter(validator=Number(gte=0, lte=3_600))] = 30.0
     """How long running answers may go on after a signal to stop; then they end with an error."""
+    idle_exit_seconds: Annotated[float | None, Parameter(validator=Number(gte=0))] = None
+    """When nobody has asked anything for so long, the server stops, as after a signal. 0: never. None: never, but an
+    hour for a server that `pensieve-server claude` starts."""
 
 
 @Parameter(name="*")

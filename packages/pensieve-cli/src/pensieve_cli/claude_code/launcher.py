@@ -2,7 +2,7 @@
 
 Shell around `readiness` (what to do next) and `launch` (how to start it). In the place of this process, so that
 signals, job control and exit codes are Claude Code's own. The server is left running for the next session: it holds
-the model, and what was computed.
+the model, and what was computed; an hour after its last request it stops by itself.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ __all__ = ["Execute", "find_claude", "run"]
 
 _LOOK_EVERY_S = 0.1
 _LOAD_BOUND_S = 3_600.0
+_IDLE_EXIT_S = 3_600
+"""For the server that we start. What was computed is on the disk by then: the next start is one of seconds."""
 
 Execute: TypeAlias = Callable[[str, tuple[str, ...], Mapping[str, str]], object]
 """As `os.execve`."""
@@ -153,7 +155,7 @@ class _Arrival:
         match step:
             case Start():
                 self.line.show("starting a server")
-                self.server = start_server(self.command.server_arguments, self.command.settings.listen.port)
+                self.server = start_server(self._server_arguments(), self.command.settings.listen.port)
             case Load(model=model):
                 self._load(model)
             case Wait(saying=saying):
@@ -161,6 +163,13 @@ class _Arrival:
                 time.sleep(_LOOK_EVERY_S)
             case _:
                 assert_never(step)
+
+    def _server_arguments(self) -> tuple[str, ...]:
+        """Return what it is started with: it does not hold a model's memory for ever, unless the user says so."""
+        given = self.command.server_arguments
+        if self.command.settings.listen.idle_exit_seconds is not None:
+            return given
+        return (*given, "--idle-exit-seconds", str(_IDLE_EXIT_S))
 
     def _load(self, model: str) -> None:
         with suppress(OSError, HTTPException):
@@ -184,7 +193,8 @@ class _Arrival:
     def _tell_of_server(self, ready: Go) -> None:
         if self.server is not None:
             self.line.say(
-                f"a server runs on {self.client.url} and stays; kill {ready.pid} stops it; log: {self.server.log}"
+                f"a server runs on {self.client.url} and stays while it is used (--idle-exit-seconds); "
+                f"kill {ready.pid} stops it; log: {self.server.log}"
             )
 
     def _with_last_words(self, error: CommandError) -> CommandError:
