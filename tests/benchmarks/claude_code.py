@@ -26,18 +26,23 @@ _INSTALLED = Path(__file__).parents[2] / ".build" / "e2e"
 _TOOLS = "Bash,Read,Edit,Write"
 
 
-def installed() -> Path:
-    """Return the newest native program that `make e2e` has installed.
+def installed(folder: Path = _INSTALLED) -> Path:
+    """Return the newest native program that `make e2e` has installed into `folder`.
 
     Raises:
         SystemExit: there is none.
     """
-    found = _INSTALLED.glob("npm-*/node_modules/@anthropic-ai/claude-code-*/claude")
-    programs = sorted(found, key=lambda path: path.stat().st_mtime)
+    found = folder.glob("npm-*/node_modules/@anthropic-ai/claude-code-*/claude")
+    programs = sorted(found, key=_version)
     if not programs:
         msg = "Claude Code is not installed; `make e2e` does that, or name it with --claude"
         raise SystemExit(msg)
     return programs[-1]
+
+
+def _version(program: Path) -> tuple[int, ...]:
+    package = json.loads(program.with_name("package.json").read_text("utf-8"))
+    return tuple(int(number) for number in package["version"].split("."))
 
 
 @attrs.frozen(kw_only=True)

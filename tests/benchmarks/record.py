@@ -29,11 +29,11 @@ from typing import Any
 import attrs
 from recordings import Recording, blanked, save
 
-__all__ = ["harmless", "main_requests", "record_conversation", "record_heads", "recording"]
+__all__ = ["FILES", "harmless", "main_requests", "record_conversation", "record_heads", "recording"]
 
 _TURN_S = 600
 _POLL_S = 0.02
-_FILES = {
+FILES = {
     "inventory.py": (
         '"""What is on the shelf."""\n\nSTOCK = {"apples": 7, "pears": 3, "plums": 12}\n\n\n'
         "def count(name):\n    return STOCK[name]\n\n\ndef total():\n    return sum(STOCK.values())\n"
@@ -66,6 +66,7 @@ class _Recorder(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Proxy)
         self.upstream = upstream
         self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
 
 
 class _Proxy(BaseHTTPRequestHandler):
@@ -76,6 +77,7 @@ class _Proxy(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
         self.server.bodies.append(json.loads(body))
         self._pass_on(body)
 
@@ -106,9 +108,10 @@ class _Proxy(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def recording(upstream: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Run the proxy; yields its URL, and the bodies as they come."""
+def recording(upstream: str, headers: list[dict[str, str]] | None = None) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Run the proxy; yields its URL, and the bodies as they come. Their headers, in lower case, go to `headers`."""
     server = _Recorder(upstream)
+    server.headers = server.headers if headers is None else headers
     thread = threading.Thread(target=server.serve_forever, args=(_POLL_S,), daemon=True)
     thread.start()
     try:
@@ -161,7 +164,7 @@ def main_requests(bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def record_conversation(claude: Path, upstream: str, root: Path) -> Recording:
     """Let Claude Code work in a folder of small files until it has asked ten times."""
-    work = _folder(root, "project", _FILES)
+    work = _folder(root, "project", FILES)
     with recording(upstream) as (url, bodies):
         program = _Claude(program=claude, home=_folder(root, "home", {}), url=url)
         for number, prompt in enumerate(_PROMPTS):
@@ -176,7 +179,7 @@ def record_conversation(claude: Path, upstream: str, root: Path) -> Recording:
 def record_heads(claude: Path, upstream: str, root: Path) -> Recording:
     """Record the first request of two conversations in different folders; as it comes, and with design 4's flags."""
     folders = {
-        "shop": _folder(root, "shop", _FILES, git=True),
+        "shop": _folder(root, "shop", FILES, git=True),
         "library": _folder(root, "library", {"main.py": "print('books')\n", "AUTHORS": "Ann\n"}),
     }
     first: dict[str, list[dict[str, Any]]] = {}

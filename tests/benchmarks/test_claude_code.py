@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
-from claude_code import ClaudeCode, watched
+from claude_code import ClaudeCode, installed, watched
 
 
 def said(message: str, text: str) -> str:
@@ -66,3 +66,17 @@ def test_when_its_time_is_over_it_ends_with_all_that_it_started(played: Any, tmp
     child = int((tmp_path / "work" / "pid").read_text())
     while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() - began < 60
+
+
+def test_of_the_installed_versions_the_newest_is_taken(tmp_path: Path) -> None:
+    for name, version in (("npm-a", "2.1.330"), ("npm-b", "2.1.197"), ("npm-c", "2.1.99")):
+        package = tmp_path / name / "node_modules" / "@anthropic-ai" / "claude-code-linux-x64"
+        package.mkdir(parents=True)
+        (package / "claude").touch()
+        (package / "package.json").write_text(json.dumps({"version": version}))
+    assert "npm-a" in str(installed(tmp_path))
+
+
+def test_without_any_it_is_said_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="make e2e"):
+        installed(tmp_path)

@@ -11,9 +11,15 @@ from scenarios import (
     fleet,
     folders,
     interference,
+<<<<<<< HEAD
     memory,
     restart,
     reuse,
+=======
+    restart,
+    reuse,
+    session,
+>>>>>>> fe350cf (Lean means lean: a short system prompt for small models, no memory folder, and compaction where the context ends)
     single,
     tasks,
     tight,
@@ -26,6 +32,10 @@ SCENARIOS: dict[str, Scenario] = {
     for module in (
         single,
         conversation,
+<<<<<<< HEAD
+=======
+        session,
+>>>>>>> fe350cf (Lean means lean: a short system prompt for small models, no memory folder, and compaction where the context ends)
         folders,
         agents,
         restart,
@@ -33,7 +43,10 @@ SCENARIOS: dict[str, Scenario] = {
         cancel,
         tight,
         reuse,
+<<<<<<< HEAD
         memory,
+=======
+>>>>>>> fe350cf (Lean means lean: a short system prompt for small models, no memory folder, and compaction where the context ends)
         fleet,
         tasks,
     )

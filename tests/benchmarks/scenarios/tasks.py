@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,10 +25,11 @@ from task import Task, judged, laid_out, load_tasks
 
 __all__ = ["SCENARIO", "Play", "judge", "prefilled", "tables"]
 
-_CONTEXT = 16_384
+_CONTEXT = 32_768
 _TEMPERATURE = "0.7"
 _BOUND_S = 120.0
 _WARM_BOUND_S = 600.0
+_SCRAPE_S = 600.0
 _PREFILLED = re.compile(
     r'^(?:llamacpp:prompt_tokens_total|pensieve_tokens_total\{[^}]*work="prefilled"[^}]*\}) (\S+)', re.MULTILINE
 )
@@ -61,9 +64,14 @@ class _Stage:
     folder: Path
 
     def play(self, task: Task, name: str) -> Play:
-        """Let Claude Code work on `task`, and judge."""
-        folder = self.folder / name
-        (folder / "work").mkdir(parents=True)
+        """Let Claude Code work on `task`, and judge; what came of it is kept in the folder `name`."""
+        with tempfile.TemporaryDirectory(prefix="task-") as root:  # a short path, for it stands in the prompt
+            play = self._play(task, Path(root))
+            shutil.copytree(root, self.folder / name)
+        return play
+
+    def _play(self, task: Task, folder: Path) -> Play:
+        (folder / "work").mkdir()
         laid_out(task.start, folder / "work")
         before = _scraped(self.server)
         seen = self.claude.run(task.prompt, folder=folder, bound_s=_BOUND_S)
@@ -81,8 +89,9 @@ class _Stage:
 
     def greet(self) -> None:
         """Have the head computed."""
-        (self.folder / "hello" / "work").mkdir(parents=True)
-        self.claude.run("Say hello.", folder=self.folder / "hello", bound_s=_WARM_BOUND_S)
+        with tempfile.TemporaryDirectory(prefix="task-") as root:
+            (Path(root) / "work").mkdir()
+            self.claude.run("Say hello.", folder=Path(root), bound_s=_WARM_BOUND_S)
 
 
 def prefilled(metrics: str) -> int:
@@ -91,7 +100,7 @@ def prefilled(metrics: str) -> int:
 
 
 def _scraped(server: Server) -> int:
-    with urllib.request.urlopen(f"{server.url}/metrics", timeout=30) as answer:
+    with urllib.request.urlopen(f"{server.url}/metrics", timeout=_SCRAPE_S) as answer:
         return prefilled(answer.read().decode())
 
 
@@ -164,7 +173,7 @@ def _stage(bench: Bench, server: Server, model: str) -> _Stage:
 
 def _model_of(server: Server) -> str:
     """Return the name of the model, by which llama-server is asked, too: it stands in the prompt."""
-    with urllib.request.urlopen(f"{server.url}/status", timeout=30) as answer:
+    with urllib.request.urlopen(f"{server.url}/status", timeout=_SCRAPE_S) as answer:
         return str(json.load(answer)["default_model"])
 
 

@@ -32,9 +32,18 @@ def test_every_model_name_is_ours_and_none_is_a_claude() -> None:
 
 
 def test_claude_code_is_told_the_fitted_context() -> None:
-    environment = _plan(_target(40_960)).environment
-    assert environment["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "40960"
-    assert environment["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "5120"
+    environment = _plan(_target(131_072)).environment
+    assert environment["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] == "131072"
+    assert environment["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "16384"
+
+
+@pytest.mark.parametrize("context", [8_192, 16_384, 32_768, 49_152, 65_536])
+def test_of_a_small_context_claude_code_does_not_keep_13000_tokens_free(context: int) -> None:
+    """Observed with 2.1.330: of 16,384 tokens it kept 13,000 and the answer free, and compacted after each turn."""
+    environment = _plan(_target(context)).environment
+    answer = int(environment["CLAUDE_CODE_MAX_OUTPUT_TOKENS"])
+    compacts_at = int(environment["CLAUDE_CODE_MAX_CONTEXT_TOKENS"]) - answer - 13_000
+    assert 0.7 * context < compacts_at < context - 2 * answer + 1  # there is room for the summary as well
 
 
 def test_of_a_very_small_context_it_is_told_nothing_for_it_would_refuse_every_prompt() -> None:
@@ -105,10 +114,22 @@ def test_a_context_that_is_too_small_is_told_with_what_would_do() -> None:
         _plan(_target(1_024))
 
 
-def test_lean_is_four_tools_and_the_simple_prompt() -> None:
+def test_lean_is_four_tools_and_a_short_prompt() -> None:
     launch = _plan(lean=True)
+    (prompt,) = (word for word in launch.arguments if word.startswith("--system-prompt="))
+    assert len(prompt) < 1_500
     assert "--tools=Bash,Read,Edit,Write" in launch.arguments
     assert launch.environment["CLAUDE_CODE_SIMPLE_SYSTEM_PROMPT"] == "1"
+    assert launch.environment["CLAUDE_CODE_DISABLE_AUTO_MEMORY"] == "1"
+
+
+@pytest.mark.parametrize("flag", ["--system-prompt", "--append-system-prompt", "--system-prompt-file"])
+def test_the_users_own_system_prompt_has_none_of_ours_beside_it(flag: str) -> None:
+    for words in ((flag, "Be brief."), (f"{flag}=Be brief.",)):
+        launch = _plan(_target(), *words, lean=True)
+        assert [word for word in launch.arguments if "system-prompt" in word.partition("=")[0]][-1] == words[0]
+        assert not any(word.startswith("--system-prompt=You are") for word in launch.arguments)
+        assert "--tools=Bash,Read,Edit,Write" in launch.arguments
 
 
 @pytest.mark.parametrize("words", [("--bare",), ("--tools", "Read"), ("--tools=Read",)])

@@ -121,7 +121,7 @@ class StartClaudeCode:
     arguments: tuple[str, ...] = ()
     """What is handed on to Claude Code."""
     lean: bool = False
-    """Four tools and the simple system prompt, however large the context is."""
+    """Four tools and a short system prompt, however large the context is."""
     print_env: bool = False
     """Start the server, and print what Claude Code would be given."""
 

@@ -24,6 +24,8 @@ NO_KEY = "none-needed"
 _FULL_FROM, _LEAN_FROM, _LEAST = 49_152, 8_192, 2_048
 """Tokens of context. Claude Code's whole prompt has some 25,000, and it compacts 13,000 before the end of what an
 answer leaves; with four tools it has 2,900, bare 900."""
+_BUFFER, _BUFFER_SHARE = 13_000, 6
+"""Claude Code compacts so many tokens before the end, whatever the context; here that may be one part in six of it."""
 _ANSWER_SHARE, _LEAST_ANSWER, _LONGEST_ANSWER = 8, 1_024, 32_000
 """Of the context, one part in so many is kept free for an answer. Claude Code itself asks for 32,000."""
 _LEAN_TOOLS = "Bash,Read,Edit,Write"
@@ -36,7 +38,7 @@ class Profile(enum.Enum):
 
     FULL = "full"
     LEAN = "lean"
-    """Four tools and the simple system prompt."""
+    """Four tools and a short system prompt."""
     BARE = "bare"
     """Claude Code's own minimal mode: no hooks, no memory files."""
 
@@ -86,7 +88,7 @@ def plan_launch(target: Target, words: Sequence[str], *, status_line: str, lean:
     own = () if _chosen(words, "--settings") else ("--settings", _settings(environment, status_line))
     return Launch(
         environment={**environment, "ANTHROPIC_AUTH_TOKEN": target.token or NO_KEY},
-        arguments=(*_flags(profile), *own, "--exclude-dynamic-system-prompt-sections", *words),
+        arguments=(*_flags(profile, words), *own, "--exclude-dynamic-system-prompt-sections", *words),
         notes=(*_profile_notes(profile, target), *([] if own else [_NO_STATUS_LINE])),
     )
 
@@ -167,22 +169,59 @@ _CLOUDS = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE
 def _limits(context_tokens: int) -> dict[str, str]:
     """Return what Claude Code is told of the context.
 
-    Of a very small one nothing: it keeps 3,000 tokens and the answer free, and would refuse every prompt by itself.
+    More than there is when it is small, or it would compact at once: of 16,384 tokens 13,000 and the answer would have
+    to stay free, and its prompt alone has 3,000. What does not fit is refused by the server, in words that make it
+    compact. Of a very small one nothing: it keeps 3,000 tokens and the answer free, and would refuse every prompt.
     """
     answer = min(_LONGEST_ANSWER, max(_LEAST_ANSWER, context_tokens // _ANSWER_SHARE))
     limits = {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(answer)}
     if context_tokens >= _LEAN_FROM:
-        limits["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] = str(context_tokens)
+        unneeded = _BUFFER - min(_BUFFER, context_tokens // _BUFFER_SHARE)
+        limits["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] = str(context_tokens + unneeded)
     return limits
 
 
-def _trimmed_environment(profile: Profile) -> dict[str, str]:
-    return {"CLAUDE_CODE_SIMPLE_SYSTEM_PROMPT": "1"} if profile is Profile.LEAN else {}
+_LEAN = {
+    "CLAUDE_CODE_SIMPLE_SYSTEM_PROMPT": "1",
+    "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
+    "CLAUDE_CODE_DISABLE_GIT_INSTRUCTIONS": "1",
+    "ENABLE_TOOL_SEARCH": "false",
+}
+"""The memory takes 900 tokens anew in each folder, and small models write to it what they should write to the files; of
+how to sign a commit they read before every question; they call the placeholder of tools that are found by search."""
+_LEAN_PROMPT = """\
+You are a coding agent in the user's folder. You work by calling tools, one after the other, until the task is done.
+
+- To see what a file holds, call Read. To see what there is, or to run something, call Bash.
+- To make a new file, call Write with its absolute path and all of its content.
+- To change a file, call Read first, then Edit: old_string is copied exactly from the file, new_string takes its place.
+- Once you have changed something, run it with Bash, if it can be run.
+- When a call fails, read the error, and make another call that avoids it.
+- Do it yourself with tools; never tell the user to do it, and never guess what a file holds or a command prints.
+- Do only what was asked. Delete or commit nothing unless you are told to.
+- When it is done, say so in one or two sentences, with the result that was asked for.
+"""
+"""In the place of 1,200 tokens about Claude. The folder, the platform and the date come behind it, from Claude Code."""
 
 
-def _flags(profile: Profile) -> tuple[str, ...]:
-    # With `=`: as words of its own the list would go on into the user's arguments.
-    return {Profile.FULL: (), Profile.LEAN: (f"--tools={_LEAN_TOOLS}",), Profile.BARE: ("--bare",)}[profile]
+def _trimmed_environment(profile: Profile) -> Mapping[str, str]:
+    return _LEAN if profile is Profile.LEAN else {}
+
+
+def _flags(profile: Profile, words: Sequence[str]) -> tuple[str, ...]:
+    match profile:
+        case Profile.FULL:
+            return ()
+        case Profile.LEAN:
+            prompt = () if _chosen(words, *_PROMPT_FLAGS) else (f"--system-prompt={_LEAN_PROMPT}",)
+            # With `=`: as words of its own the list would go on into the user's arguments.
+            return (f"--tools={_LEAN_TOOLS}", *prompt)
+        case Profile.BARE:
+            return ("--bare",)
+
+
+_PROMPT_FLAGS = ("--system-prompt", "--system-prompt-file", "--append-system-prompt", "--append-system-prompt-file")
+"""Who gives one of these has a prompt in mind that ours would not be."""
 
 
 def _settings(environment: Mapping[str, str], status_line: str) -> str:
@@ -197,6 +236,6 @@ def _profile_notes(profile: Profile, target: Target) -> tuple[str, ...]:
         case Profile.FULL:
             return ()
         case Profile.LEAN:
-            return (f"{context}: Claude Code gets four tools ({_LEAN_TOOLS}) and its simple system prompt",)
+            return (f"{context}: Claude Code gets four tools ({_LEAN_TOOLS}) and a short system prompt",)
         case Profile.BARE:
             return (f"{context} are few: Claude Code runs --bare, and a conversation will be short",)
