@@ -71,13 +71,14 @@ def asked(timeline: Timeline, again: int) -> Asked:
     return Asked(asker="main", timeline=timeline, cost=TurnCost(prompt=100, cached=90 - again, new=10))
 
 
-def test_one_dear_request_breaks_the_first_claim_and_a_dearer_session_the_second(timeline: MakeTimeline) -> None:
+def test_one_dear_request_breaks_the_first_claim_and_more_than_llama_servers_the_second(timeline: MakeTimeline) -> None:
     def holds(ours: int, theirs: int) -> list[bool]:
         return [claim.holds for claim in judge([asked(timeline(), ours)], [asked(timeline(), theirs)])]
 
     assert holds(8, 20) == [True, True]
     assert holds(9, 20) == [False, True]
-    assert holds(8, 8) == [True, False]
+    assert holds(8, 7) == [True, False]
+    assert holds(0, -20) == [True, True]  # a prompt of which more was shared than our rendering tells
 
 
 def test_the_table_ends_with_the_sums(timeline: MakeTimeline) -> None:

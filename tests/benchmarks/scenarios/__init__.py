@@ -11,15 +11,10 @@ from scenarios import (
     fleet,
     folders,
     interference,
-<<<<<<< HEAD
     memory,
     restart,
     reuse,
-=======
-    restart,
-    reuse,
     session,
->>>>>>> fe350cf (Lean means lean: a short system prompt for small models, no memory folder, and compaction where the context ends)
     single,
     tasks,
     tight,
@@ -32,10 +27,7 @@ SCENARIOS: dict[str, Scenario] = {
     for module in (
         single,
         conversation,
-<<<<<<< HEAD
-=======
         session,
->>>>>>> fe350cf (Lean means lean: a short system prompt for small models, no memory folder, and compaction where the context ends)
         folders,
         agents,
         restart,
@@ -43,10 +35,7 @@ SCENARIOS: dict[str, Scenario] = {
         cancel,
         tight,
         reuse,
-<<<<<<< HEAD
         memory,
-=======
->>>>>>> fe350cf (Lean means lean: a short system prompt for small models, no memory folder, and compaction where the context ends)
         fleet,
         tasks,
     )
