@@ -13,6 +13,7 @@ from pensieve_core import (
     GenerationRequest,
     JsonObject,
     ModelId,
+    Origin,
     Part,
     RequestId,
     Role,
@@ -29,6 +30,7 @@ from pensieve_core import (
 )
 from pensieve_gguf.parsers import Dialect, dialect_of, make_parser
 from pensieve_gguf.templates import ChatTemplate, ToolsForm
+from pensieve_protocol import parse_messages_request, to_generation_request
 
 FAMILIES = {
     "NousResearch-Hermes-3-Llama-3.1-8B-tool_use": Dialect.HERMES,
@@ -214,3 +216,87 @@ def test_reasoning_leaves_everything_else_alone(name: str, template: ChatTemplat
     assert prompt.in_form
     for piece in ("Let me see.", "/one", "Output 1.", "/three", "Output 3.", "Done.", "Thanks."):
         assert piece in prompt.text
+
+
+# -- the head ------------------------------------------------------------------------------------------------------
+
+
+def claude_code_request(*, digits: str = "d7d", day: str = "2026-11-22", **fields: object) -> GenerationRequest:
+    """What Claude Code sends, as the engine is asked: what changes between sessions are hex digits and a day."""
+    text = {"type": "text"}
+    mark = {"cache_control": {"type": "ephemeral"}}
+    billing = f"x-anthropic-billing-header: cc_version=2.1.330.{digits}; cc_entrypoint=cli;"
+    wire = {
+        "model": "m",
+        "max_tokens": 100,
+        "system": [
+            {**text, "text": billing},
+            {**text, **mark, "text": "You are a CLI."},
+            {**text, "text": "Be exact."},
+        ],
+        "tools": [{"name": "Edit", "description": "Edits a file.", "input_schema": EDIT.parameters}],
+        "messages": [
+            {"role": "user", "content": f"<system-reminder>Today's date is {day}.</system-reminder>\n\nHello."},
+            {"role": "system", "content": "The skills are these."},
+        ],
+        **fields,
+    }
+    parsed = parse_messages_request(json.dumps(wire).encode())
+    return to_generation_request(parsed, request_id=RequestId("req_1"), model=ModelId("m"), origin=Origin())
+
+
+@every_family
+def test_the_billing_block_leaves_no_trace_whatever_its_digits(name: str, template: ChatTemplate) -> None:
+    one, other = (template.render(claude_code_request(digits=digits)).text for digits in ("d7d", "0a1"))
+    assert one == other
+    assert "x-anthropic" not in one
+    assert "cc_version" not in one
+
+
+@every_family
+def test_another_day_in_the_first_message_leaves_the_head_as_it_was(name: str, template: ChatTemplate) -> None:
+    one, other = (template.render(claude_code_request(day=day)).text for day in ("2026-11-22", "2026-12-03"))
+    differs = next(position for position, pair in enumerate(zip(one, other, strict=True)) if pair[0] != pair[1])
+    shared = one[:differs]
+    assert "Be exact." in shared
+    assert "Edits a file." in shared
+    assert shared.endswith("Today's date is 2026-1")
+
+
+@every_family
+def test_the_next_morning_the_template_says_the_same(name: str, source: str) -> None:
+    """A template that writes the day into its head would have 24,000 tokens computed anew every day."""
+    day = dt.date(2026, 11, 22)
+    template = ChatTemplate(source, bos_token="<s>", eos_token="</s>", today=lambda: day)
+    before = template.render(SESSION).text
+    day = dt.date(2026, 11, 23)
+    assert template.render(SESSION).text == before
+
+
+@every_family
+def test_tools_in_another_order_of_keys_are_the_same_text(name: str, template: ChatTemplate) -> None:
+    properties = EDIT.parameters["properties"]
+    assert isinstance(properties, dict)
+    shuffled = {
+        "required": ["file_path"],
+        "properties": {key: properties[key] for key in reversed(properties)},
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+    }
+    other = attrs.evolve(SESSION, tools=(attrs.evolve(EDIT, parameters=shuffled),))
+    assert template.render(other).text == template.render(SESSION).text
+
+
+def unmarked(part: Part) -> Part:
+    return part if part.type == "thinking" else attrs.evolve(part, cache_mark=False)
+
+
+@every_family
+def test_cache_marks_are_nowhere_in_the_text_and_tell_where_the_head_ends(name: str, template: ChatTemplate) -> None:
+    marked = claude_code_request()
+    turns = (attrs.evolve(said, parts=tuple(unmarked(part) for part in said.parts)) for said in marked.turns)
+    with_marks, without = template.render(marked), template.render(attrs.evolve(marked, turns=tuple(turns)))
+    assert with_marks.text == without.text
+    assert without.head == 0
+    assert "You are a CLI." in with_marks.text[: with_marks.head]
+    assert "Hello." not in with_marks.text[: with_marks.head]

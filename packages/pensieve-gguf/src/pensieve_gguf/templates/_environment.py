@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
@@ -26,7 +27,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 __all__ = ["CompiledTemplate", "TemplateFailedError", "Today", "compile_template"]
 
 Today = Callable[[], dt.date]
-"""What day it is. A day, not a moment: a prompt that held the time would never be found in the cache again."""
+"""What day it is. Templates are told the month: one that wrote the day into the head of a prompt would have all prompts
+computed anew every morning, and a conversation in the middle of the night. Clients that care say the day themselves,
+where it does no harm; Claude Code does."""
 
 _MAX_SOURCE: Final = 256 * 1024
 """Characters; the longest template that llama.cpp ships has 17,000."""
@@ -36,6 +39,9 @@ _MAX_LOOPS: Final = 100_000
 """Sum of all `range` lengths in one rendering."""
 _MAX_REPEATED: Final = 100_000
 """Characters that one `*` or `%` may make, or the exponent of `**`."""
+
+_DAY: Final = re.compile(r"(?:[ /.,-]*%[-_]?[deajAuw])+[ /.,-]*")
+"""Day of the month, the week or the year, and the marks around it."""
 
 _PADDING_METHODS: Final = frozenset({"center", "expandtabs", "ljust", "rjust", "zfill"})
 _PADDING_FILTERS: Final = frozenset({"center", "format", "wordwrap"})
@@ -170,7 +176,14 @@ def _raise_exception(message: str) -> NoReturn:
 
 
 def _strftime(day: dt.date, form: str) -> str:
-    return dt.datetime.combine(day, dt.time.min).strftime(form)
+    return dt.datetime.combine(day.replace(day=1), dt.time.min).strftime(_without_day(form))
+
+
+def _without_day(form: str) -> str:
+    """Return `form` without the day and what separates it: "%d %b %Y" → "%b %Y", "%B %d, %Y" → "%B %Y"."""
+    for short, written in (("%F", "%Y-%m-%d"), ("%D", "%m/%d/%y")):
+        form = form.replace(short, written)
+    return _DAY.sub(" ", form).strip()
 
 
 def _bounded_range() -> Callable[..., range]:
