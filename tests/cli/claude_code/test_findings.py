@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 import pytest
 
 from pensieve_cli.claude_code.findings import Facts, Finding, Level, Machine, RoundTrip, findings
 from pensieve_cli.server_status import Answering, Break, Engine, Locked, Nobody, ServerStatus, Stranger
+from pensieve_http.cache_breaks import BreakCause
 
 _MACHINE = Machine(engine="llama.cpp (1)", used=("AVX2", "OPENMP"), present=("AVX2",))
 _ENGINE = Engine(model="m", phase="ready", context_tokens=32_768, notes=("context 32,768 tokens",))
@@ -86,12 +87,17 @@ def test_a_problem_always_says_what_to_do() -> None:
     assert all(finding.advice for finding in found if finding.level is Level.PROBLEM)
 
 
-@pytest.mark.parametrize(
-    "cause", ["model_changed", "system_changed", "tools_changed", "messages_changed", "settings_changed", "not_kept"]
-)
+@pytest.mark.parametrize("cause", sorted(set(get_args(BreakCause)) - {"not_kept"}))
 def test_a_break_of_the_cache_names_its_token_and_a_cure(cause: str) -> None:
     broken = Break(cause=cause, first_differing_token=1_234, prompt_tokens=9_000, previous_prompt_tokens=8_000)
     found = _finding("cache", port=_with_status(cache_breaks=(broken,)))
     assert found.text.startswith(cause.replace("_", " "))
-    assert "1,234" in found.text
+    assert "token 1,234 differs" in found.text
+    assert found.advice
+
+
+def test_what_was_not_kept_has_no_differing_token() -> None:
+    broken = Break(cause="not_kept", cached_tokens=3_000, prompt_tokens=9_000, previous_prompt_tokens=8_000)
+    found = _finding("cache", port=_with_status(cache_breaks=(broken,)))
+    assert found.text == "not kept: 3,000 of 8,000 tokens were left"
     assert found.advice

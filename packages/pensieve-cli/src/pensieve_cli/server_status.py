@@ -59,7 +59,9 @@ class Break:
     """A prompt that did not go on where its session's last one ended."""
 
     cause: str
-    first_differing_token: int
+    first_differing_token: int | None = None
+    """None: none differs, it was not kept."""
+    cached_tokens: int = 0
     prompt_tokens: int
     previous_prompt_tokens: int
 

@@ -50,6 +50,9 @@ class PromptUsage:
     """All tokens of the prompt; what `count_tokens` answers for the same request."""
     cached_tokens: int = 0
     """Of these, tokens that need no computation; final only in `Usage`."""
+    differs_at: int | None = None
+    """Of the same session's or agent's last prompt, the first token that is another here, counted from 0. None: this
+    one goes on where that one ended, or none is remembered."""
 
 
 @attrs.frozen(kw_only=True)

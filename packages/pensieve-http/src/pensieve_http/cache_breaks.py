@@ -1,7 +1,7 @@
 """Prompts that should have gone on where the same session's last one ended, and did not: where, and why.
 
-Compared is what the engine was asked, by digests (`pensieve_protocol.PromptRecords`); where the two part is told by the
-engine, for what it had in its cache ends at the first differing token. A machine. Above: `endpoints.messages` tells it
+Compared is what the engine was asked, by digests (`pensieve_protocol.PromptRecords`); at which token the two part is
+told by the engine, which remembers both (`PromptUsage.differs_at`). A machine. Above: `endpoints.messages` tells it
 of prompts, `activity` of answers.
 """
 
@@ -25,9 +25,16 @@ _SLACK = 64
 """Tokens that may be missing: how a template ends a prompt is not how it goes on."""
 
 BreakCause: TypeAlias = Literal[
-    "model_changed", "system_changed", "tools_changed", "messages_changed", "settings_changed", "not_kept"
+    "model_changed",
+    "system_changed",
+    "tools_changed",
+    "messages_changed",
+    "settings_changed",
+    "rendered_anew",
+    "not_kept",
 ]
-"""settings_changed: thinking, effort or tool choice. not_kept: nothing differs, but the beginning was gone."""
+"""settings_changed: thinking, effort or tool choice. rendered_anew: all that was asked is the same, but the chat
+template wrote it otherwise. not_kept: nothing differs, but the beginning was gone."""
 
 
 @attrs.frozen(kw_only=True)
@@ -37,8 +44,9 @@ class CacheBreak:
     session: str | None
     agent: str | None
     cause: BreakCause
-    first_differing_token: int
-    """Counted from 0: as many were cached."""
+    first_differing_token: int | None
+    """Counted from 0. None: none differs, it was not kept."""
+    cached_tokens: int
     prompt_tokens: int
     previous_prompt_tokens: int
 
@@ -47,6 +55,7 @@ class CacheBreak:
 class _Opened:
     cause: BreakCause
     previous_tokens: int
+    differs_at: int | None
 
 
 class CacheBreaks:
@@ -65,7 +74,8 @@ class CacheBreaks:
             return
         before = self._tokens.pop(thread, None)
         if before is not None:
-            self._open[record.id] = _Opened(cause=self._cause(thread, request), previous_tokens=before)
+            cause = self._cause(thread, request)
+            self._open[record.id] = _Opened(cause=cause, previous_tokens=before, differs_at=prompt.differs_at)
         self._records.note(thread, request, prompt.prompt_tokens)
         self._tokens[thread] = prompt.prompt_tokens
         if len(self._tokens) > _THREADS:
@@ -79,12 +89,14 @@ class CacheBreaks:
         usage = record.finished.usage
         if usage.cached_tokens >= opened.previous_tokens - _SLACK:
             return
-        record.cache_break, record.first_differing_token = opened.cause, usage.cached_tokens
+        cause, differs_at = _explained(opened, usage.cached_tokens)
+        record.cache_break, record.first_differing_token = cause, differs_at
         found = CacheBreak(
             session=record.session_hash,
             agent=record.agent_hash,
-            cause=opened.cause,
-            first_differing_token=usage.cached_tokens,
+            cause=cause,
+            first_differing_token=differs_at,
+            cached_tokens=usage.cached_tokens,
             prompt_tokens=usage.prompt_tokens,
             previous_prompt_tokens=opened.previous_tokens,
         )
@@ -104,6 +116,15 @@ class CacheBreaks:
             return _named(None if reason is None else reason.type)
         comparing.close()
         return "messages_changed"  # only then are tokens to be counted
+
+
+def _explained(opened: _Opened, cached_tokens: int) -> tuple[BreakCause, int | None]:
+    """Return the cause, and the first differing token; where an engine does not tell it, what was cached is a guess."""
+    if opened.cause != "not_kept":
+        return opened.cause, cached_tokens if opened.differs_at is None else opened.differs_at
+    if opened.differs_at is None or opened.differs_at >= opened.previous_tokens - _SLACK:
+        return "not_kept", None
+    return "rendered_anew", opened.differs_at
 
 
 def _named(reason: str | None) -> BreakCause:

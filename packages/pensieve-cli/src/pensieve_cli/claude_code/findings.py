@@ -191,11 +191,14 @@ def _of_cache(breaks: Sequence[Break]) -> Iterator[Finding]:
     if not breaks:
         yield Finding(name="cache", level=Level.OK, text="no conversation lost its beginning")
     for found in breaks[:_SHOWN_BREAKS]:
-        text = (
-            f"{found.cause.replace('_', ' ')}: token {found.first_differing_token:,} differs, "
-            f"of {found.previous_prompt_tokens:,} that were there"
-        )
+        text = f"{found.cause.replace('_', ' ')}: {_what_is_left(found)}"
         yield Finding(name="cache", level=Level.NOTE, text=text, advice=_CURES.get(found.cause))
+
+
+def _what_is_left(found: Break) -> str:
+    if found.first_differing_token is None:
+        return f"{found.cached_tokens:,} of {found.previous_prompt_tokens:,} tokens were left"
+    return f"token {found.first_differing_token:,} differs, of {found.previous_prompt_tokens:,} that were there"
 
 
 _CURES = {
@@ -204,6 +207,7 @@ _CURES = {
     "messages_changed": "normal after /compact, /rewind and an edited message",
     "model_changed": "/model within a session computes its prompt anew",
     "settings_changed": "thinking and effort are part of the prompt: choose them before the session",
+    "rendered_anew": "the model's chat template writes this history otherwise than it did: please report it",
     "not_kept": "it had to go: fewer sessions at a time, more --cells or --cache-ram-bytes",
 }
 

@@ -41,6 +41,7 @@ from pensieve_gguf.engine.drafter import Drafter
 from pensieve_gguf.engine.drafts import DraftPolicy
 from pensieve_gguf.engine.generation import GenerationItem, GgufGeneration
 from pensieve_gguf.engine.job import Job
+from pensieve_gguf.engine.last_prompts import LastPrompts
 from pensieve_gguf.engine.loading import Loaded, load, open_cache
 from pensieve_gguf.engine.loop import EngineLoop, Vitals
 from pensieve_gguf.engine.own_turns import OwnTurns
@@ -133,6 +134,7 @@ class GgufEngine:
             warm_up=functools.partial(_calibrate, context, scheduler, clock),
             pictures=self._pictures,
         )
+        self._last_prompts = LastPrompts()
         self._keys = itertools.count(1)
         self._running: set[GgufGeneration] = set()
         self._couriers: tuple[asyncio.AbstractEventLoop, Courier[GenerationItem]] | None = None
@@ -189,7 +191,10 @@ class GgufEngine:
         self._check_length(len(prompt.tokens))
         self._check_room()
         generation = GgufGeneration(
-            PromptUsage(prompt_tokens=len(prompt.tokens)),
+            PromptUsage(
+                prompt_tokens=len(prompt.tokens),
+                differs_at=self._last_prompts.differs_at(_conversation(request.origin), prompt.tokens),
+            ),
             next(self._keys),
             self._loop,
             self._courier(),
