@@ -3,6 +3,7 @@
 import pytest
 
 from pensieve_core import (
+    AnswerTooLongError,
     EngineFailedError,
     FileExpiredError,
     FileId,
@@ -19,6 +20,11 @@ from pensieve_core import (
     UnknownFileError,
 )
 
+_TOO_MUCH = (
+    "input length and `max_tokens` exceed context limit: 24000 + 32000 > 32768, "
+    "decrease input length or `max_tokens` and try again"
+)
+
 
 @pytest.mark.parametrize(
     ("error", "message"),
@@ -27,6 +33,10 @@ from pensieve_core import (
         (ModelNotFoundError("gpt", []), "model: gpt (no model is installed)"),
         (ModelBrokenError(ModelId("a"), "the file is cut off"), "model a cannot be served: the file is cut off"),
         (PromptTooLongError(101, 100), "prompt is too long: 101 tokens > 100 maximum"),
+        (
+            AnswerTooLongError(24_000, 32_000, 32_768),
+            _TOO_MUCH,
+        ),
         (QuarantinedError(2), "this request ended the engine 2 times and is refused from now on"),
         (RequestRefusedError("no images here"), "no images here"),
         (OverloadedError("the queue is full"), "the queue is full"),
@@ -49,6 +59,8 @@ def test_errors_carry_their_data() -> None:
     assert (broken.model, broken.reason) == ("a", "why")
     too_long = PromptTooLongError(101, 100)
     assert (too_long.prompt_tokens, too_long.maximum) == (101, 100)
+    answer = AnswerTooLongError(3, 2, 4)
+    assert (answer.prompt_tokens, answer.max_tokens, answer.maximum) == (3, 2, 4)
     assert QuarantinedError(2).deaths == 2
     assert FileExpiredError(FileId("file_1")).file_id == "file_1"
     assert FileTooLargeError(10).max_bytes == 10
@@ -56,6 +68,7 @@ def test_errors_carry_their_data() -> None:
 
 def test_what_can_never_succeed_is_one_branch_of_the_tree() -> None:
     assert issubclass(PromptTooLongError, RequestRefusedError)
+    assert issubclass(AnswerTooLongError, RequestRefusedError)
     assert issubclass(QuarantinedError, RequestRefusedError)
     assert not issubclass(OverloadedError, RequestRefusedError)
 

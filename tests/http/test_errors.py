@@ -20,6 +20,7 @@ from pensieve_core import (
     QuarantinedError,
     RequestRefusedError,
 )
+from pensieve_http import HttpSettings
 from pensieve_http.testing import Reply, build_world
 from pensieve_inference import Generation, InferenceEngine
 from pensieve_inference.testing import InMemoryCatalog, ScriptedEngine, ScriptedProvider, make_descriptor
@@ -113,6 +114,27 @@ async def test_a_prompt_that_is_too_long_is_said_in_the_words_that_claude_code_r
             "/v1/messages", body(stream=stream, messages=[{"role": "user", "content": "one two three four"}])
         )
         _assert_envelope(reply, 400, "invalid_request_error", "prompt is too long: 4 tokens > 3 maximum")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_strict_server_refuses_what_may_not_fit_in_the_words_upon_which_claude_code_asks_for_less(
+    body: Body, *, stream: bool
+) -> None:
+    # Design 4: it asks again at once, with max_tokens = limit - input - 1000.
+    for strict in (True, False):
+        world = build_world(settings=HttpSettings(strict=strict), model=make_descriptor(context_tokens=100))
+        reply = await world.client.post("/v1/messages", body(stream=stream, max_tokens=99))
+        if strict:
+            told = "input length and `max_tokens` exceed context limit: 2 + 99 > 100, decrease input length or "
+            _assert_envelope(reply, 400, "invalid_request_error", told + "`max_tokens` and try again")
+        else:
+            assert reply.status == 200, "it gets what is left"
+        assert not world.engine.running
+
+
+async def test_a_strict_server_answers_what_fits(body: Body) -> None:
+    world = build_world(settings=HttpSettings(strict=True), model=make_descriptor(context_tokens=100))
+    assert (await world.client.post("/v1/messages", body(max_tokens=98))).status == 200
 
 
 async def test_a_provider_that_cannot_load_is_a_status(body: Body) -> None:

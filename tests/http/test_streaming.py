@@ -19,6 +19,7 @@ from pensieve_core import (
     ModelDescriptor,
     ModelId,
     PensieveError,
+    PrefillProgressed,
     TextProduced,
     ToolCallArguments,
 )
@@ -230,6 +231,31 @@ async def test_a_client_that_leaves_takes_its_generation_along_at_once(body: Bod
     assert (line["ending"], line["disconnected"]) == ("disconnected", True)
     assert line["prompt_tokens"] == 2
     assert world.clock.sleeping == 0, "no timer is left behind"
+
+
+async def test_who_ran_out_of_patience_with_a_json_answer_finds_its_prompt_computed(body: Body) -> None:
+    # Design 4: a request without stream cannot be kept alive; its retry is to find the prefill done.
+    halfway = PrefillProgressed(processed_tokens=1, total_tokens=2)
+    world = build_world([halfway, Wait(400), TextProduced(text="half"), _LONG])
+    async with world.client.open("POST", "/v1/messages", json=body()) as connection:
+        await world.clock.advance(300)
+        connection.disconnect()
+        await world.clock.advance(99)
+        assert world.engine.running, "the rest of the prompt is computed"
+        await world.clock.advance(2)
+        await connection.served()
+        assert not world.engine.running, "and nothing more"
+    (line,) = world.lines()
+    assert line["ending"] == "disconnected"
+
+
+async def test_who_leaves_soon_has_changed_his_mind(body: Body) -> None:
+    world = build_world([Wait(400), TextProduced(text="half"), _LONG])
+    async with world.client.open("POST", "/v1/messages", json=body()) as connection:
+        await world.clock.advance(59)
+        connection.disconnect()
+        await connection.served()
+        assert not world.engine.running
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -90,7 +90,8 @@ class ApiSettings:
     """How requests are taken."""
 
     strict: Annotated[bool, _Switch] = False
-    """Refuse fields and betas that are not known instead of ignoring them; for those who write clients."""
+    """Refuse fields and betas that are not known instead of ignoring them, and a `max_tokens` that may not fit instead
+    of answering with what is left; for those who write clients."""
 
     @property
     def signing_key_file(self) -> Path:

@@ -23,6 +23,7 @@ from pensieve_core._conversation import (
     Turn,
 )
 from pensieve_core._errors import (
+    AnswerTooLongError,
     EngineFailedError,
     FileExpiredError,
     FileTooLargeError,
@@ -68,6 +69,7 @@ from pensieve_core._residency import EngineResidency, MemoryUse, Residency, Resi
 __all__ = [
     "AgentId",
     "AnswerProgressed",
+    "AnswerTooLongError",
     "Clock",
     "DraftModel",
     "Effort",

@@ -5,6 +5,7 @@
     ├── ModelBrokenError        the file is bad, or its engine dies again and again
     ├── RequestRefusedError     this request can never succeed here
     │   ├── PromptTooLongError  … because its prompt exceeds the context
+    │   ├── AnswerTooLongError  … because its prompt and all that it asks for do (said where a server is strict)
     │   └── QuarantinedError    … because it killed engines before
     ├── OverloadedError         later it could succeed
     ├── UnknownFileError        no stored file has this id
@@ -23,6 +24,7 @@ from collections.abc import Sequence
 from pensieve_core._ids import FileId, ModelId
 
 __all__ = [
+    "AnswerTooLongError",
     "EngineFailedError",
     "FileExpiredError",
     "FileTooLargeError",
@@ -75,6 +77,19 @@ class PromptTooLongError(RequestRefusedError):
     def __init__(self, prompt_tokens: int, maximum: int) -> None:
         super().__init__(f"prompt is too long: {prompt_tokens} tokens > {maximum} maximum")
         self.prompt_tokens = prompt_tokens
+        self.maximum = maximum
+
+
+class AnswerTooLongError(RequestRefusedError):
+    """Prompt and `max_tokens` exceed the context; Claude Code reads this wording, too, and asks for less (design 4)."""
+
+    def __init__(self, prompt_tokens: int, max_tokens: int, maximum: int) -> None:
+        super().__init__(
+            f"input length and `max_tokens` exceed context limit: {prompt_tokens} + {max_tokens} > {maximum}, "
+            "decrease input length or `max_tokens` and try again"
+        )
+        self.prompt_tokens = prompt_tokens
+        self.max_tokens = max_tokens
         self.maximum = maximum
 
 

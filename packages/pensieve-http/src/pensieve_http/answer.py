@@ -48,6 +48,11 @@ class Answer:
         self._diagnostics = Diagnostics() if diagnosing else None
         self.started = False
 
+    @property
+    def begun(self) -> bool:
+        """The prompt is computed, and the engine says what it thinks."""
+        return self._record.ttft_s is not None or self._record.answer is not None
+
     def start_early(self) -> tuple[StreamEvent, ...]:
         """Start before the prompt's size is known.
 

@@ -5,6 +5,7 @@ Above: `endpoints.messages` and `endpoints.chat`, which know how requests and an
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 
@@ -34,13 +35,15 @@ class Answering:
     translator: ErrorTranslator
     settings: HttpSettings
 
-    async def whole(self, exchange: Exchange, answer: Answer) -> Message:
-        """Return the complete message; raises what prevents it."""
-        message = MessageAccumulator()
+    async def whole(self, exchange: Exchange, answer: Answer, begun: asyncio.Event | None = None) -> Message:
+        """Return the complete message; raises what prevents it. `begun` is set once its prompt is computed."""
+        message, begun = MessageAccumulator(), begun or asyncio.Event()
         with self.drain.hold():
             async with aclosing(exchange.happenings()) as happenings:
                 async for happening in happenings:
                     message.add(*answer.tell(happening, self.clock.monotonic()))
+                    if answer.begun:
+                        begun.set()
         return message.message
 
     def stream(

@@ -91,7 +91,7 @@ class Exchange:
             return
         async with aclosing(opened) as generation:
             if not turn.begun:
-                self._note(turn.request, generation.prompt)
+                self._note(turn.request, generation.prompt, engine.description.context_tokens)
                 yield Opened(prompt=generation.prompt)
             async for event in generation:
                 for told in turn.feed(event):
@@ -101,6 +101,6 @@ class Exchange:
         msg = "the engine stopped without finishing its answer"
         raise EngineFailedError(msg)
 
-    def _note(self, request: GenerationRequest, prompt: PromptUsage) -> None:
+    def _note(self, request: GenerationRequest, prompt: PromptUsage, context_tokens: int) -> None:
         if self.preparation is not None:
-            self.preparation.opened(request, prompt)
+            self.preparation.opened(request, prompt, context_tokens)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import attrs
 
-from pensieve_core import GenerationRequest, PromptUsage
+from pensieve_core import AnswerTooLongError, GenerationRequest, PromptUsage
 from pensieve_inference import InferenceEngine
 from pensieve_protocol import (
     ContextManagementResponse,
@@ -76,6 +76,8 @@ class Preparation:
     records: PromptRecords
     watch: Callable[[GenerationRequest, PromptUsage], None]
     """Told of what an engine has taken."""
+    strict: bool = False
+    """Refuse what may not fit, as Anthropic does; otherwise an answer gets what is left."""
 
     async def prepare(self, engine: InferenceEngine) -> Prepared:
         """Make the edits, and look for what changed since the earlier prompt."""
@@ -89,8 +91,14 @@ class Preparation:
             search=tool_search(wire.request),
         )
 
-    def opened(self, request: GenerationRequest, prompt: PromptUsage) -> None:
-        """Remember the prompt: for the watch, and if the client may ask for it later."""
+    def opened(self, request: GenerationRequest, prompt: PromptUsage, context_tokens: int) -> None:
+        """Remember the prompt: for the watch, and if the client may ask for it later.
+
+        Raises:
+            AnswerTooLongError: more is asked for than fits, and this server is strict.
+        """
+        if self.strict and prompt.prompt_tokens + request.max_tokens > context_tokens:
+            raise AnswerTooLongError(prompt.prompt_tokens, request.max_tokens, context_tokens)
         self.watch(request, prompt)
         if self.wire.diagnostics is not None:
             self.records.note(self.message_id, request, prompt.prompt_tokens)

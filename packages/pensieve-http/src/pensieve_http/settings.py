@@ -62,7 +62,8 @@ class HttpSettings:
     allowed_origins: tuple[str, ...] = ()
     """Origins (`https://app.example`) whose pages may call; all others are refused."""
     strict: bool = False
-    """Refuse fields and betas that are not known, and sampling fields where the version has none."""
+    """Refuse fields and betas that are not known, sampling fields where the version has none, and answers that may not
+    fit beside their prompt."""
     signing_key: bytes = attrs.field(factory=lambda: secrets.token_bytes(_DIGEST_BYTES), repr=False)
     """Signs reasoning. One that outlives the process lets it be recognised after a restart."""
     max_body_bytes: int = 32 * 1024 * 1024
@@ -92,6 +93,9 @@ class HttpSettings:
     admission_patience_s: float = 10.0
     """The same for a stream that has an engine, which renders and counts its prompt."""
     ping_interval_s: float = 10.0
+    finish_prefill_after_s: float = 60.0
+    """Who has waited so long for a JSON answer, and leaves, ran out of patience and will ask again: the prompt is
+    computed to its end for that."""
     keep_alive_after_s: float = 30.0
     """After so long without content, pings give way to empty deltas: Claude Code hangs up after 300 s of pings."""
     write_timeout_s: float = 60.0

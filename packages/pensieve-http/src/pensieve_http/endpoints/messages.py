@@ -7,7 +7,9 @@ life.
 
 from __future__ import annotations
 
+import asyncio
 import functools
+from typing import NoReturn
 
 import attrs
 from starlette.responses import Response
@@ -17,11 +19,12 @@ from pensieve_http.answer import Answer, message_id
 from pensieve_http.answering import Answering
 from pensieve_http.cache_breaks import CacheBreaks
 from pensieve_http.endpoints.intake import Accepted, Intake
+from pensieve_http.errors import ClientGoneError
 from pensieve_http.exchange import Exchange
 from pensieve_http.gate import Gate
 from pensieve_http.operation import EVENT_STREAM, JSON, Body, ClientHeaders, Operation
 from pensieve_http.preparation import Preparation
-from pensieve_http.race import client_gone, race
+from pensieve_http.race import client_left, race
 from pensieve_inference import EngineProvider
 from pensieve_protocol import (
     Message,
@@ -71,12 +74,28 @@ class Messages:
             response = self.answering.stream(self._exchange(accepted), self._answer(accepted), scope)
             await response(scope, receive, send)
         else:
-            message = await race(self.whole(accepted), client_gone(receive))
+            begun = asyncio.Event()
+            message = await race(self.whole(accepted, begun), self._given_up(receive, begun))
             await Response(dump_json(message), media_type=JSON)(scope, receive, send)
 
-    async def whole(self, accepted: Accepted[MessagesRequest]) -> Message:
+    async def whole(self, accepted: Accepted[MessagesRequest], begun: asyncio.Event | None = None) -> Message:
         """Return the answer of an accepted request, whoever asks; raises as the call."""
-        return await self.answering.whole(self._exchange(accepted), self._answer(accepted))
+        return await self.answering.whole(self._exchange(accepted), self._answer(accepted), begun)
+
+    async def _given_up(self, receive: Receive, begun: asyncio.Event) -> NoReturn:
+        """Wait until the client has left and nothing is to be computed for it any more.
+
+        A JSON answer cannot be kept alive while its prompt is computed: who runs out of patience asks again, and is to
+        find the prompt done. Claude Code falls back to such a request when a stream has failed.
+
+        Raises:
+            ClientGoneError: always.
+        """
+        clock, came = self.answering.clock, self.answering.clock.monotonic()
+        await client_left(receive)
+        if clock.monotonic() - came >= self.answering.settings.finish_prefill_after_s:
+            await begun.wait()
+        raise ClientGoneError
 
     def _exchange(self, accepted: Accepted[MessagesRequest]) -> Exchange:
         return Exchange(
@@ -90,6 +109,7 @@ class Messages:
                 translate=accepted.translated,
                 records=self.records,
                 watch=functools.partial(self.breaks.opened, accepted.record),
+                strict=self.intake.strict,
             ),
         )
 
