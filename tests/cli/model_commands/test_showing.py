@@ -11,7 +11,6 @@ import attrs
 import pytest
 
 from pensieve_cli.main import main
-from pensieve_cli.model_commands.model_report import parameters_in_words
 from pensieve_cli.model_commands.showing import describe
 from pensieve_cli.settings import EngineSettings
 from pensieve_core import DraftModel, LoraAdapter, ModelId
@@ -49,6 +48,8 @@ def test_a_model_is_told_in_human_terms(own_world: Path, capsys: pytest.CaptureF
         "apache-2.0",
         "in the manner of hermes",
         "models folder",
+        "4 of width 64",
+        "tools, reasoning; ",
         "fit",
     ):
         assert told in printed
@@ -61,6 +62,7 @@ def test_the_json_holds_the_facts(own_world: Path, capsys: pytest.CaptureFixture
     shown = check_json("show", capsys.readouterr().out)
     assert (shown["id"], shown["default"], shown["license"]) == ("tiny", True, "apache-2.0")
     assert (shown["tools"], shown["thinking"], shown["images"]) == (True, True, False)
+    assert {"label": "layers", "text": "4 of width 64"} in shown["details"]
     assert shown["fit"]["context_tokens"] == 512
     assert shown["fit"]["fits"] is True
     # 4 layers, 2 heads of 8 for keys and as many for values, 2 bytes each
@@ -112,8 +114,3 @@ def test_nobody_knows_it_is_an_exit_code_and_so_is_no_model_at_all(
     _models(own_world)
     assert main(["show", "nobody"]) == 3
     assert "available: " in capsys.readouterr().err
-
-
-def test_parameters_are_rounded_as_people_speak() -> None:
-    words = [parameters_in_words(count) for count in (None, 134_515_008, 1_543_714_304, 7_615_616_512)]
-    assert words == ["unknown", "135 million", "1.5 billion", "7.6 billion"]

@@ -9,6 +9,7 @@ before any. `pensieve_registry.testing` makes small GGUF files.
 
 from pensieve_registry._catalog import LocalCatalog
 from pensieve_registry._errors import GgufHeaderError
+from pensieve_registry._facts import ModelFacts, TemplateFacts, facts_in_words, model_facts, short_count
 from pensieve_registry._format import TensorType, ValueType
 from pensieve_registry._header import GgufArray, GgufHeader, GgufTensor, LongText, MetadataValue, read_gguf_header
 from pensieve_registry._ollama import OllamaSource
@@ -58,6 +59,7 @@ __all__ = [
     "LocalCatalog",
     "LongText",
     "MetadataValue",
+    "ModelFacts",
     "ModelProblem",
     "ModelRef",
     "ModelSource",
@@ -65,14 +67,18 @@ __all__ = [
     "OllamaSource",
     "PathRef",
     "ScanResult",
+    "TemplateFacts",
     "TensorType",
     "Unreadable",
     "UnsafeFileNameError",
     "ValueType",
     "check_projector",
     "checked_file_name",
+    "facts_in_words",
+    "model_facts",
     "parse_ref",
     "read_gguf_header",
     "read_gguf_model",
     "scan_sources",
+    "short_count",
 ]

@@ -12,9 +12,10 @@ from rich.markup import escape
 from pensieve_cli.printing import table
 from pensieve_cli.wording import megabytes
 
-__all__ = ["FitReport", "ModelFile", "ModelReport", "model_lines", "parameters_in_words"]
+__all__ = ["Detail", "FitReport", "ModelFile", "ModelReport", "model_lines"]
 
-_BILLION, _MILLION = 10**9, 10**6
+_SAID = frozenset({"name", "architecture", "licence", "context"})
+"""Details that the report itself says better."""
 
 
 @attrs.frozen(kw_only=True)
@@ -25,6 +26,14 @@ class ModelFile:
     """"weights", "projector", "adapter" or "draft"."""
     path: str
     size_bytes: int
+
+
+@attrs.frozen(kw_only=True)
+class Detail:
+    """Something that its header tells, in words for people; which there are differs from model to model."""
+
+    label: str
+    text: str
 
 
 @attrs.frozen(kw_only=True)
@@ -70,6 +79,7 @@ class ModelReport:
     created_at: int
     """Unix seconds: when it came to this machine."""
     files: tuple[ModelFile, ...]
+    details: tuple[Detail, ...]
     fit: FitReport
 
 
@@ -77,7 +87,8 @@ def model_lines(report: ModelReport) -> Iterator[RenderableType]:
     """Yield the name, a table of facts, and one of files."""
     names = f" ({', '.join(report.aliases)})" if report.aliases else ""
     yield f"[bold]{escape(report.id)}[/bold]{escape(names)}" + (" · the default model" if report.default else "")
-    for label, text in _facts(report):
+    details = {detail.label: detail.text for detail in report.details if detail.label not in _SAID}
+    for label, text in {**dict(_facts(report)), **details, "fit": _fit(report.fit)}.items():
         yield f"  [dim]{label:<14}[/dim]{escape(text)}"
     yield table(
         ("FILE", "SIZE", "PATH"),
@@ -86,20 +97,10 @@ def model_lines(report: ModelReport) -> Iterator[RenderableType]:
     )
 
 
-def parameters_in_words(parameters: int | None) -> str:
-    """Return "1.5 billion", "135 million", or that it is not known."""
-    if parameters is None:
-        return "unknown"
-    if parameters < _BILLION:
-        return f"{parameters / _MILLION:.0f} million"
-    return f"{parameters / _BILLION:.1f} billion"
-
-
 def _facts(report: ModelReport) -> Iterator[tuple[str, str]]:
     if report.title is not None:
         yield "title", report.title
     yield "architecture", report.architecture
-    yield "parameters", parameters_in_words(report.parameters)
     yield "quantisation", report.quantization or "unknown"
     yield "context", f"{report.context_tokens:,} tokens that it was trained for"
     yield "tools", _tools(report)
@@ -107,7 +108,6 @@ def _facts(report: ModelReport) -> Iterator[tuple[str, str]]:
     yield "images", "yes" if report.images else "no"
     yield "licence", report.license or "not said"
     yield "found in", f"{report.source}, since {time.strftime('%Y-%m-%d', time.localtime(report.created_at))}"
-    yield "fit", _fit(report.fit)
 
 
 def _tools(report: ModelReport) -> str:

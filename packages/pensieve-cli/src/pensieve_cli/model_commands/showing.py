@@ -17,13 +17,13 @@ from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.logs import configure_logs
 from pensieve_cli.model_commands.chosen import catalog_for, chosen_model
 from pensieve_cli.model_commands.commands import ShowModel
-from pensieve_cli.model_commands.model_report import FitReport, ModelFile, ModelReport, model_lines
+from pensieve_cli.model_commands.model_report import Detail, FitReport, ModelFile, ModelReport, model_lines
 from pensieve_cli.printing import print_json, print_lines
 from pensieve_cli.settings import EngineSettings
 from pensieve_core import ModelDescriptor
 from pensieve_gguf.fit import Memory, ModelSize, Wishes, fit_model
 from pensieve_gguf.parsers import dialect_of
-from pensieve_registry import GgufHeader, LocalCatalog, read_gguf_model
+from pensieve_registry import GgufHeader, LocalCatalog, facts_in_words, model_facts, read_gguf_model
 
 __all__ = ["describe", "run"]
 
@@ -60,7 +60,8 @@ def describe(
         aliases: From alias to model id.
         available_bytes: Memory that can be had without swapping.
     """
-    header = read_gguf_model(model.path).header
+    gguf = read_gguf_model(model.path)
+    header = gguf.header
     return ModelReport(
         id=model.id,
         default=False,
@@ -80,6 +81,7 @@ def describe(
         images=model.capabilities.images,
         created_at=model.created_at,
         files=tuple(_files(model)),
+        details=tuple(Detail(label=label, text=text) for label, text in facts_in_words(model_facts(gguf))),
         fit=_fit(model, _size(model, header), engine, available_bytes),
     )
 
