@@ -6,6 +6,7 @@ A row that is quick is run with the first of them by `make e2e` and `make cov`, 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -85,9 +86,12 @@ def play(
     tmp_path: Path,
 ) -> Play:
     """Open a stage whose model plays what the test has written."""
-    log, script = tmp_path / "requests.jsonl", tmp_path / "plays.json"
+    numbers = itertools.count()
 
     def opened(plays: Mapping[str, Sequence[Mapping[str, Any]]], *more: str, ctx: int = AMPLE) -> Stage:
+        folder = tmp_path / f"stage-{next(numbers)}"
+        folder.mkdir()
+        log, script = folder / "requests.jsonl", folder / "plays.json"
         script.write_text(json.dumps(plays), "utf-8")
         variables = {"SCRIPTED_PLAYS": str(script), "SCRIPTED_LOG": str(log)}
         arguments, environment = scripted_server_settings("plays", **variables)

@@ -37,4 +37,4 @@ def as_table(outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 
 def _line(first: str, others: Sequence[str]) -> str:
-    return f"{first:<44}" + "".join(f"{other:<16}" for other in others).rstrip()
+    return f"{first:<48}" + "".join(f"{other:<16}" for other in others).rstrip()

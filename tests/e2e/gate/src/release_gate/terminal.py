@@ -27,7 +27,10 @@ _COMMAND_S = 30.0
 _LOOK_EVERY_S = 0.1
 _NUMBERS = itertools.count()
 _INSTALL = "tmux is not installed, and Claude Code's terminal is not seen without it (Debian, Ubuntu: apt install tmux)"
-_CONFIGURATION = "set -g remain-on-exit on\nset -g history-limit 10000\nset -g default-terminal tmux-256color\n"
+_CONFIGURATION = "set -g history-limit 10000\nset -g default-terminal tmux-256color\n"
+_ENDED = "ended with exit status "
+_TELL_END = f'"$@"; echo "{_ENDED}$?"; exec cat'
+"""A shell command; tmux itself forgets a status now and then."""
 
 
 @attrs.frozen(kw_only=True)
@@ -66,12 +69,15 @@ class Terminal:
             pytest.fail(f"none of {texts} was seen in {bound_s} s:\n{self.screen()}")
         return found
 
+    def wait_until(self, holds: Callable[[], bool], bound_s: float = _WAIT_S) -> None:
+        """Wait until something holds that is not seen on the screen."""
+        if self._await(lambda: "it holds" if holds() else None, bound_s) is None:
+            pytest.fail(f"it did not come in {bound_s} s:\n{self.screen()}")
+
     def wait_for_end(self, bound_s: float = _WAIT_S) -> int:
         """Wait until what runs here has ended, and return its exit status."""
-        status = self._await(lambda: self._command("display-message", "-p", "#{pane_dead_status}").strip(), bound_s)
-        if status is None:
-            pytest.fail(f"it did not end in {bound_s} s:\n{self.screen()}")
-        return int(status)
+        self.wait_for(_ENDED, bound_s=bound_s)
+        return int(self.screen().partition(_ENDED)[2].split()[0])
 
     def process(self) -> psutil.Process:
         """Return what was started here."""
@@ -100,7 +106,7 @@ def open_terminal(command: Sequence[str | Path], folder: Path, environment: Mapp
     configuration.write_text(_CONFIGURATION, encoding="utf-8")
     start = [terminal.tmux, "-u", "-L", terminal.socket, "-f", str(configuration), "new-session", "-d"]
     size = ["-x", str(_COLUMNS), "-y", str(_ROWS), "-c", str(folder)]
-    _run([*start, *size, *map(str, command)], environment)
+    _run([*start, *size, "sh", "-c", _TELL_END, "sh", *map(str, command)], environment)
     process = terminal.process()
     try:
         yield terminal

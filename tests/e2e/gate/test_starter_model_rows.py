@@ -1,0 +1,92 @@
+"""The rows of the gate on the real engine and the starter model, whose words do not matter.
+
+Where a tool has to be called a play calls it; then the session goes on here, and the engine reads its history.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from PIL import Image
+from release_gate.stage import Stage
+
+pytestmark = [pytest.mark.gate, pytest.mark.model, pytest.mark.timeout(600)]
+
+Play = Callable[..., Stage]
+
+TERSE = "You are a friendly assistant. Answer in one short sentence."
+TRIES = 3
+"""At its own temperature the model rambles on to the end of the window now and then, and Claude Code ends with an
+error."""
+
+
+@attrs.frozen(kw_only=True)
+class StarterModel:
+    """A server of the starter model, and Claude Code on it, `--bare`."""
+
+    start: Callable[..., Any]
+    model: Path
+    kept: Path
+    """Where servers keep what they have computed."""
+    claude_code: Any
+
+    def serve(self, *arguments: str) -> Stage:
+        server = self.start("--model", str(self.model), "--ctx", "3072", *arguments, XDG_CACHE_HOME=str(self.kept))
+        return Stage(claude_code=self.claude_code, server=server, log=Path("/nowhere"))
+
+
+def goes_on(stage: Stage, *arguments: str) -> str:
+    """Say something, until there is an answer; return the session."""
+    words = ("Say hello.", "--bare", "--system-prompt", TERSE, "--output-format", "json", *arguments)
+    answers = (stage.say(*words) for _ in range(TRIES))
+    said = next((said for said in answers if said.returncode == 0), None)
+    assert said, stage.server.tail()
+    session: str = json.loads(said.stdout)["session_id"]
+    return session
+
+
+@pytest.fixture
+def starter(start_server: Callable[..., Any], starter_model: Path, claude_code: Any, tmp_path: Path) -> StarterModel:
+    return StarterModel(start=start_server, model=starter_model, kept=tmp_path / "kept", claude_code=claude_code)
+
+
+@pytest.mark.row("starter model: chat, -p", quick=True)
+def test_the_starter_model_answers(starter: StarterModel) -> None:
+    assert goes_on(starter.serve())
+
+
+@pytest.mark.row("starter model: a tool loop's history, -p", quick=True)
+def test_the_history_of_a_tool_loop_is_read(starter: StarterModel, play: Play, claude_code: Any) -> None:
+    run = {"command": "echo five > five.txt; cat five.txt", "description": "Run it"}
+    stage = play({"Write it": [{"call": "Bash", "arguments": run}, {"say": "It is written."}]})
+    played = stage.answer("Write it", "--bare", "--system-prompt", TERSE, "--allowedTools", "Bash")
+    assert (claude_code.work / "five.txt").read_text() == "five\n"
+    real = starter.serve()
+    goes_on(real, "--resume", played["session_id"])
+
+
+@pytest.mark.row("starter model: an image by Read, blind, -p", quick=True)
+def test_an_image_is_no_end_for_a_model_that_is_blind(starter: StarterModel, play: Play, claude_code: Any) -> None:
+    picture = claude_code.work / "picture.png"
+    Image.linear_gradient("L").convert("RGB").save(picture, "PNG")
+    look = [{"call": "Read", "arguments": {"file_path": str(picture)}}, {"say": "I have seen it."}]
+    stage = play({"Look at it": look})
+    played = stage.answer("Look at it", "--bare", "--system-prompt", TERSE, "--allowedTools", "Read")
+    assert stage.requests("turn")[-1].images == 1
+    goes_on(starter.serve(), "--resume", played["session_id"])
+
+
+@pytest.mark.row("starter model: resume after a restart, -p", quick=True)
+def test_a_session_goes_on_after_a_restart_and_most_of_it_is_kept(starter: StarterModel, free_port: str) -> None:
+    stage = starter.serve("--port", free_port)
+    session = goes_on(stage)
+    stage.server.end()
+    again = starter.serve("--port", free_port)
+    goes_on(again, "--resume", session)
+    totals = again.status()["totals"]
+    assert totals["cached_tokens"] > 0.5 * totals["prompt_tokens"], totals
