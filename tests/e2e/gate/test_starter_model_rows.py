@@ -55,7 +55,7 @@ def starter(start_server: Callable[..., Any], starter_model: Path, claude_code: 
     return StarterModel(start=start_server, model=starter_model, kept=tmp_path / "kept", claude_code=claude_code)
 
 
-@pytest.mark.row("starter model: chat, -p", quick=True)
+@pytest.mark.row("starter model: chat, -p")
 def test_the_starter_model_answers(starter: StarterModel) -> None:
     assert goes_on(starter.serve())
 
@@ -81,7 +81,7 @@ def test_an_image_is_no_end_for_a_model_that_is_blind(starter: StarterModel, pla
     goes_on(starter.serve(), "--resume", played["session_id"])
 
 
-@pytest.mark.row("starter model: resume after a restart, -p", quick=True)
+@pytest.mark.row("starter model: resume after a restart, -p")
 def test_a_session_goes_on_after_a_restart_and_most_of_it_is_kept(starter: StarterModel, free_port: str) -> None:
     stage = starter.serve("--port", free_port)
     session = goes_on(stage)
