@@ -8,6 +8,16 @@ before any. `pensieve_registry.testing` makes small GGUF files.
 """
 
 from pensieve_registry._catalog import LocalCatalog
+from pensieve_registry._curated import (
+    CatalogError,
+    CuratedModel,
+    Machine,
+    Recommendation,
+    curated_model,
+    load_curated,
+    parse_curated,
+    recommend,
+)
 from pensieve_registry._errors import GgufHeaderError
 from pensieve_registry._facts import ModelFacts, TemplateFacts, facts_in_words, model_facts, short_count
 from pensieve_registry._format import TensorType, ValueType
@@ -40,6 +50,8 @@ from pensieve_registry._sources import (
 from pensieve_registry._walk import Unreadable
 
 __all__ = [
+    "CatalogError",
+    "CuratedModel",
     "FileSource",
     "FolderSource",
     "Found",
@@ -58,6 +70,7 @@ __all__ = [
     "LmStudioSource",
     "LocalCatalog",
     "LongText",
+    "Machine",
     "MetadataValue",
     "ModelFacts",
     "ModelProblem",
@@ -66,6 +79,7 @@ __all__ = [
     "NameRef",
     "OllamaSource",
     "PathRef",
+    "Recommendation",
     "ScanResult",
     "TemplateFacts",
     "TensorType",
@@ -74,11 +88,15 @@ __all__ = [
     "ValueType",
     "check_projector",
     "checked_file_name",
+    "curated_model",
     "facts_in_words",
+    "load_curated",
     "model_facts",
+    "parse_curated",
     "parse_ref",
     "read_gguf_header",
     "read_gguf_model",
+    "recommend",
     "scan_sources",
     "short_count",
 ]

@@ -8,6 +8,7 @@ Knows the hub, the cache and GGUF headers; prints nothing and decides nothing ab
 huggingface_hub: do so late.
 """
 
+from pensieve_registry.hub._check import CheckedEntry, check_curated
 from pensieve_registry.hub._choice import Choice, choose
 from pensieve_registry.hub._client import Body, Hub, HubSource, UnavailableError
 from pensieve_registry.hub._errors import NoSuchQuantizationError, NotAtHubError, PullError, PullStoppedError
@@ -20,6 +21,7 @@ from pensieve_registry.hub._transfer import Meter, Patience, Transfer
 __all__ = [
     "Advanced",
     "Body",
+    "CheckedEntry",
     "Choice",
     "Hub",
     "HubSource",
@@ -44,6 +46,7 @@ __all__ = [
     "Variant",
     "Verified",
     "Waiting",
+    "check_curated",
     "choose",
     "plan_pull",
     "pull",

@@ -8,14 +8,15 @@ and gives a file its final name as soon as its length is right.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 import attrs
 import httpx2
-from huggingface_hub import HfApi, ModelInfo, constants, get_session, hf_hub_url
+from huggingface_hub import HfApi, ModelInfo, constants, get_hf_file_metadata, get_session, hf_hub_url
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+from huggingface_hub.hf_api import RepoSibling
 from huggingface_hub.utils import (  # type: ignore[attr-defined] # public by their documentation
     build_hf_headers,
     hf_raise_for_status,
@@ -98,7 +99,7 @@ class Hub:
             info = HfApi(endpoint=self._endpoint).model_info(
                 ref.repository, revision=ref.revision, files_metadata=True, timeout=self._patience_s
             )
-            return _repository(ref, info)
+            return _repository(ref, info, self._oid)
 
     @contextmanager
     def open(self, repository: RemoteRepository, name: HubFile, offset: int) -> Iterator[Body]:
@@ -116,6 +117,11 @@ class Hub:
                 response.read()
             hf_raise_for_status(response)
             yield Body(offset=_offset(response, offset), chunks=_chunks(response, name))
+
+    def _oid(self, ref: HubRef, commit: str, name: HubFile) -> str | None:
+        """Ask for the hash of one file: the list leaves it out for some that are not in the usual storage."""
+        url = hf_hub_url(ref.repository, name, revision=commit, endpoint=self._endpoint)
+        return get_hf_file_metadata(url, headers=build_hf_headers(), timeout=self._patience_s).etag
 
     def _check_online(self, what: str) -> None:
         if self.offline:
@@ -174,18 +180,19 @@ def _retry_after_s(response: httpx2.Response) -> float:
     return min(float(text), _PAUSE_LIMIT_S) if text.isdecimal() else 0.0
 
 
-def _repository(ref: HubRef, info: ModelInfo) -> RemoteRepository:
+def _repository(ref: HubRef, info: ModelInfo, oid_of: Callable[[HubRef, str, HubFile], str | None]) -> RemoteRepository:
     commit, siblings = info.sha or "", info.siblings or []
     if not _COMMIT.fullmatch(commit) or len(siblings) > _FILES_LIMIT:
         raise PullError(f"{ref}: the hub's answer names no commit, or more files than there can be")
     names = [sibling for sibling in siblings if sibling.rfilename.lower().endswith(_SUFFIX)]
-    files = sorted((_remote_file(sibling) for sibling in names), key=lambda file: file.name)
+    files = [_remote_file(sibling, lambda name: oid_of(ref, commit, name)) for sibling in names]
+    files.sort(key=lambda file: file.name)
     return RemoteRepository(repository=ref.repository, revision=ref.revision, commit=commit, files=tuple(files))
 
 
-def _remote_file(sibling: Any) -> RemoteFile:  # noqa: ANN401 - foreign, and checked here
+def _remote_file(sibling: RepoSibling, oid_of: Callable[[HubFile], str | None]) -> RemoteFile:
     name = checked_file_name(sibling.rfilename)
-    size, oid = (sibling.lfs.size, sibling.lfs.sha256) if sibling.lfs else (sibling.size, sibling.blob_id)
+    size, oid = (sibling.lfs.size, sibling.lfs.sha256) if sibling.lfs else (sibling.size, oid_of(name))
     if not isinstance(oid, str) or not _OID.fullmatch(oid) or not isinstance(size, int) or size < 0:
         raise PullError(f"{name}: the hub does not say how long it is, or what its hash is")
     return RemoteFile(name=name, size_bytes=size, oid=oid)
