@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from pensieve_registry import HubRef
-from pensieve_registry.hub import Hub, HubStore, Patience, Plan, Pulled, PullEvent, plan_pull, pull
+from pensieve_registry.hub import Hub, HubStore, Patience, Plan, Pulled, PullEvent, Room, plan_pull, pull
 from pensieve_registry.testing import LoopbackHub, chat_model, key
 
 MakeModel = Callable[..., bytes]
@@ -41,8 +41,8 @@ class World:
     events: list[PullEvent]
     patience: Patience
 
-    def plan(self, ref: HubRef, *, room_bytes: int | None = None, pinned: str | None = None) -> Plan:
-        return plan_pull(self.hub, self.store, ref, room_bytes=room_bytes, pinned=pinned, patience=self.patience)
+    def plan(self, ref: HubRef, *, room: Room | None = None, pinned: str | None = None) -> Plan:
+        return plan_pull(self.hub, self.store, ref, room=room, pinned=pinned, patience=self.patience)
 
     def pull(self, ref: HubRef) -> Pulled:
         return pull(self.plan(ref), self.hub, self.store, on_event=self.events.append, patience=self.patience)

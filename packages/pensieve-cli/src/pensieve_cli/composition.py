@@ -25,6 +25,7 @@ from pensieve_cli.aliases import AliasFile
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.http_server import AsgiApp
+from pensieve_cli.machine import memory_bytes
 from pensieve_cli.settings import CacheSettings, EngineSettings, ModelSettings, Settings
 from pensieve_cli.signing_key import signing_key
 from pensieve_cli.version import version
@@ -152,7 +153,7 @@ def build_catalog(settings: ModelSettings) -> LocalCatalog:
     ]
     model, aliases = settings.model, AliasFile().read()
     if model is None:
-        return LocalCatalog(sources, memory_bytes=_memory_bytes(), projector=projector, aliases=aliases)
+        return LocalCatalog(sources, memory_bytes=memory_bytes(), projector=projector, aliases=aliases)
     if model.lower().endswith(_SUFFIX):
         given = FileSource(Path(model).expanduser())
         return _serving(given, model, LocalCatalog([given, *sources], projector=projector, aliases=aliases))
@@ -179,13 +180,6 @@ def _serving(given: FileSource, name: str, catalog: LocalCatalog) -> LocalCatalo
         if refused.source == given.name:
             raise CommandError(f"--model {name}: {refused.reason}", ExitCode.NOT_FOUND)
     return catalog
-
-
-def _memory_bytes() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # not every system tells
-        return None
 
 
 def _http_settings(settings: Settings) -> HttpSettings:

@@ -21,6 +21,7 @@ Usage: pensieve-server [COMMAND] [OPTIONS]
 Models
   list                  which there are                         (also: models)
   show [MODEL]          what one is, and how it fits this machine
+  pull [MODEL]          fetch one from the hub, or what suits this machine
   rm MODEL              remove its files
   alias [NAME MODEL]    names of your own
 Of a running server
@@ -130,6 +131,21 @@ Usage: pensieve-server alias [--json]          lists them
 An alias can be used wherever a model is named. A server learns of it when it starts.
 """
 
+_PULL = """\
+Fetch a model from the Hugging Face hub into its cache, where every program finds it.
+Usage: pensieve-server pull [--yes]            what suits this machine, and why; asks before
+       pensieve-server pull NAME               one of the catalog: qwen3.5-9b, gpt-oss-20b…
+       pensieve-server pull OWNER/NAME[:QUANT] any other; without QUANT, what suits this machine
+       pensieve-server pull --check            hold the catalog against the hub; fetches nothing
+
+  --yes                 do not ask
+  --offline             only what is here already, checked again
+  --json                one object a line
+
+Also OWNER/NAME:FILE.gguf, OWNER/NAME@REVISION, and a page's address. What was interrupted goes
+on when it is asked for again. Private ones: hf auth login, or HF_TOKEN.
+"""
+
 _DOCTOR = """\
 What is wrong with this machine and the server on it, and what to do.
 Usage: pensieve-server doctor [--json]
@@ -187,6 +203,7 @@ HELP_PAGES: Mapping[str, str] = MappingProxyType(
         "ps": _PS,
         "load": _LOAD,
         "unload": _UNLOAD,
+        "pull": _PULL,
         "doctor": _DOCTOR,
         "settings": _SETTINGS,
         "cache": _CACHE,

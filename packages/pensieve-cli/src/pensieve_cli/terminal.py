@@ -20,13 +20,14 @@ class Terminal(NamedTuple):
     output: TextIO
 
 
-def confirm(question: str, terminal: Terminal, *, otherwise: str) -> None:
+def confirm(question: str, terminal: Terminal, *, otherwise: str, declined: str = "nothing was removed") -> None:
     """Return if a person says yes.
 
     Args:
         question: What is asked.
         terminal: Who is asked.
         otherwise: The words of a command that does not ask.
+        declined: What is said when they say no.
 
     Raises:
         CommandError: nobody is there, or they say anything else.
@@ -36,5 +37,4 @@ def confirm(question: str, terminal: Terminal, *, otherwise: str) -> None:
     terminal.output.write(f"{question} [y/N] ")
     terminal.output.flush()
     if terminal.answers.readline().strip().lower() not in {"y", "yes"}:
-        msg = "nothing was removed"
-        raise CommandError(msg, ExitCode.FAILURE)
+        raise CommandError(declined, ExitCode.FAILURE)

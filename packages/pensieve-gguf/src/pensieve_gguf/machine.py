@@ -47,7 +47,13 @@ def main() -> int:
     """Print it."""
     from pensieve_gguf.llama import gpus, system_info, version  # noqa: PLC0415 - native code, and only here
 
-    found = {"engine": version(), "used": used_features(system_info()), "gpus": [gpu.name for gpu in gpus()]}
+    devices = gpus()
+    found = {
+        "engine": version(),
+        "used": used_features(system_info()),
+        "gpus": [gpu.name for gpu in devices],
+        "gpu_bytes": [gpu.total_bytes for gpu in devices],
+    }
     sys.stdout.write(json.dumps(found))
     return 0
 

@@ -127,6 +127,11 @@ class HuggingFaceCacheSource:
         self.name = name
         self._folder = folder
 
+    @property
+    def folder(self) -> Path:
+        """Where the cache is, there or not."""
+        return self._folder
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> HuggingFaceCacheSource:
         """Return the source of the folder that huggingface_hub would use: HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME."""

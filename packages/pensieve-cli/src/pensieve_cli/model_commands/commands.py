@@ -22,6 +22,7 @@ __all__ = [
     "ListModels",
     "LoadModel",
     "ModelCommand",
+    "PullModel",
     "RemoveModels",
     "ShowModel",
     "UnloadModel",
@@ -70,6 +71,21 @@ class ChangeAlias:
 
 
 @attrs.frozen(kw_only=True)
+class PullModel:
+    """`pensieve-server pull`: fetch one."""
+
+    settings: Settings
+    model: str | None = None
+    """A repository of the hub, or a name of the catalog. None: what suits this machine."""
+    yes: bool = False
+    """Do not ask."""
+    offline: bool = False
+    check: bool = False
+    """Fetch nothing; hold the catalog against the hub."""
+    json: bool = False
+
+
+@attrs.frozen(kw_only=True)
 class RemoveModels:
     """`pensieve-server rm`: remove the files of models."""
 
@@ -112,7 +128,15 @@ class UnloadModel:
 
 
 ModelCommand: TypeAlias = (
-    ListModels | ShowModel | ListAliases | ChangeAlias | RemoveModels | ListEngines | LoadModel | UnloadModel
+    ListModels
+    | ShowModel
+    | ListAliases
+    | ChangeAlias
+    | PullModel
+    | RemoveModels
+    | ListEngines
+    | LoadModel
+    | UnloadModel
 )
 
 
@@ -124,6 +148,7 @@ def add_model_commands(app: App) -> None:
     app.command(_list, name=("list", "models"))
     app.command(_show, name="show")
     app.command(_alias, name="alias")
+    app.command(_pull, name="pull")
     app.command(_rm, name="rm")
     app.command(_ps, name="ps")
     app.command(_load, name="load")
@@ -154,6 +179,24 @@ def _alias(
         msg = "alias takes NAME MODEL to give a name, --remove NAME to take it away, and nothing to list them"
         raise CommandError(msg, ExitCode.USAGE)
     return ChangeAlias(settings=settings, alias=alias_name, model=model_name, json=json)
+
+
+def _pull(
+    model_name: str | None = None,
+    /,
+    *,
+    settings: Settings | None = None,
+    yes: _Switch = False,
+    offline: _Switch = False,
+    check: _Switch = False,
+    json: _Switch = False,
+) -> PullModel:
+    if check and model_name is not None:
+        msg = "pull --check checks the whole catalog, and takes no model"
+        raise CommandError(msg, ExitCode.USAGE)
+    return PullModel(
+        settings=settings or Settings(), model=model_name, yes=yes, offline=offline, check=check, json=json
+    )
 
 
 def _rm(

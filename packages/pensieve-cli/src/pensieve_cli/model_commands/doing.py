@@ -12,6 +12,7 @@ from pensieve_cli.model_commands.commands import (
     ListModels,
     LoadModel,
     ModelCommand,
+    PullModel,
     RemoveModels,
     ShowModel,
     UnloadModel,
@@ -40,6 +41,10 @@ def run(command: ModelCommand, terminal: Terminal) -> ExitCode:
             from pensieve_cli.model_commands import naming  # noqa: PLC0415 - late
 
             return naming.run(command, terminal.output)
+        case PullModel():
+            from pensieve_cli.model_commands import fetching  # noqa: PLC0415 - late
+
+            return fetching.run(command, terminal)
         case RemoveModels():
             from pensieve_cli.model_commands import removing  # noqa: PLC0415 - late
 

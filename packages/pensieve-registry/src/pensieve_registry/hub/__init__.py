@@ -9,7 +9,7 @@ huggingface_hub: do so late.
 """
 
 from pensieve_registry.hub._check import CheckedEntry, check_curated
-from pensieve_registry.hub._choice import Choice, choose
+from pensieve_registry.hub._choice import Choice, Room, choose
 from pensieve_registry.hub._client import Body, Hub, HubSource, UnavailableError
 from pensieve_registry.hub._errors import NoSuchQuantizationError, NotAtHubError, PullError, PullStoppedError
 from pensieve_registry.hub._progress import Advanced, Planned, PullEvent, Retrying, Speed, Verified, Waiting
@@ -40,6 +40,7 @@ __all__ = [
     "RemoteFile",
     "RemoteRepository",
     "Retrying",
+    "Room",
     "Speed",
     "Transfer",
     "UnavailableError",

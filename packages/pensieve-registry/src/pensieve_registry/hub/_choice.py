@@ -8,7 +8,8 @@ programs.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import attrs
 
@@ -16,7 +17,10 @@ from pensieve_registry._references import HubFile
 from pensieve_registry.hub._errors import NoSuchQuantizationError
 from pensieve_registry.hub._repository import RemoteRepository, Variant
 
-__all__ = ["Choice", "choose"]
+__all__ = ["Choice", "Room", "choose"]
+
+Room: TypeAlias = Callable[[], int | None]
+"""Bytes; None: unknown."""
 
 _STEPS: tuple[tuple[float, tuple[str, ...]], ...] = (
     (0.4, ("UD-Q6_K_XL", "UD-Q6_K", "Q6_K")),
@@ -42,7 +46,7 @@ def choose(
     *,
     quantization: str | None = None,
     file: HubFile | None = None,
-    room_bytes: int | None = None,
+    room: Room | None = None,
 ) -> Choice:
     """Return what a reference means in this repository.
 
@@ -50,7 +54,7 @@ def choose(
         repository: What there is.
         quantization: The wish, in upper case.
         file: Or the very file; any shard stands for its model.
-        room_bytes: What weights may take on this machine; None: unknown.
+        room: Tells what weights may take on this machine; asked only when that decides.
 
     Raises:
         NoSuchQuantizationError: there is nothing of the kind, it is ambiguous, or nothing fits.
@@ -64,7 +68,7 @@ def choose(
         return _by_wish(variants, quantization, repository.repository)
     if len(variants) == 1:
         return Choice(variant=variants[0], reason="the only one there is")
-    return _fitting(variants, room_bytes, repository.repository)
+    return _fitting(variants, None if room is None else room(), repository.repository)
 
 
 def _by_file(variants: Sequence[Variant], file: HubFile) -> Choice:

@@ -2,11 +2,12 @@
 
 The one module that imports huggingface_hub, which brings the addresses, the user's token, proxies, offline mode and the
 hub's error codes. Its own download is not used: in version 2 it begins anew whenever a process ends, checks no hash,
-and gives a file its final name as soon as its length is right.
+and gives a file its final name as soon as its length is right (docs/adr/0008-our-own-transfer.md).
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -32,7 +33,6 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _OID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _SUFFIX = ".gguf"
 _FILES_LIMIT = 100_000
-_CHUNK_BYTES = 1024 * 1024
 _REFUSED = frozenset({401, 403, 404})
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PASSING_ERRORS = (httpx2.TransportError, httpx2.StreamError, httpx2.DecodingError)
@@ -80,7 +80,7 @@ class Hub:
     """
 
     def __init__(self, *, endpoint: str | None = None, offline: bool = False, patience_s: float = 30.0) -> None:
-        self._endpoint = endpoint or constants.ENDPOINT
+        self._endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
         self._patience = httpx2.Timeout(patience_s, connect=min(patience_s, 10.0))
         self._patience_s = patience_s
         self.offline = offline or constants.is_offline_mode()
@@ -129,8 +129,9 @@ class Hub:
 
 
 def _chunks(response: httpx2.Response, name: str) -> Iterator[bytes]:
+    """Yield what arrives as it arrives: what waits for a chunk to fill up is lost when the connection breaks."""
     with _translated(name):
-        yield from response.iter_bytes(_CHUNK_BYTES)
+        yield from response.iter_bytes()
 
 
 def _offset(response: httpx2.Response, wanted: int) -> int:

@@ -19,7 +19,7 @@ from pensieve_registry._errors import GgufHeaderError
 from pensieve_registry._projectors import check_projector
 from pensieve_registry._references import HubRef
 from pensieve_registry._shards import read_gguf_model
-from pensieve_registry.hub._choice import Choice, choose
+from pensieve_registry.hub._choice import Choice, Room, choose
 from pensieve_registry.hub._client import Hub, UnavailableError
 from pensieve_registry.hub._errors import PullError, PullStoppedError
 from pensieve_registry.hub._progress import Advanced, Planned, PullEvent, Retrying, Verified, Waiting
@@ -75,7 +75,7 @@ def plan_pull(
     store: HubStore,
     ref: HubRef,
     *,
-    room_bytes: int | None = None,
+    room: Room | None = None,
     pinned: str | None = None,
     patience: Patience | None = None,
 ) -> Plan:
@@ -85,7 +85,7 @@ def plan_pull(
         hub: Asked once, and again when it is busy.
         store: Where it will go.
         ref: The wish.
-        room_bytes: What weights may take on this machine; None: unknown.
+        room: Tells what weights may take on this machine; asked only when that decides.
         pinned: The SHA-256 that the model's first file must have.
         patience: How often a busy hub is asked again.
 
@@ -95,7 +95,7 @@ def plan_pull(
         UnsafeFileNameError: the repository holds a file that must not reach a disk.
     """
     repository = _repository(hub, store, ref, patience or Patience())
-    choice = choose(repository, quantization=ref.quantization, file=ref.file, room_bytes=room_bytes)
+    choice = choose(repository, quantization=ref.quantization, file=ref.file, room=room)
     first = choice.variant.first
     if pinned is not None and first.sha256 != pinned:
         raise PullError(f"{first.name} at the hub is not the file that the catalog knows: its hash differs")
