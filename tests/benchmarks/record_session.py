@@ -13,17 +13,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
 from record import FILES, harmless, recording
 from recordings import blanked, save
+from terminal import opened, trusting
 
 from pensieve_cli.claude_code.launch import Target, plan_launch
 
@@ -31,7 +29,13 @@ __all__ = ["PLAYS", "PROMPTS", "as_recorded"]
 
 _TOOLS = "Bash,Read,Edit,Write,Agent"
 _CONTEXT = 49_000
-_BOUND_S = 60.0
+_BESIDE_S = 2.0
+"""For what is asked beside the conversation."""
+_LEAN = {
+    "CLAUDE_CODE_SIMPLE_SYSTEM_PROMPT": "1",
+    "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "",  # or there is no title
+}
 _AGENT = "x-claude-code-agent-id"
 _PARENT = "x-claude-code-parent-agent-id"
 
@@ -110,29 +114,6 @@ PROMPTS = (
 """What is typed, and what is on the screen when it is answered."""
 
 
-@attrs.frozen(kw_only=True)
-class _Terminal:
-    """Claude Code in tmux."""
-
-    socket: str
-
-    def type(self, text: str) -> None:
-        self.command("send-keys", "-l", text)
-        self.wait_for(text)
-        self.command("send-keys", "Enter")
-
-    def wait_for(self, text: str) -> None:
-        deadline = time.monotonic() + _BOUND_S
-        while text not in self.command("capture-pane", "-p", "-J", "-S", "-"):
-            if time.monotonic() > deadline:
-                msg = f"{text!r} was not seen; on the screen is\n{self.command('capture-pane', '-p')}"
-                raise SystemExit(msg)
-            time.sleep(0.2)
-
-    def command(self, *words: str) -> str:
-        return subprocess.run(("tmux", "-L", self.socket, *words), capture_output=True, text=True, check=True).stdout
-
-
 def as_recorded(bodies: Sequence[Mapping[str, Any]], headers: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
     """Return requests with who asked: `title`, `main`, or `agent-1`, `agent-2`… by their first appearance."""
     names: dict[str | None, str] = {None: "main"}
@@ -147,16 +128,10 @@ def as_recorded(bodies: Sequence[Mapping[str, Any]], headers: Sequence[Mapping[s
 
 def _record(claude: Path, upstream: str, root: Path) -> list[dict[str, Any]]:
     home, work = root / "home", root / "shop"
-    home.mkdir()
+    trusting(home, work)
     work.mkdir()
     for name, text in FILES.items():
         (work / name).write_text(text)
-    trusted = {
-        "hasCompletedOnboarding": True,
-        "theme": "dark",
-        "projects": {str(work): {"hasTrustDialogAccepted": True}},
-    }
-    (home / ".claude.json").write_text(json.dumps(trusted))
     headers: list[dict[str, str]] = []
     with recording(upstream, headers) as (url, bodies):
         _play(claude, url, home, work)
@@ -167,23 +142,11 @@ def _play(claude: Path, url: str, home: Path, work: Path) -> None:
     target = Target(url=url, token=None, model="scripted", context_tokens=_CONTEXT)
     words = (f"--tools={_TOOLS}", f"--allowedTools={_TOOLS}", "--permission-mode=acceptEdits", "--settings={}")
     launch = plan_launch(target, words, status_line="true", lean=True)
-    own = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "DISABLE_AUTOUPDATER": "1"}
-    terminal = _Terminal(socket=f"record-{os.getpid()}")
-    size = ("-x", "110", "-y", "40", "-c", str(work))
-    lean = {"CLAUDE_CODE_SIMPLE_SYSTEM_PROMPT": "1", "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1"}
-    subprocess.run(
-        ("tmux", "-L", terminal.socket, "-f", "/dev/null", "new-session", "-d", *size, str(claude), *launch.arguments),
-        env={**own, **launch.environment, **lean, "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": ""},  # or no title
-        check=True,
-    )
-    try:
-        terminal.wait_for("\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT}")
+    with opened(claude, launch, home=home, work=work, more=_LEAN) as terminal:
         for prompt, answered in PROMPTS:
             terminal.type(prompt)
             terminal.wait_for(answered)
-            time.sleep(2)  # what is asked beside
-    finally:
-        terminal.command("kill-server")
+            time.sleep(_BESIDE_S)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import attrs
 
-__all__ = ["Server", "free_port", "llama_server", "pensieve", "running"]
+__all__ = ["Server", "default_model", "free_port", "llama_server", "pensieve", "running"]
 
 _START_TIMEOUT_S = 120
 _STOP_TIMEOUT_S = 20
@@ -60,6 +61,12 @@ def llama_server(program: Path, model: Path, *more: str, threads: int, context: 
     port = free_port()
     options = ("-m", str(model), "--port", str(port), "-t", str(threads), "-c", str(context), "--jinja", *more)
     return Server(name="llama-server", command=(str(program), *options), port=port, ready_path="/health")
+
+
+def default_model(server: Server) -> str:
+    """Return the id of the model that a running Pensieve answers with."""
+    with urllib.request.urlopen(f"{server.url}/status", timeout=_START_TIMEOUT_S) as answer:
+        return str(json.load(answer)["default_model"])
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from scenarios import (
     conversation,
     fleet,
     folders,
+    interactive,
     interference,
     memory,
     restart,
@@ -38,5 +39,6 @@ SCENARIOS: dict[str, Scenario] = {
         memory,
         fleet,
         tasks,
+        interactive,
     )
 }

@@ -8,7 +8,6 @@ on both: a task's time is not the head's. The model runs what it likes, with the
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import sys
@@ -20,7 +19,7 @@ from pathlib import Path
 import attrs
 from claude_code import ClaudeCode, installed
 from scenario import Bench, Claim, Part, Scenario, Table
-from servers import Server
+from servers import Server, default_model
 from task import Task, judged, laid_out, load_tasks
 
 __all__ = ["SCENARIO", "Play", "judge", "prefilled", "tables"]
@@ -152,7 +151,7 @@ def run(bench: Bench) -> Part:
     theirs = bench.theirs("--metrics", "--temp", _TEMPERATURE, context=_CONTEXT)
     plays: dict[str, list[Play]] = {ours.name: [], theirs.name: []}
     with bench.up(ours, theirs):
-        stages = [_stage(bench, server, _model_of(ours)) for server in (ours, theirs)]
+        stages = [_stage(bench, server, default_model(ours)) for server in (ours, theirs)]
         for stage in stages:
             stage.greet()
         for number in range(bench.rounds):
@@ -169,12 +168,6 @@ def run(bench: Bench) -> Part:
 def _stage(bench: Bench, server: Server, model: str) -> _Stage:
     claude = ClaudeCode(program=bench.claude or installed(), url=server.url, model=model, context_tokens=_CONTEXT)
     return _Stage(server=server, claude=claude, folder=bench.folder / "plays" / server.name)
-
-
-def _model_of(server: Server) -> str:
-    """Return the name of the model, by which llama-server is asked, too: it stands in the prompt."""
-    with urllib.request.urlopen(f"{server.url}/status", timeout=_SCRAPE_S) as answer:
-        return str(json.load(answer)["default_model"])
 
 
 def _tell(play: Play) -> None:
