@@ -51,6 +51,7 @@ from pensieve_gguf.engine.reasoning import Reasoning, closing_mark
 from pensieve_gguf.engine.repeats import Repeat, RepeatGuard, answered_calls
 from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
+from pensieve_gguf.engine.single_calls import paced
 from pensieve_gguf.engine.step_costs import LearnedCosts, StepCosts
 from pensieve_gguf.llama import Context, Model, Sampler, SamplingDefaults
 from pensieve_gguf.parsers import make_parser
@@ -186,6 +187,7 @@ class GgufEngine:
     async def generate(self, request: GenerationRequest) -> GgufGeneration:
         """Admit `request`; see `InferenceEngine.generate`."""
         self._check_room()
+        request = paced(request, self.description.model.parameters)
         planned = await self._prepare(request, self._prompt_and_plan)
         prompt = planned.prompt
         self._check_length(len(prompt.tokens))
