@@ -142,3 +142,14 @@ def test_a_store_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
 def test_the_store_is_where_ollama_has_it(environment: dict[str, str], folders: list[str]) -> None:
     source = OllamaSource.from_environment(environment, Path("/home/ada"))
     assert [str(folder) for folder in source._folders] == folders
+
+
+def test_an_adapter_belongs_to_the_model_of_its_manifest(tmp_path: Path) -> None:
+    """`ADAPTER` in a Modelfile. It names no base model, and every blob lies beside every other."""
+    shapes = {"blk.9.w.lora_a": (32, 4), "blk.9.w.lora_b": (4, 8)}
+    lora = put(tmp_path, chat_model({"general.type": "adapter"}, shapes=shapes).encode())
+    layers = layer("model", put(tmp_path, chat_model().encode())), layer("adapter", lora)
+    other = layer("adapter", put(tmp_path, chat_model({"general.name": "no adapter"}).encode()))
+    manifest(tmp_path, "registry.ollama.ai/ada/sql/latest", *layers, other)
+    (model,) = LocalCatalog([OllamaSource(tmp_path)]).models()
+    assert [adapter.path for adapter in model.adapters] == [tmp_path / "blobs" / lora.replace(":", "-")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,19 @@ def test_adapters_are_sorted_by_name_and_a_rank_of_one_is_one(tmp_path: Path) ->
     write_adapter(tmp_path / "b.gguf", shapes={f"{QUERY}.lora_a": (32,), f"{QUERY}.lora_b": (1, 16)})
     write_adapter(tmp_path / "a.gguf")
     assert adapters(models(tmp_path)["ada"]) == ["a", "b"]
+
+
+def test_a_model_that_went_bad_after_it_was_listed_has_no_adapters(tmp_path: Path) -> None:
+    """The card still tells of the sound file: nothing that a look at the folder tells has changed."""
+    path = write_model(tmp_path / "ada.gguf")
+    catalog, status = LocalCatalog([FolderSource(tmp_path)]), path.stat()
+    catalog.scan()
+    with path.open("r+b") as file:
+        file.write(b"JUNK")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    write_adapter(tmp_path / "sql.gguf")
+    catalog.scan()
+    assert catalog.models()[0].adapters == ()
 
 
 def test_an_adapter_without_changes_is_none(tmp_path: Path) -> None:

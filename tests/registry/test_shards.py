@@ -7,8 +7,8 @@ import pytest
 
 from pensieve_registry import GgufHeaderError, read_gguf_model
 from pensieve_registry._format import ValueType
-from pensieve_registry._shards import first_file, model_stem
-from pensieve_registry.testing import chat_model, key, write_chat_model
+from pensieve_registry._shards import first_file, model_stem, shard_paths
+from pensieve_registry.testing import GgufDraft, chat_model, key, tensor, write_chat_model
 
 
 def write_shards(folder: Path, count: int, *, promised: int | None = None, same_tensor: bool = False) -> list[Path]:
@@ -96,6 +96,30 @@ def test_refuses_a_renamed_shard(tmp_path: Path) -> None:
 def test_refuses_shards_with_fewer_tensors_than_promised(tmp_path: Path) -> None:
     paths = write_shards(tmp_path, 2, promised=7)
     assert refusal(paths[0]) == "key 'split.tensors.count': 7, but the shards hold 2 tensors"
+
+
+def test_refuses_more_shards_than_any_model_has(tmp_path: Path) -> None:
+    path = write_chat_model(tmp_path / "big-00001-of-00513.gguf")
+    assert refusal(path) == "is named shard 1 of 513"
+    assert shard_paths(path) == (path,)
+
+
+def test_refuses_more_tensors_than_memory_should_hold(tmp_path: Path) -> None:
+    """Ours: each header is bounded, and so must all of them be together."""
+    for number in (1, 2, 3):
+        tensors = tuple(tensor(f"{number}.{index}", (8,), offset=32 * index) for index in range(22_000))
+        split = key("split.no", number - 1), key("split.count", 3)
+        draft = GgufDraft(keys=split, tensors=tensors, data=bytes(32 * len(tensors)))
+        path = tmp_path / f"big-0000{number}-of-00003.gguf"
+        path.write_bytes(draft.encode())
+    assert refusal(path) == ("shard 'big-00003-of-00003.gguf': is the one with which there are more than 65536 tensors")
+
+
+def test_of_further_shards_only_the_split_is_kept(tmp_path: Path) -> None:
+    """Ours: five hundred shards may each bring eight megabytes of text."""
+    first, second = read_gguf_model(write_shards(tmp_path, 2)[0]).headers
+    assert "general.architecture" in first.metadata
+    assert set(second.metadata) == {"split.no", "split.count", "split.tensors.count"}
 
 
 def test_refuses_the_same_tensor_in_two_shards(tmp_path: Path) -> None:
