@@ -53,7 +53,7 @@ fmt: | .venv ## Repair style and formatting as far as that can be done by a prog
 
 types: | .venv ## Check types, strictly, in the packages and their tests
 	MYPYPATH=$$(echo packages/*/src tests/benchmarks | tr ' ' ':') \
-	  $(RUN) mypy --explicit-package-bases packages/*/src tests tools
+	  $(RUN) mypy --explicit-package-bases packages/*/src tests tools docs/examples/*/src docs/examples/*/tests
 
 layers: | .venv ## Check that no package imports what it must not know
 	$(RUN) lint-imports

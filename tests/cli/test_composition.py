@@ -112,6 +112,21 @@ def test_a_setting_that_the_engine_refuses_is_told_as_the_user_gave_it() -> None
     assert refused.value.exit_code is ExitCode.USAGE
 
 
+class ProviderWithModels(ScriptedProvider, InMemoryCatalog):
+    """Its models are no files of this machine."""
+
+    def __init__(self) -> None:
+        ScriptedProvider.__init__(self)
+        InMemoryCatalog.__init__(self)
+
+
+def test_a_provider_that_knows_its_own_models_is_the_catalog_unless_another_is_given() -> None:
+    engines = ProviderWithModels()
+    assert compose(Settings(), engines=engines).catalog is engines
+    catalog = InMemoryCatalog()
+    assert compose(Settings(), engines=engines, catalog=catalog).catalog is catalog
+
+
 def test_an_unknown_engine_is_told_with_those_that_are_installed() -> None:
     with pytest.raises(CommandError, match=r"--engine onnx.*installed: gguf") as refused:
         compose(Settings(engine=EngineSettings(engine="onnx")), catalog=InMemoryCatalog())

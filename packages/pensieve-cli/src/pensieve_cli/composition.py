@@ -6,7 +6,7 @@ is registered as a stranger's would be, and nothing here knows what it runs on.
 
 An engine's entry point is a factory `(settings: S, clock: Clock) -> EngineProvider`. `S` is what the annotation says:
 any class whose arguments are keywords with defaults, among them as many of those in `_ENGINE_FLAGS` as
-the engine lets a user set.
+the engine lets a user set. A provider whose models are no files of this machine is their `ModelCatalog`, too.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ def compose(
         CommandError: a setting names something that is not there.
     """
     clock = clock or SystemClock()
-    catalog = catalog or build_catalog(settings.model)
     engines = engines or _engine_provider(settings, clock)
+    catalog = catalog or _catalog(settings.model, engines)
     drain = Drain(clock)
     http = _http_settings(settings)
     folder = settings.storage.folder
@@ -132,6 +132,10 @@ def compose(
         keys=len(http.api_keys),
         idle_exit_s=settings.listen.idle_exit_seconds or 0.0,
     )
+
+
+def _catalog(settings: ModelSettings, engines: EngineProvider) -> ModelCatalog:
+    return engines if isinstance(engines, ModelCatalog) else build_catalog(settings)
 
 
 def build_catalog(settings: ModelSettings) -> LocalCatalog:

@@ -20,6 +20,7 @@ from pensieve_inference.testing.contract._events import check_transcript
 from pensieve_inference.testing.contract._expect import ContractBrokenError, check_name
 from pensieve_inference.testing.contract._files import FILE_STORE_CHECKS, FileStoreCase, FileStoreCheck
 from pensieve_inference.testing.contract._loader import LOADER_CHECKS, LoaderCase, LoaderCheck, LoadingProvider
+from pensieve_inference.testing.contract._provider import PROVIDER_CHECKS, ProviderCase, ProviderCheck
 
 __all__ = [
     "CATALOG_CHECKS",
@@ -27,6 +28,7 @@ __all__ = [
     "FILE_STORE_CHECKS",
     "LOADER_CHECKS",
     "MAX_TOKENS_CHECKS",
+    "PROVIDER_CHECKS",
     "CatalogCheck",
     "ContractBrokenError",
     "EngineCase",
@@ -36,6 +38,8 @@ __all__ = [
     "LoaderCase",
     "LoaderCheck",
     "LoadingProvider",
+    "ProviderCase",
+    "ProviderCheck",
     "RequestFactory",
     "check_name",
     "check_transcript",
