@@ -99,4 +99,4 @@ def test_claude_code_is_served_through_the_plugin(
     assert said, server.tail() + upstream.tail()
     assert said.stdout.strip()
     totals = httpx2.get(f"{upstream.url}/status").json()["totals"]
-    assert totals["requests"] >= 1, totals
+    assert totals["answers"] >= 1, totals
