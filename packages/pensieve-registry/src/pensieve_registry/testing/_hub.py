@@ -155,6 +155,11 @@ class LoopbackHub:
         with self._lock:
             self._faults[what].extend(faults)
 
+    def calm(self, what: str) -> None:
+        """Forget the faults that have not come to pass."""
+        with self._lock:
+            self._faults[what].clear()
+
     def take_fault(self, what: str) -> Fault:
         """Return the next fault, for the server's own use."""
         with self._lock:
