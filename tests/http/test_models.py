@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pensieve_core import ModelId
+from pensieve_core import ModelDescriptor, ModelId
 from pensieve_http.testing import World, build_world
 from pensieve_inference.testing import InMemoryCatalog, make_descriptor
 
@@ -29,6 +29,19 @@ async def test_models_are_listed_before_aliases_in_anthropics_form() -> None:
     assert (page["has_more"], page["first_id"], page["last_id"]) == (False, "scripted", "claude-local")
     assert {model["type"] for model in page["data"]} == {"model"}
     assert page["data"][1]["max_input_tokens"] == 8_192
+
+
+class CatalogWithAdapter(InMemoryCatalog):
+    """Knows a model that it does not list."""
+
+    def resolve(self, name: str) -> ModelDescriptor:
+        return make_descriptor("scripted+poet") if name in {"bard", "scripted+poet"} else super().resolve(name)
+
+
+async def test_an_alias_of_a_model_that_is_not_listed_itself_is_listed() -> None:
+    catalog = CatalogWithAdapter(make_descriptor("scripted"), aliases={"bard": ModelId("scripted+poet")})
+    reply = await build_world(model=make_descriptor("scripted"), catalog=catalog).client.get("/v1/models")
+    assert [model["id"] for model in reply.json()["data"]] == ["scripted", "bard"]
 
 
 async def test_the_list_comes_in_pages() -> None:

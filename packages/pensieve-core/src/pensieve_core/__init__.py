@@ -54,6 +54,7 @@ from pensieve_core._events import (
 from pensieve_core._files import StoredFile
 from pensieve_core._ids import AgentId, FileId, ModelId, RequestId, SessionId, ToolCallId
 from pensieve_core._models import (
+    AppliedAdapter,
     DraftModel,
     EngineDescription,
     EnginePhase,
@@ -70,6 +71,7 @@ __all__ = [
     "AgentId",
     "AnswerProgressed",
     "AnswerTooLongError",
+    "AppliedAdapter",
     "Clock",
     "DraftModel",
     "Effort",

@@ -10,6 +10,7 @@ import attrs
 from pensieve_core._ids import ModelId
 
 __all__ = [
+    "AppliedAdapter",
     "DraftModel",
     "EngineDescription",
     "EnginePhase",
@@ -39,6 +40,15 @@ class LoraAdapter:
     """As ids are made: the file's name in lower case."""
     path: Path
     size_bytes: int
+
+
+@attrs.frozen(kw_only=True)
+class AppliedAdapter:
+    """An adapter that a model is served with."""
+
+    adapter: LoraAdapter
+    scale: float = 1.0
+    """How strongly it changes the model: 0 not at all, 1 as it was trained."""
 
 
 @attrs.frozen(kw_only=True)
@@ -78,6 +88,8 @@ class ModelDescriptor:
     """The file that makes embeddings of images for it; None: there is none."""
     adapters: tuple[LoraAdapter, ...] = ()
     """Those on this machine that fit it, by name; whether any is used is for others to say."""
+    applied: AppliedAdapter | None = None
+    """What it is served with: then `id` names both, and it is a model of its own, with an engine of its own."""
     draft: DraftModel | None = None
     """The best one on this machine; None: there is none."""
     shards: tuple[Path, ...] = ()

@@ -58,6 +58,7 @@ class ModelSize:
     vocabulary: int = 0
     """Words."""
     projector_bytes: int = 0
+    adapter_bytes: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -246,6 +247,7 @@ def _fixed(size: ModelSize, layers: int) -> tuple[MemoryTerm, ...]:
     terms = (
         MemoryTerm(name="weights", size_bytes=on_gpu, on_gpu=True),
         MemoryTerm(name="weights", size_bytes=size.weight_bytes - on_gpu),
+        MemoryTerm(name="adapter", size_bytes=size.adapter_bytes, on_gpu=bool(layers)),
         MemoryTerm(name="projector", size_bytes=size.projector_bytes, on_gpu=bool(layers)),
         MemoryTerm(name="process and vocabulary", size_bytes=_PROCESS_BYTES + size.vocabulary * _BYTES_PER_WORD),
     )

@@ -8,8 +8,9 @@ A name is tried in this order, without regard to case, surrounding blanks, a suf
 3. a listed alias, `anthropic-<id>`: Claude Code's model picker keeps ids that contain "claude" or "anthropic", and to
    ids that start with `claude-` it does not apply the context size that it is told, hence this form (design 4);
 4. a display name, which is the name of the file;
-5. any `claude…`, any `anthropic…`, and `default`: the default model, whatever Claude Code asks for next year;
-6. the beginning of an id, at least three characters, if exactly one model has it.
+5. any other name of a model, a plus sign and an adapter of that model (`_adapted`);
+6. any `claude…`, any `anthropic…`, and `default`: the default model, whatever Claude Code asks for next year;
+7. the beginning of an id, at least three characters, if exactly one model has it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from pensieve_core import ModelDescriptor, ModelId, ModelNotFoundError
+from pensieve_registry._adapted import adapted
 
 __all__ = ["NameTable"]
 
@@ -56,7 +58,8 @@ class NameTable:
         """
         target = self._target(name)
         means_default = _DEFAULT_NAME.fullmatch(_bare(target)) is not None
-        model = self._exact(target) or (self._default if means_default else self._named(target))
+        model = self._exact(target) or adapted(_bare(target), self._named)
+        model = model or (self._default if means_default else self._named(target))
         if model is None:
             missing = self._wanted_default if means_default else None
             raise ModelNotFoundError(missing or name, self._known(target))

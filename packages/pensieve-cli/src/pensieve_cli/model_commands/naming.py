@@ -13,6 +13,7 @@ from pensieve_cli.logs import configure_logs
 from pensieve_cli.model_commands.alias_report import AliasReport, alias_lines, alias_report
 from pensieve_cli.model_commands.commands import ChangeAlias, ListAliases
 from pensieve_cli.printing import print_json, print_lines
+from pensieve_core import ModelNotFoundError
 from pensieve_registry import LocalCatalog
 
 __all__ = ["run"]
@@ -35,9 +36,16 @@ def run(command: ListAliases | ChangeAlias, output: TextIO) -> ExitCode:
             file.write(aliases)
         case _:
             assert_never(command)
-    report = alias_report(aliases, {model.id for model in catalog.models()}, file.path)
+    report = alias_report(aliases, {target for target in aliases.values() if _is_known(target, catalog)}, file.path)
     print_json(report, output) if command.json else print_lines(_lines(report, command), output)
     return ExitCode.OK
+
+
+def _is_known(name: str, catalog: LocalCatalog) -> bool:
+    try:
+        return catalog.resolve(name).id == name
+    except ModelNotFoundError:
+        return False
 
 
 def _changed(aliases: dict[str, str], command: ChangeAlias, catalog: LocalCatalog) -> dict[str, str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 import llama_cpp
 import structlog
 
-from pensieve_core import Clock, EngineDescription
+from pensieve_core import Clock, EngineDescription, ModelDescriptor
 from pensieve_gguf.anchors import (
     AnchorIdentity,
     AnchorStore,
@@ -121,7 +121,8 @@ def open_turn_journal(description: EngineDescription, settings: GgufSettings) ->
     if settings.cache_folder is None or settings.cache_disk_bytes == 0:
         return None
     with contextlib.suppress(OSError):  # the model's file has gone since it was loaded
-        return TurnJournal.open(settings.cache_folder, fingerprint(_shards(description.model.path))[:32])
+        model = description.model
+        return TurnJournal.open(settings.cache_folder, fingerprint(_shards(model.path))[:32] + _change(model))
     return None
 
 
@@ -146,8 +147,17 @@ def _identity(context: Context, description: EngineDescription) -> AnchorIdentit
         key_type=context.shape.kv_type,
         value_type=context.shape.kv_type,
         flash_attention=True,  # llama.cpp's own choice, made of the build, the model and the device: all are in here
-        layout=f"unified, of windows what is in sight, {description.gpu_layers} layers on a GPU" + _eyes(description),
+        layout=f"unified, of windows what is in sight, {description.gpu_layers} layers on a GPU"
+        + _change(description.model)
+        + _eyes(description),
     )
+
+
+def _change(model: ModelDescriptor) -> str:
+    """Return what distinguishes a model with an adapter from others: nothing computed by one is of use to another."""
+    if model.applied is None:
+        return ""
+    return f"-{fingerprint([model.applied.adapter.path])[:32]}x{model.applied.scale:g}"
 
 
 def _eyes(description: EngineDescription) -> str:

@@ -20,7 +20,17 @@ from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.shelf import Shelf
 from pensieve_gguf.engine.vocabulary_ahead import VocabularyAhead
 from pensieve_gguf.fit import ContextCost, CostOf, Fit, Memory, ModelSize, Wishes, cost_by_metadata, fit_model, shortage
-from pensieve_gguf.llama import Context, ContextShape, LoadError, Model, Projector, context_bytes, gpus, version
+from pensieve_gguf.llama import (
+    Context,
+    ContextShape,
+    LoadError,
+    Model,
+    Projector,
+    apply_adapter,
+    context_bytes,
+    gpus,
+    version,
+)
 from pensieve_gguf.memory_sum import total_bytes
 from pensieve_gguf.settings import GgufSettings
 
@@ -82,9 +92,11 @@ def load(
         if projector is not None:
             undo.callback(projector.close)
         context = Context(model, _shape(model, fit, settings))
+        undo.callback(context.close)
+        adapted = _adapted(descriptor, context)
         undo.pop_all()
     sighted = _with_sight(descriptor, sees=projector is not None)
-    description = _description(sighted, context, fit, settings, *blind)
+    description = _description(sighted, context, fit, settings, *adapted, *blind)
     outside = OutsideTheCache(kept=fit.kept_bytes, copied=fit.copy_bytes)
     return Loaded(model, context, description, vocabulary, projector, outside)
 
@@ -143,6 +155,15 @@ def _projector(
         return None, (f"Images are refused, for {descriptor.projector.name} is of no use: {error}.",)
 
 
+def _adapted(descriptor: ModelDescriptor, context: Context) -> tuple[str, ...]:
+    """Apply the model's adapter, if it is to have one, and return a sentence about it."""
+    applied = descriptor.applied
+    if applied is None:
+        return ()
+    apply_adapter(context, applied.adapter.path, applied.scale)
+    return (f"Changed by the LoRA adapter {applied.adapter.name}, scaled by {applied.scale:g}.",)
+
+
 def _with_sight(descriptor: ModelDescriptor, *, sees: bool) -> ModelDescriptor:
     return attrs.evolve(descriptor, capabilities=attrs.evolve(descriptor.capabilities, images=sees))
 
@@ -187,6 +208,7 @@ def _size(dry: Model, descriptor: ModelDescriptor) -> ModelSize:
         trained=dry.trained_context,
         vocabulary=dry.vocabulary_size,
         projector_bytes=projector.stat().st_size if projector is not None and projector.exists() else 0,
+        adapter_bytes=0 if descriptor.applied is None else descriptor.applied.adapter.size_bytes,
     )
 
 

@@ -11,6 +11,7 @@ os.environ.setdefault(*SPIN_DEFAULT)
 # (seen on an H200). Once llama.cpp is loaded both live side by side.
 import llama_cpp  # noqa: F401
 
+from pensieve_gguf.llama.adapter import apply_adapter
 from pensieve_gguf.llama.context import (
     Abort,
     Context,
@@ -50,6 +51,7 @@ __all__ = [
     "Special",
     "State",
     "TokenIds",
+    "apply_adapter",
     "begin_lltokenizer",
     "context_bytes",
     "gpus",

@@ -151,6 +151,15 @@ class Context:
             lib.llama_free(self._handle)
             self._handle = None
 
+    def adapt(self, adapters: ctypes.Array[ctypes.c_void_p], scales: ctypes.Array[ctypes.c_float]) -> None:
+        """Compute with `adapters` from now on, each scaled by its own of `scales`.
+
+        Raises:
+            LoadError: llama.cpp would not.
+        """
+        if lib.llama_set_adapters_lora(self._handle, adapters, len(adapters), scales):
+            raise LoadError(last_words() or "llama.cpp would not compute with the adapter")
+
     def decode(self, rows: Sequence[Rows]) -> tuple[DecodeOutcome, list[int]]:
         """Compute `rows` into the cache.
 

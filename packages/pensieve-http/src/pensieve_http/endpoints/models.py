@@ -6,6 +6,7 @@ Code's picker keeps only names that contain `claude` or `anthropic`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
 import attrs
@@ -13,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import request_response
 
-from pensieve_core import ModelDescriptor
+from pensieve_core import ModelDescriptor, ModelNotFoundError
 from pensieve_http.operation import Body, ClientHeaders, Endpoint, Operation
 from pensieve_inference import EngineLoader, EngineProvider, ModelCatalog
 from pensieve_protocol import (
@@ -97,12 +98,16 @@ class Models:
         return _json(self._openai(name, model) if version is None else self._info(name, model))
 
     def _named(self) -> Iterator[tuple[str, ModelDescriptor]]:
-        """Yield every listed name with its model: the models first, then the aliases."""
+        """Yield every listed name with its model: the models first, then the aliases, be it of one with an adapter."""
         models = {model.id: model for model in self.catalog.models()}
         yield from models.items()
-        for alias, model_id in self.catalog.aliases().items():
-            if alias not in models and model_id in models:
-                yield alias, models[model_id]
+        for alias in self.catalog.aliases():
+            if alias not in models:
+                yield from self._meant(alias)
+
+    def _meant(self, alias: str) -> Iterator[tuple[str, ModelDescriptor]]:
+        with contextlib.suppress(ModelNotFoundError):  # it leads nowhere any more
+            yield alias, self.catalog.resolve(alias)
 
     def _info(self, name: str, model: ModelDescriptor) -> ModelInfo:
         return model_info(
