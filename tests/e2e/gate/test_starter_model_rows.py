@@ -70,15 +70,31 @@ def test_the_history_of_a_tool_loop_is_read(starter: StarterModel, play: Play, c
     goes_on(real, "--resume", played["session_id"])
 
 
-@pytest.mark.row("starter model: an image by Read, blind, -p", quick=True)
-def test_an_image_is_no_end_for_a_model_that_is_blind(starter: StarterModel, play: Play, claude_code: Any) -> None:
+@pytest.fixture
+def seen(play: Play, claude_code: Any) -> str:
+    """A session in which Read has shown a picture."""
     picture = claude_code.work / "picture.png"
     Image.linear_gradient("L").convert("RGB").save(picture, "PNG")
     look = [{"call": "Read", "arguments": {"file_path": str(picture)}}, {"say": "I have seen it."}]
     stage = play({"Look at it": look})
     played = stage.answer("Look at it", "--bare", "--system-prompt", TERSE, "--allowedTools", "Read")
     assert stage.requests("turn")[-1].images == 1
-    goes_on(starter.serve(), "--resume", played["session_id"])
+    session: str = played["session_id"]
+    return session
+
+
+@pytest.mark.row("starter model: an image by Read, -p")
+def test_an_image_is_looked_at_by_a_model_that_sees(starter: StarterModel, seen: str, projector: Path) -> None:
+    blind, seeing = starter.serve(), starter.serve("--projector", str(projector))
+    for stage in (blind, seeing):
+        goes_on(stage, "--resume", seen, "--fork-session")
+    prompts = [stage.status()["answered"][0]["prompt_tokens"] for stage in (blind, seeing)]
+    assert prompts[0] < prompts[1]  # an image is more than the sentence that one was here
+
+
+@pytest.mark.row("starter model: an image by Read, blind, -p", quick=True)
+def test_an_image_is_no_end_for_a_model_that_is_blind(starter: StarterModel, seen: str) -> None:
+    goes_on(starter.serve(), "--resume", seen)
 
 
 @pytest.mark.row("starter model: resume after a restart, -p")
