@@ -108,6 +108,14 @@ V31 = deepseek(
 GOLDENS: dict[str, tuple[str, list[str]]] = {
     # Ordinary answers.
     "text": ("Hello,  world.", ["text Hello,  world."]),
+    # Qwen2.5-Coder under Claude Code: answers that begin with an empty pair of tags, again and again.
+    "nothing between tags, then text": ("<tools></tools>\nHello.", ["text Hello."]),
+    "nothing between tags, then a call": (f"<tools>\n</tools>\n{LS}", LS_CALL),
+    "nothing between tags, twice": (f"<tools></tools><tool_call></tool_call>{LS}", LS_CALL),
+    "nothing between tags, and no more": ("<tools></tools>", []),
+    "nothing between tags that are not a pair": ("<tools></tool_call>", ["text <tools></tool_call>"]),
+    "nothing between tags, cut off": ("<tools></tool", ["text <tools></tool"]),
+    "nothing between tags, in an answer": ("Say <tools></tools>.", ["text Say <tools></tools>."]),
     "empty": ("", []),
     "white space only": (" \n\n ", []),
     "leading line breaks": ("\n\n  indented\n", ["text   indented\n"]),

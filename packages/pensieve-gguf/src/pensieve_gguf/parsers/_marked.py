@@ -196,7 +196,7 @@ class MarkedParser:
             case _Phase.THINKING:
                 return self._think_closers
             case _Phase.HELD:
-                return _ALL_OPENERS
+                return {*_ALL_OPENERS, *self._closers_of_nothing()}
             case _Phase.AFTER:
                 return self._marks_after_call()
             case _:
@@ -207,6 +207,15 @@ class MarkedParser:
         if not self._tools:
             return reasoning
         return reasoning | (_ALL_OPENERS if self._line_start else _INLINE_OPENERS)
+
+    def _closers_of_nothing(self) -> Collection[str]:
+        """Return the closers of what was opened at the very beginning of an answer, where no call has followed.
+
+        Qwen2.5-Coder begins answers with an empty pair of tags; as text it would be history, and the model's habit.
+        """
+        if not self._events.pristine:
+            return ()
+        return {closer for opener in self._opened if (closer := f"</{opener[1:]}") in CALL_CLOSERS}
 
     def _marks_after_call(self) -> Collection[str]:
         """Return openers of a further call, and closers of what was opened before this one."""
@@ -231,8 +240,17 @@ class MarkedParser:
             self._opened.add(mark)
             self._opener = mark
             self._phase = _Phase.HELD
+        elif self._phase is _Phase.HELD:
+            self._forget_held()
         elif mark == FENCE_END:
             self._opened -= FENCES
+
+    def _forget_held(self) -> None:
+        """What was held is an empty pair of tags, and nothing is told of it."""
+        self._held = ""
+        self._opened.clear()
+        self._line_start = True
+        self._phase = _Phase.TEXT
 
     def _ordinary(self, text: str) -> None:
         """Take text in which no mark begins."""
