@@ -53,6 +53,7 @@ def test_a_model_is_told_in_human_terms(own_world: Path, capsys: pytest.CaptureF
         "fit",
     ):
         assert told in printed
+    assert printed.index("architecture") < printed.index("parameters") < printed.index("quantisation")
     assert f"weights  0 MB  {Path('models') / 'tiny.gguf'}" in " ".join(printed.split("\n")[-2].split(" "))
 
 

@@ -98,9 +98,11 @@ def model_lines(report: ModelReport) -> Iterator[RenderableType]:
 
 
 def _facts(report: ModelReport) -> Iterator[tuple[str, str]]:
+    told = {detail.label: detail.text for detail in report.details}
     if report.title is not None:
         yield "title", report.title
     yield "architecture", report.architecture
+    yield "parameters", told["parameters"]
     yield "quantisation", report.quantization or "unknown"
     yield "context", f"{report.context_tokens:,} tokens that it was trained for"
     yield "tools", _tools(report)
