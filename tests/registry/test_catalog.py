@@ -67,6 +67,41 @@ def test_scans_at_the_first_question_and_when_told(tmp_path: Path) -> None:
     assert source.asked == 2
 
 
+def test_a_name_that_nobody_knows_is_looked_for_once_more_but_not_all_the_time(tmp_path: Path) -> None:
+    """So a model that was fetched while the server runs is found as soon as somebody asks for it."""
+    now = 0.0
+    source = CountingSource(write_chat_model(tmp_path / "a.gguf"))
+    catalog = LocalCatalog([source], clock=lambda: now)
+    assert ids(catalog) == ["a"]
+    source.paths += (write_chat_model(tmp_path / "b.gguf"),)
+    with pytest.raises(ModelNotFoundError):
+        catalog.resolve("b")
+    assert source.asked == 1
+    now = 2.0
+    assert catalog.resolve("b").id == "b"
+    now = 3.9
+    with pytest.raises(ModelNotFoundError) as missing:
+        catalog.resolve("c")
+    assert missing.value.known == ("a", "b")
+    assert source.asked == 2
+    now = 4.0
+    with pytest.raises(ModelNotFoundError):
+        catalog.resolve("c")
+    assert source.asked == 3
+
+
+def test_a_better_model_that_comes_later_does_not_become_the_default_under_a_session(tmp_path: Path) -> None:
+    write_chat_model(tmp_path / "small.gguf")
+    catalog = LocalCatalog([FolderSource(tmp_path)])
+    assert ids(catalog) == ["small"]
+    write_chat_model(tmp_path / "best.gguf", TOOLS)
+    catalog.scan()
+    assert ids(catalog) == ["small", "best"]
+    (tmp_path / "small.gguf").unlink()
+    catalog.scan()
+    assert ids(catalog) == ["best"]
+
+
 def test_a_broken_file_hides_no_good_one_and_is_reported(tmp_path: Path) -> None:
     write_chat_model(tmp_path / "good.gguf")
     bad = tmp_path / "bad.gguf"

@@ -8,11 +8,14 @@ import random
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import attrs
+import httpx2
 import pytest
 
 from pensieve_cli.errors import CommandError
@@ -74,9 +77,20 @@ def test_a_repository_is_fetched_and_listed(hub: LoopbackHub, run_command: Any) 
     assert verified == "verified model-Q4_K_M.gguf"
     assert here.startswith("owner/Model-GGUF is here, whole and checked: Q4_K_M")
     assert Path(path.strip()).is_file()
-    assert "started again" in hint
+    assert "as soon as somebody asks" in hint
     listed = json.loads(run_command("list", "--json").stdout)
     assert "model-q4_k_m" in [model["id"] for model in listed["models"]]
+
+
+def test_a_server_that_runs_finds_what_was_fetched(hub: LoopbackHub, run_command: Any, start_server: Any) -> None:
+    server = start_server()
+    assert run_command("pull", "owner/Model-GGUF").returncode == 0
+    deadline = time.monotonic() + BOUND_S
+    while httpx2.get(f"{server.url}/v1/models/model-q4_k_m").status_code != httpx2.codes.OK:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.1)
+    listed = httpx2.get(f"{server.url}/v1/models").json()["data"]
+    assert [model["id"] for model in listed][:2] == ["tiny", "model-q4_k_m"]
 
 
 def test_each_line_of_json_is_as_the_schema_says(hub: LoopbackHub, check_json: CheckJson) -> None:

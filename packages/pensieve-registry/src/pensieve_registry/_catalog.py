@@ -6,13 +6,15 @@ Knows when to look and what was found. Which files there are is the sources' bus
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
 import structlog
 
-from pensieve_core import ModelDescriptor, ModelId
+from pensieve_core import ModelDescriptor, ModelId, ModelNotFoundError
 from pensieve_registry._cards import KnownFiles
 from pensieve_registry._names import NameTable
 from pensieve_registry._scan import LeftOut, ModelProblem, ScanResult, scan_sources
@@ -20,6 +22,8 @@ from pensieve_registry._sources import ModelSource
 
 __all__ = ["LocalCatalog"]
 
+_PATIENCE_S = 2.0
+"""Between two scans for names that nobody knows: whoever asks for many must not keep the disk busy."""
 _log = structlog.get_logger(__name__)
 
 
@@ -27,7 +31,9 @@ class LocalCatalog:
     """`ModelCatalog` over the files that some sources find.
 
     The first question scans, if `scan` was not called before. A later `scan` replaces what is known in one step, so it
-    may run in a thread while requests are served.
+    may run in a thread while requests are served; the default model stays the one that it was, if it is still there. A
+    name that nobody knows scans, too, once in two seconds at most: so a model that was fetched meanwhile is found. That
+    takes some ten milliseconds, and those that its header takes.
 
     Args:
         sources: In order of preference; a name that two of them have goes to the earlier. Usual: a file that the user
@@ -37,6 +43,7 @@ class LocalCatalog:
         aliases: The user's own names, each for any name of a model.
         projector: A projector for the default model, in place of the one beside it.
         memory_bytes: The memory that the weights have to fit into to be preferred; None: unlimited.
+        clock: Monotonic seconds.
     """
 
     def __init__(
@@ -47,6 +54,7 @@ class LocalCatalog:
         aliases: Mapping[str, str] | None = None,
         projector: Path | None = None,
         memory_bytes: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sources = tuple(sources)
         self._default = default
@@ -55,6 +63,9 @@ class LocalCatalog:
         self._memory_bytes = memory_bytes
         self._files = KnownFiles()
         self._known: tuple[ScanResult, NameTable] | None = None
+        self._first_default: ModelId | None = None
+        self._clock = clock
+        self._scanned_at = -math.inf
 
     def scan(self) -> None:
         """Look through the sources again. Blocks on the disk; headers of files that have not changed are not read."""
@@ -74,6 +85,12 @@ class LocalCatalog:
         Raises:
             ModelNotFoundError: nobody knows the name; its `known` begins with those that resemble it.
         """
+        try:
+            return self._names.resolve(name)
+        except ModelNotFoundError:
+            if self._clock() - self._scanned_at < _PATIENCE_S:
+                raise
+        self.scan()
         return self._names.resolve(name)
 
     @property
@@ -97,6 +114,7 @@ class LocalCatalog:
         return self._known
 
     def _look(self) -> tuple[ScanResult, NameTable]:
+        self._scanned_at = self._clock()
         result = scan_sources(self._sources, memory_bytes=self._memory_bytes, known=self._files)
         for problem in result.problems:
             _log.warning("model_file_refused", path=str(problem.path), source=problem.source, reason=problem.reason)
@@ -104,10 +122,13 @@ class LocalCatalog:
         if self._projector is not None and names.models:
             first, *others = names.models
             names = self._table([_seeing(first, self._projector), *others])
+        if self._first_default is None and names.models:
+            self._first_default = names.models[0].id
         return result, names
 
     def _table(self, models: Sequence[ModelDescriptor]) -> NameTable:
-        return NameTable(models, aliases=self._configured, default=self._default)
+        kept = self._first_default if any(model.id == self._first_default for model in models) else None
+        return NameTable(models, aliases=self._configured, default=self._default or kept)
 
 
 def _seeing(model: ModelDescriptor, projector: Path) -> ModelDescriptor:

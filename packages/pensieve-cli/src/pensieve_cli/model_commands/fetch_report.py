@@ -78,7 +78,7 @@ class LinePrinter:
         """Tell that it is here."""
         self._say(f"{words} is here, whole and checked: {pulled.quantization}, {megabytes(pulled.size_bytes)}")
         self._say(f"  {pulled.path}")
-        self._say("A server finds it when it starts; one that is running has to be started again.")
+        self._say("A server that runs finds it, too, as soon as somebody asks for it by its name.")
 
     def close(self) -> None:
         """End the moving line."""
