@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import anthropic
@@ -25,6 +26,13 @@ async def test_an_error_has_its_envelope_and_the_id_of_its_request(server: Scrip
     error = {"type": "invalid_request_error", "message": "model: expected a string, got an integer"}
     assert reply.status_code == 400
     assert reply.json() == {"type": "error", "error": error, "request_id": reply.headers["request-id"]}
+
+
+@requirement("error:max-tokens-too-large:strict")
+async def test_a_strict_server_refuses_what_may_not_fit_with_both_numbers(serve: Serve) -> None:
+    server = await serve(model=make_descriptor(context_tokens=100), settings=HttpSettings(strict=True))
+    said = await server.refusal(max_tokens=100)
+    assert re.match(r"input length and `max_tokens` exceed context limit: \d+ \+ 100 > 100, decrease ", said)
 
 
 @requirement("error:request-id")

@@ -78,6 +78,11 @@ ERRORS = (
         "shorter, and ends with model_context_window_exceeded.",
     ),
     Requirement(
+        "error:max-tokens-too-large:strict",
+        "With `strict` set, what may not fit is refused, in the words upon which Claude Code asks for less.",
+        source=_CODE,
+    ),
+    Requirement(
         "error:body-size-early",
         "A body that is announced as too large is refused before it is sent whole.",
         source="ours",
