@@ -97,6 +97,21 @@ def test_settings_of_every_source_count_for_the_cache_too(tmp_path: Path, monkey
     assert command.settings.cache.cache_disk_bytes == 5
 
 
+def test_memory_is_said_as_people_say_it_wherever_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = _file(tmp_path / "a.toml", 'memory-budget = "7.5GiB"\npinned = ["a", "b"]\nidle-unload-seconds = 90')
+    said = _serve(files=(file,)).memory
+    assert (said.memory_budget, said.pinned, said.idle_unload_seconds) == (15 << 29, ("a", "b"), 90.0)
+    monkeypatch.setenv("PENSIEVE_MEMORY_BUDGET", "2GB")
+    assert _serve(files=(file,)).memory.memory_budget == 2_000_000_000
+    flags = ["--memory-budget", "1000", "--pinned", "c", "--pinned", "d"]
+    said = _serve(*flags, files=(file,)).memory
+    assert (said.memory_budget, said.pinned) == (1_000, ("c", "d"))
+
+
+def test_what_is_no_amount_of_memory_is_refused_with_an_example() -> None:
+    assert "like 8GB" in _refusal("serve", "--memory-budget", "lots")
+
+
 @given(sources=st.sets(st.sampled_from(["flag", "variable", "here", "user"])))
 def test_a_flag_beats_a_variable_beats_this_folder_beats_the_user(
     tmp_path_factory: pytest.TempPathFactory, sources: set[str]

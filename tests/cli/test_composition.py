@@ -11,11 +11,19 @@ import pytest
 from pensieve_cli.composition import build_catalog, compose
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
-from pensieve_cli.settings import AccessSettings, EngineSettings, ModelSettings, Secret, Settings, StorageSettings
-from pensieve_core import ModelNotFoundError
-from pensieve_gguf import GgufProvider
+from pensieve_cli.settings import (
+    AccessSettings,
+    EngineSettings,
+    MemorySettings,
+    ModelSettings,
+    Secret,
+    Settings,
+    StorageSettings,
+)
+from pensieve_core import ModelId, ModelNotFoundError
+from pensieve_gguf import GgufProvider, GgufSettings
 from pensieve_http.testing import AppClient
-from pensieve_inference.testing import FakeClock, InMemoryCatalog, ScriptedEngine, ScriptedProvider
+from pensieve_inference.testing import FakeClock, InMemoryCatalog, ScriptedEngine, ScriptedProvider, make_descriptor
 from pensieve_registry.testing import write_chat_model
 
 InstallEngine = Callable[[str, str], None]
@@ -98,6 +106,21 @@ def test_drafts_are_the_engines_choice_unless_the_user_forbids_them() -> None:
         for engine in (EngineSettings(), EngineSettings(no_drafts=True))
     ]
     assert [settings and settings.drafts for settings in told] == [True, False]
+
+
+def test_the_memory_that_models_share_reaches_the_engine() -> None:
+    catalog = InMemoryCatalog(make_descriptor("one"), make_descriptor("two"), aliases={"second": ModelId("two")})
+    memory = MemorySettings(memory_budget=1 << 33, pinned=("second",), idle_unload_seconds=60.0, residence_seconds=0.0)
+    application = compose(Settings(memory=memory), catalog=catalog)
+    told = getattr(application.engines, "_settings", None)
+    assert isinstance(told, GgufSettings)
+    assert (told.memory_budget_bytes, told.idle_unload_s, told.residence_s) == (1 << 33, 60.0, 0.0)
+    assert [model.id for model in application.pinned] == ["two"]
+
+
+def test_an_unknown_model_cannot_be_pinned() -> None:
+    with pytest.raises(ModelNotFoundError, match="nobody"):
+        compose(Settings(memory=MemorySettings(pinned=("nobody",))), catalog=InMemoryCatalog())
 
 
 def test_a_switch_that_the_engine_refuses_something_beside_is_told_without_a_value() -> None:

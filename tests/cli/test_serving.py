@@ -6,7 +6,7 @@ import asyncio
 import io
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import httpx2
@@ -20,7 +20,7 @@ from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.http_server import Receive, Scope, Send
 from pensieve_cli.listener import Listener, open_listener
 from pensieve_cli.serving import Terminal, serve
-from pensieve_cli.settings import EngineSettings, ListenSettings, ModelSettings, Settings
+from pensieve_cli.settings import EngineSettings, ListenSettings, MemorySettings, ModelSettings, Settings
 from pensieve_cli.stopping import Patience
 from pensieve_core import ModelBrokenError, ModelDescriptor, ModelId
 from pensieve_inference import InferenceEngine
@@ -129,6 +129,26 @@ async def test_a_signal_while_the_model_loads_stops_the_loading() -> None:
     assert await server.stop() is ExitCode.OK
     assert engines.closed
     assert "ready" not in server.said.getvalue()
+
+
+async def test_what_is_pinned_is_loaded_after_the_default_model() -> None:
+    class Noting(ScriptedProvider):
+        pins: ClassVar[list[tuple[str, bool | None]]] = []
+
+        async def load(self, model: ModelDescriptor, *, pin: bool | None = None) -> None:
+            self.pins.append((model.id, pin))
+            if model.id == "torn":
+                raise ModelBrokenError(model.id, "too torn")
+            await super().load(model, pin=pin)
+
+    catalog = InMemoryCatalog(*(make_descriptor(name) for name in ("first", "torn", "last")))
+    settings = Settings(memory=MemorySettings(pinned=("torn", "last")))
+    server = _Started(compose(settings, catalog=catalog, engines=Noting()))
+    async with asyncio.timeout(_BOUND_S):
+        while len(Noting.pins) < 3:  # noqa: ASYNC110 - nothing to wait on
+            await asyncio.sleep(0)
+    assert Noting.pins == [("first", None), ("torn", True), ("last", True)]
+    assert await server.stop() is ExitCode.OK
 
 
 async def test_a_model_that_cannot_be_loaded_is_told_and_the_server_goes_on() -> None:

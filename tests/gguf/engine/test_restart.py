@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
-from pensieve_core import GenerationRequest, TextPart
+from pensieve_core import GenerationRequest, PrefillProgressed, TextPart
 from pensieve_gguf.engine import GgufEngine
 from pensieve_gguf.engine.tree import common_prefix
 
@@ -156,3 +156,27 @@ async def test_a_folder_that_cannot_be_used_costs_nothing_but_the_disk_tier(
     async with opened(open_engine, cache_folder=tmp_path / "file") as engine:
         answer = await client.ask(engine, client.request("Who are you?"))
         assert answer.finish.usage.generated_tokens > 0
+
+
+async def test_what_was_computed_of_a_request_that_was_cut_short_is_read_by_the_next_engine(
+    open_engine: OpenEngine, client: Any, tmp_path: Path
+) -> None:
+    """A model may have to make room in the middle of a long prompt: its next turn goes on from there."""
+    question = client.request("Tell me of the ships.", system=HEAD, max_tokens=1_000)
+    async with opened(open_engine, cache_folder=tmp_path, batch_tokens=64) as engine:
+        generation = await engine.generate(question)
+        async for event in generation:
+            if isinstance(event, PrefillProgressed) and event.processed_tokens >= 700:
+                break
+    async with opened(open_engine, cache_folder=tmp_path, batch_tokens=64) as engine:
+        again = await client.ask(engine, attrs.evolve(question, max_tokens=4))
+        assert engine.vitals.anchors_read == 1
+    assert again.finish.usage.cached_tokens >= 640
+
+
+async def test_an_engine_that_may_not_save_saves_nothing(open_engine: OpenEngine, client: Any, tmp_path: Path) -> None:
+    engine = open_engine(context_tokens=2_048, cache_folder=tmp_path)
+    await client.ask(engine, client.request("Who are you?", system=HEAD))
+    async with asyncio.timeout(PATIENCE_S):
+        await engine.aclose(save_s=0.0)
+    assert not list(tmp_path.glob("*.anchor"))

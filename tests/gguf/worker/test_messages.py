@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import get_args
 
 import orjson
 import pytest
@@ -57,7 +58,7 @@ from pensieve_core import (
     Turn,
     Usage,
 )
-from pensieve_gguf.settings import GgufSettings
+from pensieve_gguf.settings import GgufSettings, KvType
 from pensieve_gguf.worker.messages import (
     Admitted,
     Alive,
@@ -66,6 +67,7 @@ from pensieve_gguf.worker.messages import (
     Counted,
     Event,
     Failed,
+    Farewell,
     FromWorker,
     Generate,
     Load,
@@ -207,11 +209,12 @@ to_worker: st.SearchStrategy[ToWorker] = st.one_of(
     st.builds(Generate, key=counts, request=requests),
     st.builds(Count, key=counts, request=requests),
     st.builds(Cancel, key=counts),
+    st.builds(Farewell, save_s=st.floats(0, 100)),
 )
 from_worker: st.SearchStrategy[FromWorker] = st.one_of(
     st.builds(Loading, progress=st.floats(0, 1)),
-    st.builds(Loaded, description=descriptions),
-    st.builds(LoadFailed, reason=texts),
+    st.builds(Loaded, description=descriptions, kv_type=st.sampled_from(get_args(KvType))),
+    st.builds(LoadFailed, reason=texts, needed_bytes=st.none() | counts),
     st.builds(Admitted, key=counts, prompt=st.builds(PromptUsage, prompt_tokens=counts, cached_tokens=counts)),
     st.builds(Event, key=counts, event=events),
     st.builds(Counted, key=counts, tokens=counts),

@@ -38,6 +38,7 @@ DESCRIPTION = EngineDescription(
 )
 SOCKET = "import os, signal, socket, sys, time; s = socket.socket(fileno=int(sys.argv[1]));"
 READ_FOR_EVER = "\nwhile s.recv(65536): pass"
+LOADED = Loaded(description=DESCRIPTION, kv_type="f16")
 
 
 def says(*messages: FromWorker) -> str:
@@ -57,7 +58,7 @@ async def running(program: str, clock: Any = None) -> AsyncIterator[WorkerProces
             await worker.aclose()
 
 
-async def load(worker: WorkerProcess, told: list[float] | None = None) -> EngineDescription:
+async def load(worker: WorkerProcess, told: list[float] | None = None) -> Loaded:
     return await worker.load(MODEL, GgufSettings(), (told if told is not None else []).append)
 
 
@@ -70,8 +71,8 @@ def request() -> GenerationRequest:
 
 async def test_a_worker_tells_how_far_it_is_and_what_it_loaded() -> None:
     told: list[float] = []
-    async with running(says(Loading(progress=0.25), Loading(progress=0.5), Loaded(description=DESCRIPTION))) as worker:
-        assert await load(worker, told) == DESCRIPTION
+    async with running(says(Loading(progress=0.25), Loading(progress=0.5), LOADED)) as worker:
+        assert await load(worker, told) == LOADED
     assert told == [0.25, 0.5]
 
 
@@ -79,6 +80,21 @@ async def test_a_worker_that_cannot_load_says_why() -> None:
     async with running(says(LoadFailed(reason="invalid magic characters"))) as worker:
         with pytest.raises(LoadRefused, match="invalid magic characters"):
             await load(worker)
+
+
+async def test_a_worker_that_has_too_little_memory_says_how_much_it_needs() -> None:
+    async with running(says(LoadFailed(reason="too little", needed_bytes=7))) as worker:
+        with pytest.raises(LoadRefused) as caught:
+            await load(worker)
+        assert caught.value.needed_bytes == 7
+
+
+async def test_a_worker_is_told_how_long_it_may_save_before_its_socket_ends() -> None:
+    """It writes what it reads to stderr, its last words."""
+    program = f"{SOCKET}\nwhile data := s.recv(4096): sys.stderr.write(repr(data)); sys.stderr.flush()"
+    async with running(program) as worker:
+        await worker.aclose(save_s=2.5)
+        assert '"save_s":2.5' in worker.last_words()
 
 
 async def test_a_worker_that_dies_while_it_loads_leaves_its_last_words() -> None:
@@ -158,7 +174,7 @@ async def test_who_asks_a_dead_worker_hears_that_it_is_dead() -> None:
         pytest.param(b"\xff\xff\xff\xff", id="an absurd length"),
         pytest.param(encode_frame(b"hello"), id="no JSON"),
         pytest.param(encode_frame(b'{"kind": "surprise"}'), id="an unknown message"),
-        pytest.param(encode_frame(encode(Loaded(description=DESCRIPTION))) * 2, id="two models"),
+        pytest.param(encode_frame(encode(LOADED)) * 2, id="two models"),
     ],
 )
 async def test_a_worker_that_talks_nonsense_is_ended(nonsense: bytes) -> None:

@@ -26,10 +26,10 @@ from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.http_server import AsgiApp
 from pensieve_cli.machine import memory_bytes
-from pensieve_cli.settings import CacheSettings, EngineSettings, ModelSettings, Settings
+from pensieve_cli.settings import ModelSettings, Settings
 from pensieve_cli.signing_key import signing_key
 from pensieve_cli.version import version
-from pensieve_core import Clock
+from pensieve_core import Clock, ModelDescriptor
 from pensieve_http import Drain, HttpSettings, create_app, create_batch_runner
 from pensieve_http.batches.runner import BatchRunner
 from pensieve_http.storage import BatchStore, Database, FileFolder, FolderClaim, FolderFileStore, Storage
@@ -52,7 +52,7 @@ from pensieve_registry import (
 __all__ = ["ENGINES_GROUP", "Application", "build_catalog", "compose"]
 
 ENGINES_GROUP = "pensieve.engines"
-_Option: TypeAlias = int | str | Path
+_Option: TypeAlias = int | float | str | Path
 _SUFFIX = ".gguf"
 _ENGINE_FLAGS = {
     "context_tokens": "--ctx",
@@ -65,6 +65,9 @@ _ENGINE_FLAGS = {
     "cache_folder": "--cache-dir",
     "cache_disk_bytes": "--cache-disk-bytes",
     "cache_ram_bytes": "--cache-ram-bytes",
+    "memory_budget_bytes": "--memory-budget",
+    "idle_unload_s": "--idle-unload-seconds",
+    "residence_s": "--residence-seconds",
 }
 """What an engine calls a setting, and what the user does."""
 
@@ -83,6 +86,8 @@ class Application:
     drain: Drain
     database: Database
     clock: Clock
+    pinned: tuple[ModelDescriptor, ...] = ()
+    """To be loaded and pinned at the start, beside the default model."""
     keys: int
     """How many keys are accepted; 0 means that none is asked for."""
     idle_exit_s: float = 0.0
@@ -129,6 +134,7 @@ def compose(
         drain=drain,
         database=database,
         clock=clock,
+        pinned=tuple(catalog.resolve(name) for name in settings.memory.pinned),
         keys=len(http.api_keys),
         idle_exit_s=settings.listen.idle_exit_seconds or 0.0,
     )
@@ -205,7 +211,7 @@ def _engine_provider(all_settings: Settings, clock: Clock) -> EngineProvider:
     settings = all_settings.engine
     factory = _engine_factory(settings.engine)
     settings_class = get_type_hints(factory)["settings"]
-    options = _engine_options(settings, all_settings.cache, settings_class)
+    options = _engine_options(all_settings, settings_class)
     try:
         engine_settings = settings_class(**options)
     except ValueError as error:
@@ -231,9 +237,8 @@ def _engine_factory(name: str) -> Callable[..., EngineProvider]:
     return factory
 
 
-def _engine_options(
-    settings: EngineSettings, cache: CacheSettings, settings_class: Callable[..., Any]
-) -> dict[str, _Option]:
+def _engine_options(all_settings: Settings, settings_class: Callable[..., Any]) -> dict[str, _Option]:
+    settings, cache, memory = all_settings.engine, all_settings.cache, all_settings.memory
     known = inspect.signature(settings_class).parameters
     wanted: dict[str, _Option | None] = {
         "context_tokens": settings.ctx,
@@ -247,6 +252,9 @@ def _engine_options(
         "cache_folder": cache.folder if cache.cache_dir is not None or "cache_folder" in known else None,
         "cache_disk_bytes": cache.cache_disk_bytes,
         "cache_ram_bytes": cache.cache_ram_bytes,
+        "memory_budget_bytes": memory.memory_budget,
+        "idle_unload_s": memory.idle_unload_seconds,
+        "residence_s": memory.residence_seconds,
     }
     options = {name: value for name, value in wanted.items() if value is not None}
     unknown = options.keys() - known

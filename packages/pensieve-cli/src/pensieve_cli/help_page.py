@@ -53,10 +53,11 @@ Model                                             Server
   --no-drafts           compute nothing ahead       --allow-host NAME    of this server; repeatable
 Cache and files                                     --allow-origin URL   web page; repeatable
   --data-dir DIR        what clients upload         --unsafe-no-key      open to all, without a key
-  --files-bytes N       limit of all of it
-  --cache-dir DIR       computed prompts, for the next start
-  --cache-disk-bytes N  limit of these, 0 for none [fitted]
-  --cache-ram-bytes N   limit of those that left the KV cache
+  --files-bytes N       limit of all of it        Memory, of several models
+  --cache-dir DIR       computed prompts            --memory-budget SIZE     8GB; else what is free
+  --cache-disk-bytes N  limit of these [fitted]     --pinned NAME            stays; repeatable
+  --cache-ram-bytes N   of those in RAM [fitted]    --idle-unload-seconds S  unload when unused
+                                                    --residence-seconds S    stay so long; else 10
 
 A flag beats a variable PENSIEVE_<NAME> beats pensieve.toml, here or the user's.
 """

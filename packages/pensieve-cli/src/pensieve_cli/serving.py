@@ -26,7 +26,7 @@ from pensieve_cli.settings import Settings
 from pensieve_cli.stopping import HardEnd, Patience, ProcessEnd, Signals, go_down
 from pensieve_cli.version import version
 from pensieve_core import ModelDescriptor, PensieveError
-from pensieve_inference import EngineProvider
+from pensieve_inference import EngineProvider, loader_of
 
 __all__ = ["Terminal", "run", "serve"]
 
@@ -106,7 +106,7 @@ async def _serve(
     server, signals = HttpServer(attendance, listener.socket), Signals()
     with signals.caught():
         serving = asyncio.create_task(server.run())
-        loading = asyncio.create_task(_load_default(application, terminal))
+        loading = asyncio.create_task(_load_first(application, terminal))
         work = _Work(batches=asyncio.create_task(application.batches.run()), engines=application.engines)
         _announce(application, listener, terminal)
         idle = asyncio.create_task(attendance.until_idle(application.idle_exit_s))
@@ -157,6 +157,16 @@ def _announce(application: Application, listener: Listener, terminal: Terminal) 
     )
     terminal.announcer.say(listening_lines(facts))
     terminal.record("server_listening", url=listener.url, model=model.id, keys=application.keys)
+
+
+async def _load_first(application: Application, terminal: Terminal) -> None:
+    """Load the default model, then those that are pinned."""
+    await _load_default(application, terminal)
+    for model in application.pinned:
+        try:
+            await loader_of(application.engines).load(model, pin=True)
+        except PensieveError as error:
+            _log.error("model_load_failed", model=model.id, reason=error.message)
 
 
 async def _load_default(application: Application, terminal: Terminal) -> None:

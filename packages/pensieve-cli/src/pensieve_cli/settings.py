@@ -15,6 +15,8 @@ import platformdirs
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from pensieve_cli.sizes import read_size
+
 __all__ = [
     "AccessSettings",
     "ApiSettings",
@@ -24,6 +26,7 @@ __all__ = [
     "LogFormat",
     "LogLevel",
     "LogSettings",
+    "MemorySettings",
     "ModelSettings",
     "Secret",
     "Settings",
@@ -135,6 +138,21 @@ class EngineSettings:
 
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
+class MemorySettings:
+    """How several models share the memory."""
+
+    memory_budget: Annotated[int | None, Parameter(converter=read_size, validator=Number(gte=1))] = None
+    """Bytes of RAM for all loaded models together: `8GB`, `7.5GiB`. None: what is free when a model is to be loaded."""
+    pinned: Annotated[tuple[str, ...], _Repeatable] = ()
+    """Models that are loaded at the start, and make no room for others."""
+    idle_unload_seconds: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
+    """A model that nobody asked for so long is unloaded. None: only when another one needs the room."""
+    residence_seconds: Annotated[float | None, Parameter(validator=Number(gte=0))] = None
+    """So long a model stays at least, once it is loaded, whoever wants its room. None: 10."""
+
+
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
 class CacheSettings:
     """Where computed prompts are kept for the next start, and how much of them."""
 
@@ -191,6 +209,7 @@ class Settings:
     api: ApiSettings = ApiSettings()
     model: ModelSettings = ModelSettings()
     engine: EngineSettings = EngineSettings()
+    memory: MemorySettings = MemorySettings()
     cache: CacheSettings = CacheSettings()
     storage: StorageSettings = StorageSettings()
     log: LogSettings = LogSettings()

@@ -17,7 +17,18 @@ import attrs
 from pensieve_core import MemoryTerm
 from pensieve_gguf.memory_sum import said, total_bytes
 
-__all__ = ["ContextCost", "CostOf", "Fit", "Memory", "ModelSize", "Wishes", "cost_by_metadata", "fit_model", "shortage"]
+__all__ = [
+    "ContextCost",
+    "CostOf",
+    "Fit",
+    "Memory",
+    "ModelSize",
+    "Wishes",
+    "cost_by_metadata",
+    "fit_model",
+    "needed_bytes",
+    "shortage",
+]
 
 _GRANULE = 256  # llama.cpp pads the context to multiples of this
 _SMALLEST = 2_048
@@ -41,6 +52,8 @@ _BYTES_PER_WORD = 1_100
 Measured: 106 MiB with 49,152 words (SmolLM2), 214 MiB with 151,936 (Qwen)."""
 _KEPT_BYTES = 2 * _GIB
 _COPY_BYTES = 2 * _GIB
+_SEARCHED = 100
+"""What is needed is found to a hundredth."""
 _KEPT_SHARES = 8, 4
 """Of what the model leaves free, prompts outside the cache get at least the first part and at most the second."""
 
@@ -177,6 +190,29 @@ def shortage(fit: Fit, memory: Memory, wishes: Wishes) -> str | None:
         f"it needs {_gib(needed)} with a context of {fit.context:,} tokens ({said(fit.terms)}), and {_gib(memory.ram)}"
         f" {there}: take a smaller model or a smaller quantisation of it, {_less(fit, wishes)}or give it more memory"
     )
+
+
+def needed_bytes(
+    size: ModelSize, memory: Memory, wishes: Wishes, cost: CostOf | None = None, *, least_context: int
+) -> int | None:
+    """Return the RAM with which the model would have such a context, or all that it was trained for.
+
+    None: it has with `memory` as it is.
+    """
+    least = min(least_context, size.trained, wishes.context or size.trained)
+
+    def suffices(ram: int) -> bool:
+        limited = attrs.evolve(memory, ram=ram, is_limit=True)
+        fit = fit_model(size, limited, wishes, cost)
+        return fit.context >= least and shortage(fit, limited, wishes) is None
+
+    low, high = memory.ram, memory.ram
+    while not suffices(high):
+        low, high = high, 2 * high + 1
+    while high - low > high // _SEARCHED:
+        middle = (low + high) // 2
+        low, high = (low, middle) if suffices(middle) else (middle, high)
+    return None if high == memory.ram else high
 
 
 def _less(fit: Fit, wishes: Wishes) -> str:

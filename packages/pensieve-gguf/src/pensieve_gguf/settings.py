@@ -60,6 +60,18 @@ class GgufSettings:
     stall_timeout_s: float = attrs.field(default=120.0, validator=gt(0))
     """A worker without a sign of life for so long is killed and replaced."""
 
+    memory_budget_bytes: int | None = attrs.field(default=None, validator=optional(ge(1)))
+    """RAM that all engines together may take. None: what is free, looked at whenever a model is to be loaded."""
+    residence_s: float = attrs.field(default=10.0, validator=ge(0))
+    """So long a model stays in memory at least, whoever wants its room: two that take turns are not loaded for each
+    request."""
+    swap_drain_s: float = attrs.field(default=120.0, validator=ge(0))
+    """So long running answers of a model that has to make room may go on."""
+    idle_unload_s: float | None = attrs.field(default=None, validator=optional(ge(0)))
+    """A model that nobody asked for so long is unloaded. None: only when another one needs the room."""
+    least_context: int | None = attrs.field(default=None, validator=optional(ge(1)))
+    """An engine that can have no such context is not loaded: others can make room. None: it takes what there is."""
+
     @max_resident.validator
     def _leaves_room_for_idle_ones(self, _: attrs.Attribute[int], value: int) -> None:
         if value <= self.max_running:

@@ -19,12 +19,12 @@ from pensieve_gguf.engine.job import Job
 from pensieve_gguf.engine.keeping import Keep, Keeping
 from pensieve_gguf.engine.vitals import Vitals
 
-__all__ = ["DiskTier"]
+__all__ = ["LAST_SAVES_S", "DiskTier"]
 
+LAST_SAVES_S = 4.0
+"""For what waits to be saved when the engine ends: some 1 GB, on a disk of 2026."""
 _WORTH_READING = 256
 """Tokens; fewer are computed sooner than read."""
-_LAST_KEEPS_S = 4.0
-"""For what waits to be saved when the engine ends: some 1 GB, on a disk of 2026."""
 
 
 class DiskTier:
@@ -62,14 +62,14 @@ class DiskTier:
         self._vitals.anchors_read += 1
         self._cells.put(loaded.tokens, loaded.state)
 
-    def note(self, job: Job, reason: FinishReason) -> None:
-        """Let prompt and answer of a job that is done be saved, if they may come again."""
+    def note(self, job: Job, reason: FinishReason | None) -> None:
+        """Let prompt and answer of a job that is done be saved, if they may come again. None: it was cut short."""
         sequence = job.sequence
         if self._anchors is None or sequence.priority >= Priority.BACKGROUND:
             return
         self._keeping.note(
             sequence.tokens[: sequence.computed],
-            head=max(job.head_tokens, sequence.cached) if job.opens else job.head_tokens,
+            head=0 if reason is None else _head(job),
             conversation="" if sequence.conversation is None else str(sequence.conversation),
             goes_on=reason is FinishReason.TOOL_CALLS,
             now=self._clock(),
@@ -85,12 +85,12 @@ class DiskTier:
         if keep is not None:
             self._save(keep)
 
-    def close(self, *, intact: bool) -> None:
-        """Save what waits, for a bounded time, and close the folder. Not `intact`: the cells are not to be trusted."""
+    def close(self, save_s: float) -> None:
+        """Save what waits, for `save_s` at most, and close the folder. 0: the cells are not to be trusted."""
         if self._anchors is None:
             return
-        deadline = self._clock() + _LAST_KEEPS_S
-        while intact and self._clock() < deadline and (keep := self._keeping.take_any()) is not None:
+        deadline = self._clock() + save_s
+        while self._clock() < deadline and (keep := self._keeping.take_any()) is not None:
             self._save(keep)
         self._anchors.close(max(0.0, deadline - self._clock()))
 
@@ -101,3 +101,7 @@ class DiskTier:
         state = self._cells.copy(keep.tokens, functools.partial(self._anchors.wants, keep))
         if state is not None and self._anchors.save(keep, state):
             self._vitals.anchors_saved += 1
+
+
+def _head(job: Job) -> int:
+    return max(job.head_tokens, job.sequence.cached) if job.opens else job.head_tokens

@@ -37,6 +37,7 @@ from pensieve_gguf.engine.calibration import calibrate
 from pensieve_gguf.engine.candidates import Candidates
 from pensieve_gguf.engine.carrying import ON_CPU, ON_GPU
 from pensieve_gguf.engine.courier import Courier
+from pensieve_gguf.engine.disk_tier import LAST_SAVES_S
 from pensieve_gguf.engine.drafter import Drafter
 from pensieve_gguf.engine.drafts import DraftPolicy
 from pensieve_gguf.engine.generation import GenerationItem, GgufGeneration
@@ -55,7 +56,7 @@ from pensieve_gguf.engine.single_calls import paced
 from pensieve_gguf.engine.step_costs import LearnedCosts, StepCosts
 from pensieve_gguf.llama import Context, Model, Sampler, SamplingDefaults
 from pensieve_gguf.parsers import make_parser
-from pensieve_gguf.settings import GgufSettings
+from pensieve_gguf.settings import GgufSettings, KvType
 from pensieve_gguf.templates import ChatTemplate
 
 __all__ = ["GgufEngine"]
@@ -95,6 +96,7 @@ class GgufEngine:
     def __init__(self, loaded: Loaded, settings: GgufSettings, clock: Clock, *, costs: StepCosts | None = None) -> None:
         model, context = loaded.model, loaded.context
         self.description = description = loaded.description
+        self.kv_type: KvType = "q8_0" if context.shape.kv_type == "q8_0" else "f16"
         self._model = model
         self._settings = settings
         self._clock = clock
@@ -210,13 +212,13 @@ class GgufEngine:
         """Count the prompt by the path that `generate` takes."""
         return len((await self._prepare(request, self._prompts.prepare)).tokens)
 
-    async def aclose(self) -> None:
-        """End running generations, and free the model."""
+    async def aclose(self, *, save_s: float = LAST_SAVES_S) -> None:
+        """End running generations, save for `save_s` at most what is not saved yet, and free the model."""
         if self._closed:
             return
         self._closed = True
         self._texts.shutdown()
-        await asyncio.to_thread(self._loop.close, OverloadedError("the engine is closing"))
+        await asyncio.to_thread(self._loop.close, OverloadedError("the engine is closing"), save_s)
         if self._answers_kept is not None:
             self._answers_kept.close()
         self._pictures.close()

@@ -19,7 +19,18 @@ from pensieve_gguf.engine.drafts import MOST_DRAFTED
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.shelf import Shelf
 from pensieve_gguf.engine.vocabulary_ahead import VocabularyAhead
-from pensieve_gguf.fit import ContextCost, CostOf, Fit, Memory, ModelSize, Wishes, cost_by_metadata, fit_model, shortage
+from pensieve_gguf.fit import (
+    ContextCost,
+    CostOf,
+    Fit,
+    Memory,
+    ModelSize,
+    Wishes,
+    cost_by_metadata,
+    fit_model,
+    needed_bytes,
+    shortage,
+)
 from pensieve_gguf.llama import (
     Context,
     ContextShape,
@@ -33,6 +44,7 @@ from pensieve_gguf.llama import (
 )
 from pensieve_gguf.memory_sum import total_bytes
 from pensieve_gguf.settings import GgufSettings
+from pensieve_gguf.too_little_memory import TooLittleMemoryError
 
 __all__ = ["Loaded", "OutsideTheCache", "load", "open_cache"]
 
@@ -80,6 +92,7 @@ def load(
 
     Raises:
         pensieve_gguf.llama.LoadError: llama.cpp refused the file or there is too little memory.
+        TooLittleMemoryError: there is too little for the context that it is to have at least.
     """
     vocabulary = VocabularyAhead(descriptor.path)
     memory = _memory(settings)
@@ -111,12 +124,18 @@ def _fit(descriptor: ModelDescriptor, settings: GgufSettings, memory: Memory) ->
 
     Raises:
         LoadError: it cannot be read, or memory does not hold it.
+        TooLittleMemoryError: others can make room for it.
     """
     dry, wishes = Model(descriptor.path, dry=True), _wishes(settings)
     try:
         size = _size(dry, descriptor)
-        fit = fit_model(size, memory, wishes, _cost(dry, size, settings))
+        cost = _cost(dry, size, settings)
+        fit = fit_model(size, memory, wishes, cost)
         context_bytes(dry, _shape(dry, fit, settings))  # what cannot be, whatever memory there is, says why
+        if settings.least_context is not None:
+            needed = needed_bytes(size, memory, wishes, cost, least_context=settings.least_context)
+            if needed is not None:
+                raise TooLittleMemoryError(needed)
     finally:
         dry.close()
     too_little = shortage(fit, memory, wishes)

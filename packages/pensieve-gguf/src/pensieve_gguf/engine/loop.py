@@ -26,7 +26,7 @@ from pensieve_gguf.engine.anchoring import Anchoring
 from pensieve_gguf.engine.candidates import Loaded
 from pensieve_gguf.engine.cells import Cells
 from pensieve_gguf.engine.chooser import Chooser, Drawn
-from pensieve_gguf.engine.disk_tier import DiskTier
+from pensieve_gguf.engine.disk_tier import LAST_SAVES_S, DiskTier
 from pensieve_gguf.engine.job import Job, blaming, timings_of, usage_of
 from pensieve_gguf.engine.mail import Cancel, Close, Fetched, Mail, Submit
 from pensieve_gguf.engine.pictures import Pictures
@@ -89,6 +89,7 @@ class EngineLoop:
         """Jobs that wait for the disk; the scheduler does not know of them yet."""
         self._computing: frozenset[int] = frozenset()
         self._closing: PensieveError | None = None
+        self._save_s = 0.0
         self.ended: PensieveError | None = None
         """Why the thread computes no more; set before it looks at its mail for the last time."""
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -121,9 +122,9 @@ class EngineLoop:
         if key in self._computing:
             self._context.abort.raise_flag()
 
-    def close(self, error: PensieveError) -> None:
-        """End all jobs with `error`, free the context, and wait for the thread."""
-        self._mail.put(Close(error))
+    def close(self, error: PensieveError, save_s: float = LAST_SAVES_S) -> None:
+        """End all jobs with `error`, save prefixes for `save_s` at most, free the context, and wait for the thread."""
+        self._mail.put(Close(error, save_s))
         self._context.abort.raise_flag()
         if self._thread.is_alive():
             self._thread.join()
@@ -149,8 +150,9 @@ class EngineLoop:
         self._refuse_mail(error)
         for job in self._jobs.values():
             _refuse(job, error)
+            self._disk.note(job, None)
         self._jobs.clear()
-        self._disk.close(intact=not isinstance(error, EngineFailedError))
+        self._disk.close(0.0 if isinstance(error, EngineFailedError) else self._save_s)
         self._context.close()
 
     def _refuse_mail(self, error: PensieveError) -> None:
@@ -186,8 +188,8 @@ class EngineLoop:
                 job_or_none = self._jobs.get(key)
                 if job_or_none is not None:
                     self._forget(job_or_none)
-            case Close(error=error):
-                self._closing = error
+            case Close(error=error, save_s=save_s):
+                self._closing, self._save_s = error, save_s
             case _:
                 assert_never(mail)
 

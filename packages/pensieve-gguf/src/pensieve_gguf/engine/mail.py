@@ -40,6 +40,8 @@ class Close:
     """All is over."""
 
     error: PensieveError
+    save_s: float
+    """How long what is not saved yet may be saved."""
 
 
 Mail: TypeAlias = Submit | Fetched | Cancel | Close

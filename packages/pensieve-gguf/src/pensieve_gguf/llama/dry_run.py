@@ -19,6 +19,7 @@ from pensieve_gguf.llama.model import LoadError, Model
 __all__ = ["ContextBytes", "context_bytes", "read_sizes"]
 
 _MIB = 1 << 20
+_MOST_ROWS = (1 << 31) - 1
 _CACHE = re.compile(r": size = +([\d.]+) MiB \(")
 """`llama_kv_cache: size =  180.00 MiB (  8192 cells,  30 layers, …`; one for each kind of layer."""
 _BUFFER = re.compile(r"(compute|output) buffer size = +([\d.]+) MiB")
@@ -51,6 +52,8 @@ def context_bytes(model: Model, shape: ContextShape) -> ContextBytes | None:
     Raises:
         LoadError: llama.cpp could make no such context.
     """
+    if shape.batch_tokens > _MOST_ROWS:  # without weights llama.cpp aborts on what is left of it in 32 bits
+        raise LoadError(f"a batch of {shape.batch_tokens} rows is more than llama.cpp can count")
     with heard(b"MiB") as lines:
         handle = lib.llama_init_from_model(model.handle, context_params(shape))
     if not handle:

@@ -24,7 +24,9 @@ import structlog
 
 from pensieve_core import EngineFailedError, PensieveError
 from pensieve_gguf.engine import GgufEngine
+from pensieve_gguf.engine.disk_tier import LAST_SAVES_S
 from pensieve_gguf.llama import LoadError
+from pensieve_gguf.too_little_memory import TooLittleMemoryError
 from pensieve_gguf.worker.frames import FrameDecoder, encode_frame
 from pensieve_gguf.worker.messages import (
     Admitted,
@@ -33,6 +35,7 @@ from pensieve_gguf.worker.messages import (
     Count,
     Counted,
     Event,
+    Farewell,
     FromWorker,
     Generate,
     Load,
@@ -53,7 +56,7 @@ _HEARTBEAT_S = 1.0
 _READ_BYTES = 1 << 18
 _PR_SET_PDEATHSIG = 1
 _PROGRESS_STEP = 0.01
-_LAST_S = 6.0
+_LAST_S = 2.0  # beyond what is saved, to free the model
 # How long the engine thread may wait for the GIL after a decode, while a long prompt is being rendered.
 _SWITCH_S = 0.0005
 
@@ -73,6 +76,7 @@ class Host:
         self._requests: dict[int, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._frames: list[bytes] = []
+        self._save_s = LAST_SAVES_S
 
     async def run(self) -> None:
         """Serve until the supervisor closes the socket."""
@@ -85,10 +89,10 @@ class Host:
     async def end(self) -> None:
         """Let the engine save what it has; if that hangs, the process ends all the same."""
         if self._engine is not None:
-            last_resort = threading.Timer(_LAST_S, os._exit, (0,))
+            last_resort = threading.Timer(self._save_s + _LAST_S, os._exit, (0,))
             last_resort.daemon = True
             last_resort.start()
-            await self._engine.aclose()
+            await self._engine.aclose(save_s=self._save_s)
 
     def log(self, level: str, event: dict[str, Any]) -> None:
         """Send a log event to the supervisor, which has a log; from the event loop."""
@@ -105,6 +109,8 @@ class Host:
                 self._begin_request(key, lambda: self._count(message))
             case Cancel(key=key):
                 self._cancel(key)
+            case Farewell(save_s=save_s):
+                self._save_s = save_s
             case _:
                 assert_never(message)
 
@@ -117,10 +123,12 @@ class Host:
             )
         except LoadError as error:
             self._send(LoadFailed(reason=str(error)))
+        except TooLittleMemoryError as error:
+            self._send(LoadFailed(reason=str(error), needed_bytes=error.needed_bytes))
         except Exception as error:  # noqa: BLE001 - whatever a file provokes, the supervisor must hear of it
             self._send(LoadFailed(reason=f"the engine cannot use it: {error!r}"))
         else:
-            self._send(Loaded(description=self._engine.description))
+            self._send(Loaded(description=self._engine.description, kv_type=self._engine.kv_type))
 
     async def _answer(self, key: int, work: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -26,7 +26,7 @@ from pensieve_core import (
     PromptUsage,
     RequestRefusedError,
 )
-from pensieve_gguf.settings import GgufSettings
+from pensieve_gguf.settings import GgufSettings, KvType
 
 __all__ = [
     "Admitted",
@@ -36,6 +36,7 @@ __all__ = [
     "Counted",
     "Event",
     "Failed",
+    "Farewell",
     "FromWorker",
     "Generate",
     "Load",
@@ -45,6 +46,7 @@ __all__ = [
     "Logged",
     "MessageError",
     "ToWorker",
+    "counted",
     "decode_from_worker",
     "decode_to_worker",
     "encode",
@@ -92,6 +94,14 @@ class Cancel:
 
 
 @attrs.frozen(kw_only=True)
+class Farewell:
+    """The socket ends next: end, but save for so long at most what is not saved yet."""
+
+    kind: Literal["farewell"] = "farewell"
+    save_s: float
+
+
+@attrs.frozen(kw_only=True)
 class Loading:
     """The model is being loaded."""
 
@@ -106,6 +116,7 @@ class Loaded:
 
     kind: Literal["loaded"] = "loaded"
     description: EngineDescription
+    kv_type: KvType
 
 
 @attrs.frozen(kw_only=True)
@@ -114,6 +125,8 @@ class LoadFailed:
 
     kind: Literal["load_failed"] = "load_failed"
     reason: str
+    needed_bytes: int | None = None
+    """What it would have taken, if only memory was short."""
 
 
 @attrs.frozen(kw_only=True)
@@ -186,7 +199,7 @@ class Logged:
     fields: dict[str, str] = attrs.field(factory=dict)
 
 
-ToWorker: TypeAlias = Load | Generate | Count | Cancel
+ToWorker: TypeAlias = Load | Generate | Count | Cancel | Farewell
 FromWorker: TypeAlias = Loading | Loaded | LoadFailed | Admitted | Event | Counted | Failed | Alive | Logged
 
 
@@ -201,6 +214,17 @@ def failure(key: int, error: PensieveError) -> Failed:
             return Failed(key=key, error="overloaded", message=error.message, numbers=(seconds,))
         case _:
             return Failed(key=key, error="engine_failed", message=error.message)
+
+
+def counted(answer: FromWorker | None) -> int:
+    """Return what `Count` was answered with; raise what it failed with."""
+    match answer:
+        case Counted(tokens=tokens):
+            return tokens
+        case Failed():
+            raise answer.exception()
+        case _:
+            raise EngineFailedError(f"the worker answered {answer} when asked to count")
 
 
 def _make_converter() -> cattrs.Converter:

@@ -17,13 +17,14 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from pensieve_core import Clock, EngineDescription, ModelDescriptor
+from pensieve_core import Clock, ModelDescriptor
 from pensieve_gguf.cores import PAGES_DEFAULT, SPIN_DEFAULT
 from pensieve_gguf.settings import GgufSettings
 from pensieve_gguf.worker.frames import FrameDecoder, FrameError, encode_frame
 from pensieve_gguf.worker.messages import (
     Alive,
     Cancel,
+    Farewell,
     FromWorker,
     Load,
     Loaded,
@@ -60,7 +61,11 @@ class WorkerDied(Exception):  # noqa: N818 - an event, and the supervisor decide
 
 
 class LoadRefused(Exception):  # noqa: N818 - the worker's answer, not a fault of its
-    """The worker lives, but cannot load the model."""
+    """The worker lives, but cannot load the model. `needed_bytes`: it could, if it might take so much."""
+
+    def __init__(self, reason: str, needed_bytes: int | None = None) -> None:
+        super().__init__(reason)
+        self.needed_bytes = needed_bytes
 
 
 class Channel:
@@ -111,7 +116,8 @@ class WorkerProcess:
         self._words = b""
         self._heard_at = clock.monotonic()
         self._decoding_for_s = 0.0
-        self._load: asyncio.Future[EngineDescription] = asyncio.get_running_loop().create_future()
+        self._exit_s = _EXIT_S
+        self._load: asyncio.Future[Loaded] = asyncio.get_running_loop().create_future()
         self._on_progress: Callable[[float], None] = lambda _: None
         self._end: asyncio.Task[None] | None = None
         self.died = asyncio.Event()
@@ -154,7 +160,7 @@ class WorkerProcess:
 
     async def load(
         self, model: ModelDescriptor, settings: GgufSettings, on_progress: Callable[[float], None]
-    ) -> EngineDescription:
+    ) -> Loaded:
         """Load the model.
 
         Raises:
@@ -194,8 +200,15 @@ class WorkerProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGKILL)
 
-    async def aclose(self) -> None:
-        """End the process, and wait until it is gone and nothing of it is left. May be cancelled and called again."""
+    async def aclose(self, *, save_s: float | None = None) -> None:
+        """End the process, and wait until it is gone and nothing of it is left. May be cancelled and called again.
+
+        Args:
+            save_s: For what the engine has not saved yet. None: as long as a server has that goes down.
+        """
+        if save_s is not None:
+            self.send(Farewell(save_s=save_s))
+            self._exit_s = save_s + _EXIT_S
         self._writer.close()  # the worker ends when its socket does
         if self._end is not None:
             await asyncio.wait((self._end,))
@@ -221,7 +234,7 @@ class WorkerProcess:
             self._note(str(error))
             self.kill()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_EXIT_S):
+            async with asyncio.timeout(self._exit_s):
                 await self._process.wait()
         self.kill()
         await self._process.wait()
@@ -251,10 +264,10 @@ class WorkerProcess:
         match message:
             case Loading(progress=progress):
                 self._on_progress(progress)
-            case Loaded(description=description) if not self._load.done():
-                self._load.set_result(description)
-            case LoadFailed(reason=reason) if not self._load.done():
-                self._load.set_exception(LoadRefused(reason))
+            case Loaded() if not self._load.done():
+                self._load.set_result(message)
+            case LoadFailed(reason=reason, needed_bytes=needed) if not self._load.done():
+                self._load.set_exception(LoadRefused(reason, needed))
             case Loaded() | LoadFailed():
                 msg = "a model is loaded once"
                 raise MessageError(msg)

@@ -36,8 +36,9 @@ from pensieve_core import (
     PromptUsage,
 )
 from pensieve_gguf.settings import GgufSettings
+from pensieve_gguf.too_little_memory import TooLittleMemoryError
 from pensieve_gguf.worker.deaths import Deaths
-from pensieve_gguf.worker.messages import Admitted, Count, Counted, Event, Failed, FromWorker, Generate
+from pensieve_gguf.worker.messages import Admitted, Count, Event, Failed, Generate, Loaded, counted
 from pensieve_gguf.worker.process import Channel, LoadRefused, WorkerDied, WorkerProcess
 
 __all__ = ["SupervisedEngine", "SupervisedGeneration"]
@@ -60,7 +61,7 @@ class SupervisedEngine:
         self._clock = clock
         self._spawn_worker = spawn
         self._worker: WorkerProcess | None = None
-        self._description: EngineDescription | None = None
+        self._loaded: Loaded | None = None
         self._spawning: asyncio.Task[WorkerProcess] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._deaths = Deaths()
@@ -72,16 +73,27 @@ class SupervisedEngine:
     @property
     def description(self) -> EngineDescription:
         """What was loaded; known once `start` has returned."""
-        if self._description is None:
+        return self.loaded.description
+
+    @property
+    def loaded(self) -> Loaded:
+        """What the worker said of the model; known once `start` has returned."""
+        if self._loaded is None:
             msg = "the engine has not been started"
             raise RuntimeError(msg)
-        return self._description
+        return self._loaded
 
     @property
     def busy(self) -> bool:
         """Whether any request is open, or waits for the model to load."""
         loading = self._spawning is not None and not self._spawning.done()
         return loading or (self._worker is not None and self._worker.requests > 0)
+
+    @property
+    def given_up(self) -> ModelBrokenError | None:
+        """Why it will never serve again, if so."""
+        broken = self.status.phase is EnginePhase.BROKEN
+        return ModelBrokenError(self._model.id, self.status.detail) if broken else None
 
     @property
     def worker_pid(self) -> int | None:
@@ -92,6 +104,7 @@ class SupervisedEngine:
         """Load the model, unless it is.
 
         Raises:
+            TooLittleMemoryError: it may not take what it would have to.
             ModelBrokenError: it cannot be loaded.
             OverloadedError: the machine has no room for a process now, or the engine is closing.
         """
@@ -114,14 +127,14 @@ class SupervisedEngine:
             channel = worker.open()
             worker.send(Count(key=channel.key, request=request))
             try:
-                return _counted(await channel.receive())
+                return counted(await channel.receive())
             except WorkerDied as death:
                 self.blame(request, death)
             finally:
                 channel.close()
 
-    async def aclose(self) -> None:
-        """End the worker. Its requests end with `OverloadedError`."""
+    async def aclose(self, *, save_s: float | None = None) -> None:
+        """End the worker, which saves first, as in `WorkerProcess`. Its requests end with `OverloadedError`."""
         self._closed = True
         self.status = attrs.evolve(self.status, phase=EnginePhase.CLOSED)
         tasks = [task for task in (self._spawning, self._watcher) if task is not None]
@@ -130,7 +143,7 @@ class SupervisedEngine:
         if tasks:
             await asyncio.wait(tasks)
         if self._worker is not None:
-            await self._worker.aclose()
+            await self._worker.aclose(save_s=save_s)
 
     async def channel(self, request: GenerationRequest) -> Channel:
         """Send `request` to a living worker.
@@ -177,8 +190,8 @@ class SupervisedEngine:
 
     async def _ready(self) -> WorkerProcess:
         self._check_open()
-        if self.status.phase is EnginePhase.BROKEN:
-            raise ModelBrokenError(self._model.id, self.status.detail)
+        if self.given_up is not None:
+            raise self.given_up
         if self._worker is not None and not self._worker.died.is_set():
             return self._worker
         if self._spawning is None or self._spawning.done():
@@ -204,6 +217,8 @@ class SupervisedEngine:
                 continue
             except (LoadRefused, TimeoutError) as error:
                 await worker.aclose()
+                if isinstance(error, LoadRefused) and error.needed_bytes is not None:
+                    raise TooLittleMemoryError(error.needed_bytes) from None
                 raise self._given_up(
                     str(error) or f"it did not load within {self._settings.spawn_timeout_s:.0f} s"
                 ) from None
@@ -234,7 +249,7 @@ class SupervisedEngine:
             self.status = attrs.evolve(self.status, progress=done)
 
         async with asyncio.timeout(self._settings.spawn_timeout_s):
-            self._description = await worker.load(self._model, self._settings, progressed)
+            self._loaded = await worker.load(self._model, self._settings, progressed)
 
     def _adopt(self, worker: WorkerProcess, load_s: float) -> None:
         self._worker = worker
@@ -376,13 +391,3 @@ class SupervisedGeneration:
         if self._on_parole:
             self._on_parole = False
             self._engine.parole.release()
-
-
-def _counted(answer: FromWorker | None) -> int:
-    match answer:
-        case Counted(tokens=tokens):
-            return tokens
-        case Failed():
-            raise answer.exception()
-        case _:
-            raise EngineFailedError(f"the worker answered {answer} when asked to count")

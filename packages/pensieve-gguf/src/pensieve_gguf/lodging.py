@@ -1,0 +1,188 @@
+"""One model's place in memory: its engine while it has one, and what is remembered of it while it has none.
+
+A model that comes back is loaded as it was: with the same type of keys and values, for the states on the disk are of no
+other use, and with a context no shorter, for its sessions count on it. Above: the provider, which says when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import attrs
+import psutil
+
+from pensieve_core import (
+    Clock,
+    EngineDescription,
+    EnginePhase,
+    EngineResidency,
+    EngineStatus,
+    ModelBrokenError,
+    ModelDescriptor,
+    PensieveError,
+    ResidencyState,
+)
+from pensieve_gguf.leases import LoadedEngine
+from pensieve_gguf.settings import GgufSettings
+from pensieve_gguf.tenancy import Phase, Tenant
+from pensieve_gguf.too_little_memory import TooLittleMemoryError
+from pensieve_gguf.worker.messages import Loaded
+
+__all__ = ["LodgedEngine", "Lodging", "OpenEngine"]
+
+_STATES = {
+    Phase.ABSENT: ResidencyState.UNLOADED,
+    Phase.LOADING: ResidencyState.LOADING,
+    Phase.READY: ResidencyState.READY,
+    Phase.DRAINING: ResidencyState.DRAINING,
+    Phase.LEAVING: ResidencyState.DRAINING,
+    Phase.BROKEN: ResidencyState.FAILED,
+}
+_USEFUL_CONTEXT = 32_768
+"""Claude Code starts at some 25,000 tokens: with less a model is not loaded, while another could make room."""
+
+
+class LodgedEngine(LoadedEngine, Protocol):
+    """An engine that loads its model when told to, in a process of its own: `SupervisedEngine`."""
+
+    @property
+    def loaded(self) -> Loaded:
+        """What was loaded; known once `start` has returned."""
+        ...
+
+    @property
+    def given_up(self) -> ModelBrokenError | None:
+        """Why it will never serve again, if so."""
+        ...
+
+    @property
+    def worker_pid(self) -> int | None:
+        """The process that holds the model now."""
+        ...
+
+    async def start(self) -> None:
+        """Load the model; see `SupervisedEngine.start`."""
+        ...
+
+    async def aclose(self, *, save_s: float | None = None) -> None:
+        """End it; see `SupervisedEngine.aclose`."""
+        ...
+
+
+class OpenEngine(Protocol):
+    """Makes an engine that is not started yet."""
+
+    def __call__(self, model: ModelDescriptor, settings: GgufSettings, clock: Clock) -> LodgedEngine:
+        """Return it."""
+        ...
+
+
+class Lodging:
+    """A model, with or without an engine."""
+
+    def __init__(self, model: ModelDescriptor) -> None:
+        self.model = model
+        self.engine: LodgedEngine | None = None
+        self.vacant = asyncio.Event()
+        """Nothing is being loaded or closed, and no engine runs."""
+        self.vacant.set()
+        self._last: Loaded | None = None
+        """What was loaded last."""
+
+    @property
+    def least_bytes(self) -> int:
+        """With less it cannot be loaded: its weights are as large as its file."""
+        return max(1, self.model.size_bytes)
+
+    @property
+    def running(self) -> LodgedEngine:
+        """The engine, where it is known that there is one."""
+        assert self.engine is not None  # noqa: S101 - the planner lets nobody in before
+        return self.engine
+
+    @property
+    def status(self) -> EngineStatus:
+        """The engine's state."""
+        if self.engine is None:
+            return EngineStatus(model=self.model.id, phase=EnginePhase.COLD)
+        return self.engine.status
+
+    @property
+    def loaded(self) -> EngineDescription | None:
+        """What is known of the engine, while it is ready."""
+        return self._last.description if self._last is not None and self.status.phase is EnginePhase.READY else None
+
+    def describe(self) -> EngineDescription:
+        """Return what was loaded last."""
+        assert self._last is not None  # noqa: S101 - asked by those who have been let in once
+        return self._last.description
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the engine takes of the RAM at most, as it predicted; 0: it does not say."""
+        terms = () if self._last is None else self._last.description.memory
+        return sum(term.size_bytes for term in terms if not term.on_gpu)
+
+    @property
+    def resident_bytes(self) -> int | None:
+        """What the worker takes of the RAM now."""
+        pid = None if self.engine is None else self.engine.worker_pid
+        try:
+            return None if pid is None else psutil.Process(pid).memory_info().rss
+        except psutil.Error:  # it has just died
+            return None
+
+    async def open(self, settings: GgufSettings, clock: Clock, open_engine: OpenEngine) -> None:
+        """Load the model. It was absent before.
+
+        Raises:
+            TooLittleMemoryError: it takes more than `settings` allow.
+            ModelBrokenError, OverloadedError: it cannot be loaded; then the engine's `status` says why, too.
+        """
+        self.vacant.clear()
+        engine = self.engine = open_engine(self.model, settings, clock)
+        try:
+            await engine.start()
+        except TooLittleMemoryError:
+            await self.close()
+            raise
+        except PensieveError:
+            self.vacant.set()
+            raise
+        self._last = engine.loaded
+
+    def allowed(self, settings: GgufSettings, memory_bytes: int, *, alone: bool) -> GgufSettings:
+        """Return how the model is to be loaded when it may take so much. `alone`: nobody else could make room."""
+        wanted = settings.context_tokens or min(self.model.context_tokens, _USEFUL_CONTEXT)
+        before = None if self._last is None else self._last.description.context_tokens
+        return attrs.evolve(
+            settings,
+            memory_bytes=memory_bytes if settings.memory_budget_bytes is not None else None,
+            least_context=None if alone else before or wanted,
+            kv_type=settings.kv_type or (None if self._last is None else self._last.kv_type),
+        )
+
+    async def close(self, *, save_s: float | None = None) -> None:
+        """End the engine, which saves first what it has not yet; its requests hear of it."""
+        if self.engine is not None:
+            await self.engine.aclose(save_s=save_s)
+            self.engine = None
+        self.vacant.set()
+
+    def residency(self, tenant: Tenant, *, unloads_at: float | None, ago: float) -> EngineResidency:
+        """Return what is told of the model. `ago`: what makes Unix seconds of monotonic ones."""
+        return EngineResidency(
+            model=self.model.id,
+            state=_STATES[tenant.phase],
+            memory_bytes=tenant.memory_bytes or None,
+            resident_bytes=self.resident_bytes,
+            pinned=tenant.pinned,
+            requests=len(tenant.running),
+            waiting=len(tenant.waiting),
+            progress=self.status.progress,
+            detail=self.status.detail,
+            loaded_at=None if tenant.ready_at is None else tenant.ready_at + ago,
+            last_used_at=None if tenant.last_used_at is None else tenant.last_used_at + ago,
+            unloads_at=None if unloads_at is None else unloads_at + ago,
+        )
