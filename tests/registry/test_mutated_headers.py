@@ -177,7 +177,8 @@ def read(path: Path) -> GgufHeader | None:
     except GgufHeaderError:
         return None
     finally:
-        assert time.thread_time() - started < TIME_LIMIT_S
+        slowness = 1 if sys.gettrace() is None else 5  # whoever measures coverage makes Python slow
+        assert time.thread_time() - started < TIME_LIMIT_S * slowness
 
 
 def assert_sound(header: GgufHeader, size: int) -> None:
