@@ -12,7 +12,7 @@ import pytest
 
 from pensieve_cli.main import main
 from pensieve_cli.model_commands.showing import describe
-from pensieve_cli.settings import EngineSettings
+from pensieve_cli.settings import EngineSettings, Settings
 from pensieve_core import DraftModel, LoraAdapter, ModelId
 from pensieve_registry import FileSource, LocalCatalog
 from pensieve_registry.testing import write_chat_model
@@ -66,8 +66,9 @@ def test_the_json_holds_the_facts(own_world: Path, capsys: pytest.CaptureFixture
     assert {"label": "layers", "text": "4 of width 64"} in shown["details"]
     assert shown["fit"]["context_tokens"] == 512
     assert shown["fit"]["fits"] is True
-    # 4 layers, 2 heads of 8 for keys and as many for values, 2 bytes each
-    assert shown["fit"]["memory_bytes"] == shown["size_bytes"] + 512 * 4 * 2 * (8 + 8) * 2
+    assert "512 cells (0 KiB a token, f16)" in shown["fit"]["note"], (
+        "4 layers, 2 heads, 8 + 8 numbers of 2 bytes: 512 bytes"
+    )
 
 
 def test_without_a_name_it_is_the_default_model(own_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,7 +94,7 @@ def test_what_can_be_used_with_it_is_listed(tmp_path: Path) -> None:
         adapters=(LoraAdapter(name="lora", path=tmp_path / "lora", size_bytes=5),),
         draft=DraftModel(id=ModelId("small"), path=tmp_path / "small", size_bytes=3, parameters=1),
     )
-    shown = describe(model, EngineSettings(), {}, available_bytes=1 << 33)
+    shown = describe(model, Settings(), {}, available_bytes=1 << 33)
     assert [(file.role, file.size_bytes) for file in shown.files[1:]] == [
         ("projector", 7),
         ("adapter", 5),
@@ -103,9 +104,12 @@ def test_what_can_be_used_with_it_is_listed(tmp_path: Path) -> None:
 
 def test_a_model_that_does_not_fit_is_told(tmp_path: Path) -> None:
     catalog = LocalCatalog([FileSource(write_chat_model(tmp_path / "tiny.gguf", _METADATA))])
-    shown = describe(catalog.models()[0], EngineSettings(), {}, available_bytes=1_000)
+    shown = describe(catalog.models()[0], Settings(), {}, available_bytes=1_000)
     assert shown.fit.fits is False
-    asked = describe(catalog.models()[0], EngineSettings(ctx=1_024, kv_type="q8_0"), {}, available_bytes=1 << 33)
+    assert "smaller quantisation" in shown.fit.note
+    asked = describe(
+        catalog.models()[0], Settings(engine=EngineSettings(ctx=1_024, kv_type="q8_0")), {}, available_bytes=1 << 33
+    )
     assert (asked.fit.kv_type, asked.fit.context_tokens, asked.fit.fits) == ("q8_0", 1_024, True)
 
 

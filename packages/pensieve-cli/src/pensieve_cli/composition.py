@@ -49,7 +49,7 @@ from pensieve_registry import (
     check_projector,
 )
 
-__all__ = ["ENGINES_GROUP", "Application", "build_catalog", "compose"]
+__all__ = ["ENGINES_GROUP", "Application", "build_catalog", "build_engines", "compose"]
 
 ENGINES_GROUP = "pensieve.engines"
 _Option: TypeAlias = int | float | str | Path
@@ -107,7 +107,7 @@ def compose(
         CommandError: a setting names something that is not there.
     """
     clock = clock or SystemClock()
-    engines = engines or _engine_provider(settings, clock)
+    engines = engines or build_engines(settings, clock)
     catalog = catalog or _catalog(settings.model, engines)
     drain = Drain(clock)
     http = _http_settings(settings)
@@ -207,7 +207,12 @@ def _http_settings(settings: Settings) -> HttpSettings:
     return attrs.evolve(http, file_limits=limits)
 
 
-def _engine_provider(all_settings: Settings, clock: Clock) -> EngineProvider:
+def build_engines(all_settings: Settings, clock: Clock) -> EngineProvider:
+    """Return the provider of the engine that is asked for. Whoever gets it closes it.
+
+    Raises:
+        CommandError: no such engine is installed, or it refuses a setting.
+    """
     settings = all_settings.engine
     factory = _engine_factory(settings.engine)
     settings_class = get_type_hints(factory)["settings"]
@@ -250,7 +255,7 @@ def _engine_options(all_settings: Settings, settings_class: Callable[..., Any]) 
         "drafts": False if settings.no_drafts else None,
         # An engine that keeps nothing on the disk need not know where others do.
         "cache_folder": cache.folder if cache.cache_dir is not None or "cache_folder" in known else None,
-        "cache_disk_bytes": cache.cache_disk_bytes,
+        "cache_disk_bytes": cache.cache_disk_bytes or (0 if "cache_disk_bytes" in known else None),
         "cache_ram_bytes": cache.cache_ram_bytes,
         "memory_budget_bytes": memory.memory_budget,
         "idle_unload_s": memory.idle_unload_seconds,

@@ -18,12 +18,14 @@ Usage: pensieve-server [COMMAND] [OPTIONS]
 
   serve                 serve until Ctrl-C; so does no command at all
   claude [-- ARGS]      Claude Code on it; starts a server if there is none
+  run [MODEL] [TEXT]    chat in the terminal, or one answer
 Models
   list                  which there are                         (also: models)
   show [MODEL]          what one is, and how it fits this machine
   pull [MODEL]          fetch one from the hub, or what suits this machine
   rm MODEL              remove its files
   alias [NAME MODEL]    names of your own
+  bench [MODEL]         how fast it is here
 Of a running server
   ps                    which models are loaded
   load, unload MODEL    load one, and let it go
@@ -71,6 +73,22 @@ Usage: pensieve-server claude [OPTIONS] [-- ARGUMENTS]
   -- ARGUMENTS          handed on to Claude Code: -- -p "What is in this folder?"
 
 And all settings of `serve --help`. The server stays for the next session.
+"""
+
+_RUN = """\
+Talk to a model: with the server that runs, or with an engine of its own.
+Usage: pensieve-server run [MODEL] [TEXT] [OPTIONS]
+
+  pensieve-server run                        chat; Ctrl-C ends an answer, Ctrl-D the chat
+  pensieve-server run "Why is the sky blue?" one answer
+  cat file | pensieve-server run "Explain"   one answer to both
+
+  MODEL                 id, alias or GGUF file; else the default one
+  --system TEXT         what the model is told before
+  --max-tokens N        longest answer                                 [4096]
+  --json                one object with the answer, instead of its text
+
+And all settings of `serve --help`.
 """
 
 _LIST = """\
@@ -147,6 +165,19 @@ Also OWNER/NAME:FILE.gguf, OWNER/NAME@REVISION, and a page's address. What was i
 on when it is asked for again. Private ones: hf auth login, or HF_TOKEN.
 """
 
+_BENCH = """\
+How fast a model is on this machine: new prompts and their answers, several times.
+Usage: pensieve-server bench [MODEL] [OPTIONS]
+
+  MODEL                 id, alias or GGUF file; else the default one
+  --prompt-tokens N     length of the prompt, about                    [512]
+  --answer-tokens N     length of the answer                           [128]
+  --rounds N            how often; the median is told                  [3]
+  --json                one object, with every round
+
+And all settings of `serve --help`. Nothing else should run meanwhile.
+"""
+
 _DOCTOR = """\
 What is wrong with this machine and the server on it, and what to do.
 Usage: pensieve-server doctor [--json]
@@ -196,11 +227,13 @@ HELP_PAGES: Mapping[str, str] = MappingProxyType(
     {
         "serve": _SERVE,
         "claude": _CLAUDE,
+        "run": _RUN,
         "list": _LIST,
         "models": _LIST,
         "show": _SHOW,
         "rm": _RM,
         "alias": _ALIAS,
+        "bench": _BENCH,
         "ps": _PS,
         "load": _LOAD,
         "unload": _UNLOAD,

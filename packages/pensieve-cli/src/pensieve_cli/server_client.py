@@ -1,12 +1,14 @@
 """Asks a server on this machine, over its own HTTP: what it is doing, whether it knows a model, to load one.
 
-Every call is bounded in time. Beyond this module nobody knows of connections.
+Every call is bounded in time, a stream in the time between two pieces. Beyond this module nobody knows of connections.
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import attrs
@@ -62,12 +64,27 @@ class ServerClient:
 
     def ask(self, method: str, path: str, body: object = None, *, bound_s: float = _QUICK_S) -> Reply:
         """Send one request; raises as `count_tokens`."""
+        with self._asked(method, path, body, bound_s) as response:
+            return Reply(status=response.status, body=response.read())
+
+    @contextlib.contextmanager
+    def stream(self, path: str, body: object, *, silence_s: float) -> Iterator[http.client.HTTPResponse]:
+        """Post `body`, and yield the response while it comes; leaving hangs up. Iterate it for its lines.
+
+        Raises:
+            OSError, http.client.HTTPException: nothing comes for `silence_s`.
+        """
+        with self._asked("POST", path, body, silence_s) as response:
+            yield response
+
+    @contextlib.contextmanager
+    def _asked(self, method: str, path: str, body: object, bound_s: float) -> Iterator[http.client.HTTPResponse]:
         parts = urlsplit(self.url)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=bound_s)
         headers = {"content-type": "application/json", **({"x-api-key": self.key} if self.key else {})}
         try:
             connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
-            response = connection.getresponse()
-            return Reply(status=response.status, body=response.read())
+            with connection.getresponse() as response:
+                yield response
         finally:
             connection.close()

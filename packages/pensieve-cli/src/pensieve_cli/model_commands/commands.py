@@ -16,6 +16,7 @@ from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.settings import Settings
 
 __all__ = [
+    "Benchmark",
     "ChangeAlias",
     "ListAliases",
     "ListEngines",
@@ -25,6 +26,7 @@ __all__ = [
     "PullModel",
     "RemoveModels",
     "ShowModel",
+    "Talk",
     "UnloadModel",
     "add_model_commands",
 ]
@@ -127,6 +129,32 @@ class UnloadModel:
     json: bool = False
 
 
+@attrs.frozen(kw_only=True)
+class Talk:
+    """`pensieve-server run`: a chat in the terminal, or one answer."""
+
+    settings: Settings
+    words: tuple[str, ...] = ()
+    """A model, a text, or both in this order."""
+    system: str = ""
+    max_tokens: int = 4_096
+    json: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Benchmark:
+    """`pensieve-server bench`: how fast a model is here."""
+
+    settings: Settings
+    model: str | None = None
+    prompt_tokens: int = 512
+    """About so many: a text is made of words."""
+    answer_tokens: int = 128
+    """At most: a model may be done before."""
+    rounds: int = 3
+    json: bool = False
+
+
 ModelCommand: TypeAlias = (
     ListModels
     | ShowModel
@@ -137,6 +165,8 @@ ModelCommand: TypeAlias = (
     | ListEngines
     | LoadModel
     | UnloadModel
+    | Talk
+    | Benchmark
 )
 
 
@@ -153,6 +183,8 @@ def add_model_commands(app: App) -> None:
     app.command(_ps, name="ps")
     app.command(_load, name="load")
     app.command(_unload, name="unload")
+    app.command(_run, name="run")
+    app.command(_bench, name="bench")
 
 
 def _list(*, settings: Settings | None = None, json: _Switch = False) -> ListModels:
@@ -224,3 +256,33 @@ def _load(
 
 def _unload(model_name: str, /, *, settings: Settings | None = None, json: _Switch = False) -> UnloadModel:
     return UnloadModel(settings=settings or Settings(), model=model_name, json=json)
+
+
+def _run(
+    *words: str,
+    settings: Settings | None = None,
+    system: str = "",
+    max_tokens: _Count = 4_096,
+    json: _Switch = False,
+) -> Talk:
+    return Talk(settings=settings or Settings(), words=words, system=system, max_tokens=max_tokens, json=json)
+
+
+def _bench(
+    model_name: str | None = None,
+    /,
+    *,
+    settings: Settings | None = None,
+    prompt_tokens: _Count = 512,
+    answer_tokens: _Count = 128,
+    rounds: _Count = 3,
+    json: _Switch = False,
+) -> Benchmark:
+    return Benchmark(
+        settings=settings or Settings(),
+        model=model_name,
+        prompt_tokens=prompt_tokens,
+        answer_tokens=answer_tokens,
+        rounds=rounds,
+        json=json,
+    )

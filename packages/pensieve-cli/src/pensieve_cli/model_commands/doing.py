@@ -6,6 +6,7 @@ from typing import assert_never
 
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.model_commands.commands import (
+    Benchmark,
     ChangeAlias,
     ListAliases,
     ListEngines,
@@ -15,6 +16,7 @@ from pensieve_cli.model_commands.commands import (
     PullModel,
     RemoveModels,
     ShowModel,
+    Talk,
     UnloadModel,
 )
 from pensieve_cli.terminal import Terminal
@@ -32,26 +34,35 @@ def run(command: ModelCommand, terminal: Terminal) -> ExitCode:
         case ListModels():
             from pensieve_cli import model_table  # noqa: PLC0415 - late
 
-            return model_table.run(command.settings, terminal.output, as_json=command.json)
+            code = model_table.run(command.settings, terminal.output, as_json=command.json)
         case ShowModel():
             from pensieve_cli.model_commands import showing  # noqa: PLC0415 - late
 
-            return showing.run(command, terminal.output)
+            code = showing.run(command, terminal.output)
         case ListAliases() | ChangeAlias():
             from pensieve_cli.model_commands import naming  # noqa: PLC0415 - late
 
-            return naming.run(command, terminal.output)
+            code = naming.run(command, terminal.output)
         case PullModel():
             from pensieve_cli.model_commands import fetching  # noqa: PLC0415 - late
 
-            return fetching.run(command, terminal)
+            code = fetching.run(command, terminal)
         case RemoveModels():
             from pensieve_cli.model_commands import removing  # noqa: PLC0415 - late
 
-            return removing.run(command, terminal)
+            code = removing.run(command, terminal)
         case ListEngines() | LoadModel() | UnloadModel():
             from pensieve_cli.model_commands import engines  # noqa: PLC0415 - late
 
-            return engines.run(command, terminal.output)
+            code = engines.run(command, terminal.output)
+        case Talk():
+            from pensieve_cli.model_commands import talking  # noqa: PLC0415 - late
+
+            code = talking.run(command, terminal)
+        case Benchmark():
+            from pensieve_cli.model_commands import benchmarking  # noqa: PLC0415 - late
+
+            code = benchmarking.run(command, terminal.output)
         case _:
             assert_never(command)
+    return code

@@ -41,14 +41,14 @@ class FitReport:
     """How it would be loaded now; a forecast from its header, nothing was tried."""
 
     fits: bool
-    """Weights and a context that is of any use go into the memory that is free."""
+    """All of it goes into the memory that is free."""
     context_tokens: int
     kv_type: str
     memory_bytes: int
-    """Weights and cache together."""
+    """Weights, cache, and what else it may take at most."""
     available_bytes: int
     note: str
-    """The sum in a sentence."""
+    """The sum in a sentence; if it does not fit, what can be done."""
 
 
 @attrs.frozen(kw_only=True)

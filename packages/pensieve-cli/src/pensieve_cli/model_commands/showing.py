@@ -19,17 +19,16 @@ from pensieve_cli.model_commands.chosen import catalog_for, chosen_model
 from pensieve_cli.model_commands.commands import ShowModel
 from pensieve_cli.model_commands.model_report import Detail, FitReport, ModelFile, ModelReport, model_lines
 from pensieve_cli.printing import print_json, print_lines
-from pensieve_cli.settings import EngineSettings
+from pensieve_cli.settings import Settings
 from pensieve_core import ModelDescriptor
-from pensieve_gguf.fit import Memory, ModelSize, Wishes, fit_model
+from pensieve_gguf.fit import Memory, ModelSize, Wishes, fit_model, shortage
+from pensieve_gguf.memory_sum import total_bytes
 from pensieve_gguf.parsers import dialect_of
-from pensieve_registry import GgufHeader, LocalCatalog, facts_in_words, model_facts, read_gguf_model
+from pensieve_registry import GgufArray, GgufHeader, LocalCatalog, facts_in_words, model_facts, read_gguf_model
 
 __all__ = ["describe", "run"]
 
-_TEMPLATE = "tokenizer.chat_template"
-_LEAST_CONTEXT = 2_048
-"""Of less than that nobody has any use."""
+_TEMPLATE, _TOKENS = "tokenizer.chat_template", "tokenizer.ggml.tokens"
 
 
 def run(command: ShowModel, output: TextIO) -> ExitCode:
@@ -43,20 +42,20 @@ def run(command: ShowModel, output: TextIO) -> ExitCode:
     configure_logs(attrs.evolve(settings.log, log_level="error"))
     catalog = catalog_for(settings, command.model)
     available = psutil.virtual_memory().available
-    report = describe(chosen_model(catalog), settings.engine, AliasFile().read(), available_bytes=available)
+    report = describe(chosen_model(catalog), settings, AliasFile().read(), available_bytes=available)
     report = attrs.evolve(report, default=_is_default(report, command, catalog))
     print_json(report, output) if command.json else print_lines(model_lines(report), output)
     return ExitCode.OK
 
 
 def describe(
-    model: ModelDescriptor, engine: EngineSettings, aliases: dict[str, str], *, available_bytes: int
+    model: ModelDescriptor, settings: Settings, aliases: dict[str, str], *, available_bytes: int
 ) -> ModelReport:
     """Return what there is to say of `model`.
 
     Args:
         model: As the catalog knows it.
-        engine: Wishes for how it is loaded.
+        settings: How it would be loaded.
         aliases: From alias to model id.
         available_bytes: Memory that can be had without swapping.
     """
@@ -82,7 +81,7 @@ def describe(
         created_at=model.created_at,
         files=tuple(_files(model)),
         details=tuple(Detail(label=label, text=text) for label, text in facts_in_words(model_facts(gguf))),
-        fit=_fit(model, _size(model, header), engine, available_bytes),
+        fit=_fit(_size(model, header), settings, available_bytes),
     )
 
 
@@ -116,25 +115,33 @@ def _size(model: ModelDescriptor, header: GgufHeader) -> ModelSize:
     heads, layers = number("attention.head_count") or 1, number("block_count")
     usual = number("embedding_length") // heads
     width = (number("attention.key_length") or usual) + (number("attention.value_length") or usual)
+    vocabulary = header.metadata.get(_TOKENS)
     return ModelSize(
         weight_bytes=model.size_bytes,
         kv_bytes_per_token=2 * width * (number("attention.head_count_kv") or heads) * layers,
         layers=layers,
         trained=model.context_tokens,
+        vocabulary=vocabulary.count if isinstance(vocabulary, GgufArray) else 0,
+        projector_bytes=0 if model.projector is None else model.projector.stat().st_size,
     )
 
 
-def _fit(model: ModelDescriptor, size: ModelSize, engine: EngineSettings, available_bytes: int) -> FitReport:
-    wishes = Wishes(context=engine.ctx, cells=engine.cells, kv_type=engine.kv_type, gpu_layers=engine.gpu_layers)
-    fit = fit_model(size, Memory(ram=available_bytes), wishes)
-    per_token = size.kv_bytes_per_token if fit.kv_type == "f16" else size.kv_bytes_per_token * 17 // 32
-    memory = model.size_bytes + fit.cells * per_token
-    useful = fit.context >= min(_LEAST_CONTEXT, engine.ctx or size.trained)
+def _fit(size: ModelSize, settings: Settings, available_bytes: int) -> FitReport:
+    engine, memory = settings.engine, Memory(ram=available_bytes)
+    wishes = Wishes(
+        context=engine.ctx,
+        cells=engine.cells,
+        kv_type=engine.kv_type,
+        gpu_layers=engine.gpu_layers,
+        kept_bytes=settings.cache.cache_ram_bytes,
+        keeps_on_disk=settings.cache.cache_disk_bytes != 0,
+    )
+    fit = fit_model(size, memory, wishes)
     return FitReport(
-        fits=memory <= available_bytes and useful,
+        fits=total_bytes(fit.terms) <= available_bytes,
         context_tokens=fit.context,
         kv_type=fit.kv_type,
-        memory_bytes=memory,
+        memory_bytes=total_bytes(fit.terms),
         available_bytes=available_bytes,
-        note=fit.note,
+        note=shortage(fit, memory, wishes) or fit.note,
     )
