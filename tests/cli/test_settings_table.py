@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import io
-import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,8 +32,8 @@ def test_every_setting_is_shown_with_its_origin() -> None:
     assert rows["ctx"] == ["not", "set", "default"]
 
 
-def test_json_has_name_value_and_origin() -> None:
-    shown = json.loads(_printed(as_json=True))
+def test_json_has_name_value_and_origin(check_json: Callable[[str, str], Any]) -> None:
+    shown = check_json("settings", _printed(as_json=True))
     assert shown["models_folder"] == {"value": "/models", "origin": "/home/me/pensieve.toml"}
     assert shown["port"] == {"value": 8000, "origin": "default"}
     assert shown["ctx"] == {"value": None, "origin": "default"}

@@ -33,8 +33,12 @@ def test_a_machine_without_a_server_and_without_claude_code_is_told_what_to_do(
     assert len(done.stdout.splitlines()) <= 24
 
 
-def test_the_engine_tells_what_it_was_built_for(run_command: _Run, model_file: Any) -> None:
-    found = _by_name(run_command("doctor", "--json", "--port", "1", "--model", str(model_file)))
+def test_the_engine_tells_what_it_was_built_for(
+    run_command: _Run, model_file: Any, check_json: Callable[[str, str], Any]
+) -> None:
+    done = run_command("doctor", "--json", "--port", "1", "--model", str(model_file))
+    assert check_json("doctor", done.stdout)
+    found = _by_name(done)
     assert "llama.cpp" in found["engine"]["text"]
     assert found["CPU"]["level"] in ("ok", "note")
 

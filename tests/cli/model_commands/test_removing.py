@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,13 @@ def test_an_alias_and_a_path_are_whole_names(models: Path, capsys: pytest.Captur
     assert _left(models) == {"tiny-two"}
     assert main(["rm", "tiny-two", "nobody", "--yes", *_NOWHERE]) == ExitCode.NOT_FOUND
     assert _left(models) == {"tiny-two"}, "all are found before one is removed"
+
+
+def test_a_repository_of_the_hub_is_a_whole_name(own_world: Path) -> None:
+    repository = Path(os.environ["HF_HUB_CACHE"]) / "models--o--n"
+    write_chat_model(repository / "snapshots" / "abc" / "small.gguf")
+    assert main(["rm", "o/n", "--yes", *_NOWHERE]) == 0
+    assert not repository.exists()
 
 
 def test_a_file_elsewhere_is_the_users_own(model_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,7 +73,7 @@ def ready_lines(description: EngineDescription, load_s: float) -> Iterator[str]:
 def broken_lines(model: ModelDescriptor, reason: str) -> Iterator[str]:
     """Yield what is to be said when the default model cannot be loaded. The server goes on."""
     yield _row("broken", f"[red]{escape(model.id)}: {escape(_last_words(reason))}[/red]")
-    yield _row("", f"The file: {escape(str(model.path))}. Other models can be asked for: pensieve-server models")
+    yield _row("", f"The file: {escape(str(model.path))}. Other models can be asked for: pensieve-server list")
 
 
 def idle_lines(seconds: float) -> Iterator[str]:
@@ -103,7 +103,7 @@ def _last_words(reason: str) -> str:
 
 
 def _further(count: int) -> str:
-    return f"; {count} more: pensieve-server models" if count else ""
+    return f"; {count} more: pensieve-server list" if count else ""
 
 
 def _access(facts: StartFacts) -> str:

@@ -253,9 +253,9 @@ def _engine_options(all_settings: Settings, settings_class: Callable[..., Any]) 
         "cells": settings.cells,
         "kv_type": settings.kv_type,
         "drafts": False if settings.no_drafts else None,
-        # An engine that keeps nothing on the disk need not know where others do.
+        # An engine that keeps nothing on the disk need not know where others do, nor that it must not.
         "cache_folder": cache.folder if cache.cache_dir is not None or "cache_folder" in known else None,
-        "cache_disk_bytes": cache.cache_disk_bytes or (0 if "cache_disk_bytes" in known else None),
+        "cache_disk_bytes": cache.cache_disk_bytes if cache.cache_disk_bytes or "cache_disk_bytes" in known else None,
         "cache_ram_bytes": cache.cache_ram_bytes,
         "memory_budget_bytes": memory.memory_budget,
         "idle_unload_s": memory.idle_unload_seconds,

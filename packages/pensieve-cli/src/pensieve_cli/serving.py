@@ -80,7 +80,7 @@ def default_model(application: Application) -> ModelDescriptor:
         return models[0]
     msg = (
         "no model was found; put a GGUF file into the folder models/ or name one with --model FILE "
-        "(pensieve-server models says what was looked at)"
+        "(pensieve-server list says what was looked at)"
     )
     raise CommandError(msg, ExitCode.NOT_FOUND)
 

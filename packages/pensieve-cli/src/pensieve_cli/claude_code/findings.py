@@ -125,7 +125,7 @@ def _of_memory(facts: Facts) -> Finding:
     text = f"{facts.model} takes {megabytes(facts.model_bytes)} of {megabytes(facts.available_bytes)} available"
     if facts.model_bytes < facts.available_bytes:
         return Finding(name="memory", level=Level.OK, text=text)
-    advice = "choose a smaller model or quantization: pensieve-server models"
+    advice = "choose a smaller model or quantization: pensieve-server list"
     return Finding(name="memory", level=Level.PROBLEM, text=text, advice=advice)
 
 

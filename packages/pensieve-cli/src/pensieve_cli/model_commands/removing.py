@@ -53,7 +53,7 @@ def run(command: RemoveModels, terminal: Terminal) -> ExitCode:
 def _named(command: RemoveModels) -> Iterator[ModelDescriptor]:
     usual = catalog_for(command.settings, None)
     for name in command.models:
-        if name.lower().endswith(_SUFFIX):
+        if name.lower().endswith(_SUFFIX) or "/" in name:  # a file, or a repository of the hub
             yield _as_listed(chosen_model(catalog_for(command.settings, name)), usual)
         else:
             yield _whole_name(usual.resolve(name), name)

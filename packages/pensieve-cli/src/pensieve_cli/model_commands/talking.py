@@ -106,10 +106,9 @@ def _known(name: str, server: _Server | None, settings: Settings) -> bool:
     if server is not None:
         return server.client.ask("GET", f"/v1/models/{quote(name)}").status == OK
     try:
-        catalog_for(settings, None).resolve(name)
-    except ModelNotFoundError:
+        return bool(catalog_for(settings, name).models())
+    except (ModelNotFoundError, CommandError):
         return False
-    return True
 
 
 @contextlib.contextmanager

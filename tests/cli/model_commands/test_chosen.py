@@ -1,0 +1,66 @@
+"""The model that a command means."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pensieve_cli.errors import CommandError
+from pensieve_cli.exit_codes import ExitCode
+from pensieve_cli.model_commands.chosen import catalog_for
+from pensieve_cli.settings import Settings
+from pensieve_core import ModelNotFoundError
+from pensieve_registry.testing import write_chat_model
+
+_Q4_K_M, _Q8_0 = 15, 7
+
+
+@pytest.fixture
+def fetched(own_world: Path) -> None:
+    """A repository in the hub's cache, of which two quantisations were fetched."""
+    snapshot = Path(os.environ["HF_HUB_CACHE"]) / "models--Owner--Small-GGUF" / "snapshots" / "abc"
+    for name, recipe in (("Q4_K_M", _Q4_K_M), ("Q8_0", _Q8_0)):
+        write_chat_model(snapshot / f"Small-{name}.gguf", {"general.file_type": recipe})
+
+
+def _chosen(model: str) -> str:
+    return catalog_for(Settings(), model).models()[0].id
+
+
+@pytest.mark.parametrize(
+    ("reference", "model"),
+    [
+        ("Owner/Small-GGUF:Q8_0", "small-q8_0"),
+        ("owner/small-gguf:q4_k_m", "small-q4_k_m"),
+        ("Owner/Small-GGUF:Small-Q8_0.gguf", "small-q8_0"),
+        ("https://huggingface.co/Owner/Small-GGUF/blob/main/Small-Q4_K_M.gguf", "small-q4_k_m"),
+        ("small:Q8_0", "small-q8_0"),
+        ("small-q8_0", "small-q8_0"),
+        ("small-q8", "small-q8_0"),
+    ],
+)
+def test_a_repository_and_a_quantisation_mean_what_was_fetched(reference: str, model: str, fetched: None) -> None:
+    assert _chosen(reference) == model
+
+
+@pytest.mark.parametrize(
+    "reference", ["Owner/Small-GGUF:Q5_K_M", "Owner/Other-GGUF", "small:Q2_K", "Owner/Small-GGUF:x.gguf"]
+)
+def test_what_was_not_fetched_is_told(reference: str, fetched: None) -> None:
+    with pytest.raises(CommandError, match="not on this machine") as refused:
+        _chosen(reference)
+    assert refused.value.exit_code is ExitCode.NOT_FOUND
+
+
+def test_a_repository_of_several_models_needs_a_quantisation(fetched: None) -> None:
+    with pytest.raises(CommandError, match="small-q4_k_m, small-q8_0") as refused:
+        _chosen("Owner/Small-GGUF")
+    assert refused.value.exit_code is ExitCode.USAGE
+
+
+@pytest.mark.parametrize("name", ["nobody", "no body", "a//b"])
+def test_any_other_name_is_the_catalogs_business(name: str, fetched: None) -> None:
+    with pytest.raises(ModelNotFoundError):
+        _chosen(name)
