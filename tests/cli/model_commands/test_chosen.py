@@ -9,9 +9,11 @@ import pytest
 
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
-from pensieve_cli.model_commands.chosen import catalog_for
-from pensieve_cli.settings import Settings
-from pensieve_core import ModelNotFoundError
+from pensieve_cli.model_commands.chosen import catalog_for, chosen_for, chosen_model
+from pensieve_cli.settings import ModelSettings, Settings
+from pensieve_core import ModelDescriptor, ModelNotFoundError
+from pensieve_inference.testing import InMemoryCatalog, ScriptedProvider, make_descriptor
+from pensieve_registry import LocalCatalog
 from pensieve_registry.testing import write_chat_model
 
 _Q4_K_M, _Q8_0 = 15, 7
@@ -58,6 +60,28 @@ def test_a_repository_of_several_models_needs_a_quantisation(fetched: None) -> N
     with pytest.raises(CommandError, match="small-q4_k_m, small-q8_0") as refused:
         _chosen("Owner/Small-GGUF")
     assert refused.value.exit_code is ExitCode.USAGE
+
+
+def test_where_there_is_no_model_it_is_told_what_to_do() -> None:
+    with pytest.raises(CommandError, match="folder models/") as refused:
+        chosen_model(LocalCatalog([]))
+    assert refused.value.exit_code is ExitCode.NOT_FOUND
+
+
+class _Elsewhere(ScriptedProvider, InMemoryCatalog):
+    """An engine that has models of its own."""
+
+    def __init__(self, *models: ModelDescriptor) -> None:
+        ScriptedProvider.__init__(self)
+        InMemoryCatalog.__init__(self, *models)
+
+
+def test_an_engine_with_models_of_its_own_is_asked_for_them() -> None:
+    first, second = (make_descriptor(name) for name in ("first", "second"))
+    engines = _Elsewhere(first, second)
+    assert chosen_for(Settings(), None, engines) == first
+    assert chosen_for(Settings(), "second", engines) == second
+    assert chosen_for(Settings(model=ModelSettings(model="second")), None, engines) == second
 
 
 @pytest.mark.parametrize("name", ["nobody", "no body", "a//b"])

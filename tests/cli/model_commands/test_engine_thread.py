@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
+import signal
 import threading
 import time
 
@@ -11,7 +14,15 @@ import pytest
 from pensieve_cli.model_commands.chat import Ending, Message, Question, Text, Thought
 from pensieve_cli.model_commands.engine_partner import EnginePartner
 from pensieve_cli.model_commands.engine_thread import EngineThread
-from pensieve_core import ModelBrokenError, ModelDescriptor, ModelId, OverloadedError, Role, TextProduced
+from pensieve_core import (
+    ModelBrokenError,
+    ModelDescriptor,
+    ModelId,
+    OverloadedError,
+    PrefillProgressed,
+    Role,
+    TextProduced,
+)
 from pensieve_inference import InferenceEngine
 from pensieve_inference.testing import Raise, ScriptedEngine, ScriptedProvider, Wait, make_descriptor, say, think
 
@@ -32,7 +43,7 @@ def _provider(engine: ScriptedEngine) -> ScriptedProvider:
 
 
 def test_an_answer_comes_piece_by_piece_and_ends() -> None:
-    engine = ScriptedEngine([*think("hm"), *say("one two")])
+    engine = ScriptedEngine([PrefillProgressed(processed_tokens=1, total_tokens=2), *think("hm"), *say("one two")])
     with EngineThread(_provider(engine), make_descriptor()) as thread:
         assert thread.load() == engine.description
         pieces = list(EnginePartner(thread, ModelId("m")).answer(_QUESTION))
@@ -82,3 +93,21 @@ def test_a_model_that_cannot_be_loaded_leaves_nothing_running() -> None:
     with pytest.raises(ModelBrokenError, match="torn"), EngineThread(_Broken(), make_descriptor()) as thread:
         thread.load()
     assert threading.active_count() == before
+
+
+class _Slow(ScriptedProvider):
+    """Takes for ever to load, and has the user lose patience."""
+
+    async def engine(self, model: ModelDescriptor) -> InferenceEngine:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+def test_ctrl_c_while_it_loads_ends_the_wait() -> None:
+    heeded = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it: inherited
+    try:
+        with pytest.raises(KeyboardInterrupt), EngineThread(_Slow(), make_descriptor()) as thread:
+            thread.load()
+    finally:
+        signal.signal(signal.SIGINT, heeded)

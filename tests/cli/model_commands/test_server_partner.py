@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -68,6 +70,24 @@ def test_a_real_server_answers(start_server: Callable[..., Any]) -> None:
     assert "".join(piece.text for piece in said if isinstance(piece, Text)) == "0 1 2 3 "
     assert isinstance(ending, Ending)
     assert (ending.stop_reason, ending.generated_tokens) == ("end_turn", 4)
+
+
+def test_what_speaks_another_language_is_told() -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_error(500)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.handle_request)
+    thread.start()
+    partner = ServerPartner(client=ServerClient(url=f"http://127.0.0.1:{server.server_address[1]}"), model="m")
+    with pytest.raises(CommandError, match="status 500"):
+        list(partner.answer(History(system="", max_tokens=1).question("hi")))
+    thread.join(10)
+    server.server_close()
 
 
 def test_a_refusal_and_a_server_that_is_gone_are_told(start_server: Callable[..., Any]) -> None:

@@ -14,6 +14,7 @@ from pensieve_cli.main import main
 from pensieve_cli.model_commands.showing import describe
 from pensieve_cli.settings import EngineSettings, Settings
 from pensieve_core import DraftModel, LoraAdapter, ModelId
+from pensieve_gguf.fit import Memory
 from pensieve_registry import FileSource, LocalCatalog
 from pensieve_registry.testing import write_chat_model
 
@@ -94,7 +95,7 @@ def test_what_can_be_used_with_it_is_listed(tmp_path: Path) -> None:
         adapters=(LoraAdapter(name="lora", path=tmp_path / "lora", size_bytes=5),),
         draft=DraftModel(id=ModelId("small"), path=tmp_path / "small", size_bytes=3, parameters=1),
     )
-    shown = describe(model, Settings(), {}, available_bytes=1 << 33)
+    shown = describe(model, Settings(), {}, Memory(ram=1 << 33))
     assert [(file.role, file.size_bytes) for file in shown.files[1:]] == [
         ("projector", 7),
         ("adapter", 5),
@@ -104,13 +105,19 @@ def test_what_can_be_used_with_it_is_listed(tmp_path: Path) -> None:
 
 def test_a_model_that_does_not_fit_is_told(tmp_path: Path) -> None:
     catalog = LocalCatalog([FileSource(write_chat_model(tmp_path / "tiny.gguf", _METADATA))])
-    shown = describe(catalog.models()[0], Settings(), {}, available_bytes=1_000)
+    shown = describe(catalog.models()[0], Settings(), {}, Memory(ram=1_000))
     assert shown.fit.fits is False
     assert "smaller quantisation" in shown.fit.note
     asked = describe(
-        catalog.models()[0], Settings(engine=EngineSettings(ctx=1_024, kv_type="q8_0")), {}, available_bytes=1 << 33
+        catalog.models()[0], Settings(engine=EngineSettings(ctx=1_024, kv_type="q8_0")), {}, Memory(ram=1 << 33)
     )
     assert (asked.fit.kv_type, asked.fit.context_tokens, asked.fit.fits) == ("q8_0", 1_024, True)
+
+
+def test_a_gpu_takes_layers(tmp_path: Path) -> None:
+    catalog = LocalCatalog([FileSource(write_chat_model(tmp_path / "tiny.gguf", _METADATA))])
+    shown = describe(catalog.models()[0], Settings(), {}, Memory(ram=1 << 33, gpu=1 << 33))
+    assert (shown.fit.gpu_layers, shown.fit.fits) == (5, True)
 
 
 def test_nobody_knows_it_is_an_exit_code_and_so_is_no_model_at_all(

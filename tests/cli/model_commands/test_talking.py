@@ -96,6 +96,12 @@ def test_what_cannot_be_asked_is_an_exit_code(ask: Ask, start_server: Callable[.
     assert "it was made so" in broken.stderr
 
 
+def test_a_port_that_is_any_is_no_servers(ask: Ask, scripted_engine: Own) -> None:
+    done = ask("Hello!", *_SHORT, "--port", "0", *scripted_engine[0])
+    assert (done.returncode, done.stdout) == (0, "0 1 2 3 \n")
+    assert "is loading" in done.stderr
+
+
 def test_a_file_is_loaded_here_even_while_a_server_runs(
     ask: Ask, start_server: Callable[..., Any], model_file: Path
 ) -> None:
@@ -165,6 +171,15 @@ class _Person:
                     return
             assert time.monotonic() < deadline, self.seen
 
+    def leaves(self, *, typing: str) -> int:
+        """Type `typing` each second until the process ends, and return its exit code."""
+        deadline = time.monotonic() + _BOUND_S
+        while time.monotonic() < deadline:
+            self.types(typing)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self.process.wait(1.0)
+        pytest.fail(self.seen)
+
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
@@ -187,7 +202,6 @@ def test_in_a_terminal_ctrl_c_ends_the_answer_and_ctrl_d_the_chat(person: _Perso
     person.types("\x03")
     person.reads_until(">>> ")
     assert person.process.poll() is None
-    # A signal between the prompt and the first look for a key is noticed with the next one only, by CPython's readline.
+    # What is typed before readline looks for keys is noticed with the next one, or lost: a person types it again.
     person.reads_until("Ctrl-D leaves", typing="\x03")
-    person.types("\x04")
-    assert person.process.wait(_BOUND_S) == 0
+    assert person.leaves(typing="\x04") == 0

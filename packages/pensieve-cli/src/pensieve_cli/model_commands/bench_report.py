@@ -81,10 +81,8 @@ def bench_report(
     machine: Machine,
     drafts: bool,
     load_s: float,
-    peak_memory_bytes: int,
-    notes: Sequence[str] = (),
 ) -> BenchReport:
-    """Return the report of at least one round."""
+    """Return the report of at least one round; peak memory and notes are for whoever waits for the engine's end."""
     return BenchReport(
         model=model.id,
         quantization=model.quantization,
@@ -96,12 +94,12 @@ def bench_report(
         drafts=drafts,
         machine=machine,
         load_s=round(load_s, 2),
-        peak_memory_bytes=peak_memory_bytes,
+        peak_memory_bytes=0,
         prefill_tokens_per_s=_median(rounds, lambda one: one.prefill_tokens_per_s) or 0.0,
         decode_tokens_per_s=_median(rounds, lambda one: one.decode_tokens_per_s),
         first_token_s=_median(rounds, lambda one: one.first_token_s, digits=3) or 0.0,
         rounds=tuple(rounds),
-        notes=tuple(notes),
+        notes=(),
     )
 
 

@@ -24,7 +24,7 @@ from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.listener import client_url
 from pensieve_cli.logs import configure_logs
 from pensieve_cli.model_commands.bench_report import BenchReport, Machine, Round, bench_lines, bench_report
-from pensieve_cli.model_commands.chosen import catalog_for, chosen_model
+from pensieve_cli.model_commands.chosen import chosen_for
 from pensieve_cli.model_commands.commands import Benchmark
 from pensieve_cli.model_commands.engine_thread import EngineThread
 from pensieve_cli.model_commands.measuring import Bench
@@ -51,36 +51,29 @@ def run(command: Benchmark, output: TextIO, errors: TextIO | None = None) -> Exi
         CommandError, PensieveError: there is no model, or it cannot be loaded; the prompt exceeds its context.
     """
     configure_logs(attrs.evolve(command.settings.log, log_level="error"))
-    model = chosen_model(catalog_for(command.settings, command.model))
+    forgetful = attrs.evolve(command.settings.cache, cache_disk_bytes=0)
+    engines = build_engines(attrs.evolve(command.settings, cache=forgetful), SystemClock())
+    model = chosen_for(command.settings, command.model, engines)
     line = WaitingLine(errors or sys.stderr)
     notes = _notes(command.settings)
     try:
-        report = _measured(command, model, line, notes)
+        with EngineThread(engines, model) as engine:
+            measured = _measured(command, engine, model, line)
+        report = attrs.evolve(measured, peak_memory_bytes=_peak_memory_bytes(), notes=notes)  # the worker has ended
     finally:
         line.clear()
     print_json(report, output) if command.json else print_lines(bench_lines(report), output)
     return ExitCode.OK
 
 
-def _measured(command: Benchmark, model: ModelDescriptor, line: WaitingLine, notes: tuple[str, ...]) -> BenchReport:
-    forgetful = attrs.evolve(command.settings.cache, cache_disk_bytes=0)
-    provider = build_engines(attrs.evolve(command.settings, cache=forgetful), SystemClock())
-    with EngineThread(provider, model) as engine:
-        line.show(f"{model.id} is loading")
-        began = time.perf_counter()
-        loaded = engine.load()
-        load_s = time.perf_counter() - began
-        rounds = _rounds(command, Bench(engine=engine, model=model.id, now=time.perf_counter), line)
-    return bench_report(
-        model,
-        loaded,
-        rounds,
-        machine=_machine(),
-        drafts=not command.settings.engine.no_drafts,
-        load_s=load_s,
-        peak_memory_bytes=_peak_memory_bytes(),  # known once the worker has ended
-        notes=notes,
-    )
+def _measured(command: Benchmark, engine: EngineThread, model: ModelDescriptor, line: WaitingLine) -> BenchReport:
+    line.show(f"{model.id} is loading")
+    began = time.perf_counter()
+    loaded = engine.load()
+    load_s = time.perf_counter() - began
+    rounds = _rounds(command, Bench(engine=engine, model=model.id, now=time.perf_counter), line)
+    drafts = not command.settings.engine.no_drafts
+    return bench_report(model, loaded, rounds, machine=_machine(), drafts=drafts, load_s=load_s)
 
 
 def _rounds(command: Benchmark, bench: Bench, line: WaitingLine) -> list[Round]:

@@ -15,9 +15,10 @@ from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.settings import Settings
 from pensieve_core import ModelDescriptor
+from pensieve_inference import EngineProvider, ModelCatalog
 from pensieve_registry import HubRef, InvalidReferenceError, LocalCatalog, ModelRef, NameRef, PathRef, parse_ref
 
-__all__ = ["catalog_for", "chosen_model", "meant_by"]
+__all__ = ["catalog_for", "chosen_for", "chosen_model", "meant_by"]
 
 
 def catalog_for(settings: Settings, model: str | None) -> LocalCatalog:
@@ -31,7 +32,18 @@ def catalog_for(settings: Settings, model: str | None) -> LocalCatalog:
     return build_catalog(settings.model if name is None else attrs.evolve(settings.model, model=name))
 
 
-def chosen_model(catalog: LocalCatalog) -> ModelDescriptor:
+def chosen_for(settings: Settings, model: str | None, engines: EngineProvider) -> ModelDescriptor:
+    """Return the model that `engines` are to load; raises as `catalog_for`.
+
+    An engine that has models of its own, elsewhere, is asked for them; all others run the files of this machine.
+    """
+    if not isinstance(engines, ModelCatalog):
+        return chosen_model(catalog_for(settings, model))
+    name = model or settings.model.model
+    return chosen_model(engines) if name is None else engines.resolve(name)
+
+
+def chosen_model(catalog: ModelCatalog) -> ModelDescriptor:
     """Return the first model of `catalog`.
 
     Raises:

@@ -45,8 +45,10 @@ class FitReport:
     context_tokens: int
     kv_type: str
     memory_bytes: int
-    """Weights, cache, and what else it may take at most."""
+    """Of RAM: weights, cache, and what else it may take at most."""
     available_bytes: int
+    """Of RAM."""
+    gpu_layers: int
     note: str
     """The sum in a sentence; if it does not fit, what can be done."""
 

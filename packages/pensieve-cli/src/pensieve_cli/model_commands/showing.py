@@ -1,11 +1,11 @@
 """`pensieve-server show`: reads the header of one model again, and says how it would fit this machine now.
 
-Loads nothing and starts no native code. What is made of the facts for people is `model_report`.
+Loads nothing; which GPUs there are is asked in a process of its own. What people are shown of it is in `model_report`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -15,6 +15,7 @@ import psutil
 from pensieve_cli.aliases import AliasFile
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.logs import configure_logs
+from pensieve_cli.machine import this_machine
 from pensieve_cli.model_commands.chosen import catalog_for, chosen_model
 from pensieve_cli.model_commands.commands import ShowModel
 from pensieve_cli.model_commands.model_report import Detail, FitReport, ModelFile, ModelReport, model_lines
@@ -41,23 +42,21 @@ def run(command: ShowModel, output: TextIO) -> ExitCode:
     settings = command.settings
     configure_logs(attrs.evolve(settings.log, log_level="error"))
     catalog = catalog_for(settings, command.model)
-    available = psutil.virtual_memory().available
-    report = describe(chosen_model(catalog), settings, AliasFile().read(), available_bytes=available)
+    memory = Memory(ram=psutil.virtual_memory().available, gpu=this_machine().gpu_bytes)
+    report = describe(chosen_model(catalog), settings, AliasFile().read(), memory)
     report = attrs.evolve(report, default=_is_default(report, command, catalog))
     print_json(report, output) if command.json else print_lines(model_lines(report), output)
     return ExitCode.OK
 
 
-def describe(
-    model: ModelDescriptor, settings: Settings, aliases: dict[str, str], *, available_bytes: int
-) -> ModelReport:
+def describe(model: ModelDescriptor, settings: Settings, aliases: Mapping[str, str], memory: Memory) -> ModelReport:
     """Return what there is to say of `model`.
 
     Args:
         model: As the catalog knows it.
         settings: How it would be loaded.
         aliases: From alias to model id.
-        available_bytes: Memory that can be had without swapping.
+        memory: What is free.
     """
     gguf = read_gguf_model(model.path)
     header = gguf.header
@@ -81,7 +80,7 @@ def describe(
         created_at=model.created_at,
         files=tuple(_files(model)),
         details=tuple(Detail(label=label, text=text) for label, text in facts_in_words(model_facts(gguf))),
-        fit=_fit(_size(model, header), settings, available_bytes),
+        fit=_fit(_size(model, header), settings, memory),
     )
 
 
@@ -126,8 +125,8 @@ def _size(model: ModelDescriptor, header: GgufHeader) -> ModelSize:
     )
 
 
-def _fit(size: ModelSize, settings: Settings, available_bytes: int) -> FitReport:
-    engine, memory = settings.engine, Memory(ram=available_bytes)
+def _fit(size: ModelSize, settings: Settings, memory: Memory) -> FitReport:
+    engine = settings.engine
     wishes = Wishes(
         context=engine.ctx,
         cells=engine.cells,
@@ -138,10 +137,11 @@ def _fit(size: ModelSize, settings: Settings, available_bytes: int) -> FitReport
     )
     fit = fit_model(size, memory, wishes)
     return FitReport(
-        fits=total_bytes(fit.terms) <= available_bytes,
+        fits=total_bytes(fit.terms) <= memory.ram,
         context_tokens=fit.context,
         kv_type=fit.kv_type,
         memory_bytes=total_bytes(fit.terms),
-        available_bytes=available_bytes,
+        available_bytes=memory.ram,
+        gpu_layers=fit.gpu_layers,
         note=shortage(fit, memory, wishes) or fit.note,
     )

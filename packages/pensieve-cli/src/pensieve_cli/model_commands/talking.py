@@ -37,7 +37,7 @@ from pensieve_cli.model_commands.chat import (
     joined,
     safe_on_terminal,
 )
-from pensieve_cli.model_commands.chosen import catalog_for, chosen_model
+from pensieve_cli.model_commands.chosen import catalog_for, chosen_for
 from pensieve_cli.model_commands.commands import Talk
 from pensieve_cli.model_commands.engine_partner import EnginePartner
 from pensieve_cli.model_commands.engine_thread import EngineThread
@@ -120,9 +120,9 @@ def _partner(settings: Settings, model: str | None, server: _Server | None, told
             raise CommandError(f"the server on {server.client.url} has no model", ExitCode.NOT_FOUND)
         yield ServerPartner(client=server.client, model=name)
         return
-    chosen = chosen_model(catalog_for(settings, model))
-    line = WaitingLine(told)
-    with EngineThread(build_engines(settings, SystemClock()), chosen) as engine:
+    engines, line = build_engines(settings, SystemClock()), WaitingLine(told)
+    chosen = chosen_for(settings, model, engines)
+    with EngineThread(engines, chosen) as engine:
         line.show(f"{chosen.id} is loading")
         try:
             engine.load()
