@@ -103,6 +103,15 @@ def test_what_can_be_used_with_it_is_listed(tmp_path: Path) -> None:
     ]
 
 
+def test_paths_are_whole_on_a_narrow_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    file = write_chat_model(tmp_path / ("deep" * 20) / "tiny.gguf")
+    assert main(["show", str(file)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["weights", "0", "MB", str(file)]
+
+
 def test_a_model_that_does_not_fit_is_told(tmp_path: Path) -> None:
     catalog = LocalCatalog([FileSource(write_chat_model(tmp_path / "tiny.gguf", _METADATA))])
     shown = describe(catalog.models()[0], Settings(), {}, Memory(ram=1_000))

@@ -16,6 +16,10 @@ from rich.table import Table
 __all__ = ["print_json", "print_lines", "table"]
 
 
+_WIDEST = 10_000
+"""Columns. A table takes what it needs: half of a path is of no use to anybody."""
+
+
 class _Report(Protocol):
     """An attrs class."""
 
@@ -30,8 +34,8 @@ def print_json(report: _Report, stream: TextIO) -> None:
 
 
 def print_lines(lines: Iterable[RenderableType], stream: TextIO) -> None:
-    """Print lines of rich markup, and tables. What stands in names and paths must be escaped."""
-    console = Console(file=stream, highlight=False, soft_wrap=True)
+    """Print lines of rich markup, and tables: nothing is cut, a terminal wraps it. Names and paths must be escaped."""
+    console = Console(file=stream, highlight=False, soft_wrap=True, width=_WIDEST)
     for line in lines:
         console.print(line)
 
