@@ -89,10 +89,13 @@ def test_a_model_is_removed_once_its_server_has_let_it_go(
     settings = ("--models-folder", str(tmp_path / "models"))
     port = ("--port", start_server(*settings, "--model", "mine", "--ctx", "2048").url.rpartition(":")[2])
     assert main(["ps", "--json", *port]) == 0
-    (engine,) = json.loads(capsys.readouterr().out)["engines"]
+    engine = next(one for one in json.loads(capsys.readouterr().out)["engines"] if one["model"] == "mine")
     assert (engine["model"], engine["state"]) == ("mine", "ready")
+    assert engine["memory_bytes"] > copied.stat().st_size
+    assert main(["load", "mine", "--pin", "--json", *port]) == 0
+    assert json.loads(capsys.readouterr().out)["pinned"] is True
     assert main(["rm", "mine", "--yes", *settings, *port]) == ExitCode.REFUSED
     assert copied.exists()
-    if main(["unload", "mine", *port]) == ExitCode.OK:
-        assert main(["rm", "mine", "--yes", *settings, *port]) == 0
-        assert not copied.exists()
+    assert main(["unload", "mine", *port]) == 0
+    assert main(["rm", "mine", "--yes", *settings, *port]) == 0
+    assert not copied.exists()
