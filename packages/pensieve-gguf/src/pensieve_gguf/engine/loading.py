@@ -126,12 +126,13 @@ def _fit(descriptor: ModelDescriptor, settings: GgufSettings, memory: Memory) ->
         LoadError: it cannot be read, or memory does not hold it.
         TooLittleMemoryError: others can make room for it.
     """
-    dry, wishes = Model(descriptor.path, dry=True), _wishes(settings)
+    dry, wishes = Model(descriptor.path, dry=True, gpu_layers=0), _wishes(settings)
     try:
         size = _size(dry, descriptor)
         cost = _cost(dry, size, settings)
         fit = fit_model(size, memory, wishes, cost)
-        context_bytes(dry, _shape(dry, fit, settings))  # what cannot be, whatever memory there is, says why
+        if not fit.gpu_layers:  # there a reserve is kept instead, and nothing is planned
+            context_bytes(dry, _shape(dry, fit, settings))  # what cannot be, whatever memory there is, says why
         if settings.least_context is not None:
             needed = needed_bytes(size, memory, wishes, cost, least_context=settings.least_context)
             if needed is not None:
