@@ -39,9 +39,9 @@ __all__ = ["SCENARIO", "Taken", "judge", "table"]
 _GIB, _MIB = 1 << 30, 1 << 20
 _SIZES = (2, 4, 8, 24)
 _WITHIN = 0.1
-_KEPT_BYTES = 64 * _MIB
+_KEPT_BYTES = 32 * _MIB
 """For prompts outside the cache: so little that a few minutes fill it."""
-_LONG, _SHORT, _AT_ONCE, _ROUNDS = 4_000, 900, 3, 2
+_LONG, _SHORT, _AT_ONCE, _ROUNDS = 1_500, 400, 3, 2
 _TOKENS_A_WORD = 3.6
 _ids = itertools.count(1)
 
