@@ -40,10 +40,8 @@ def test_it_asks_and_edits_a_file_and_runs_it(play: Play, claude_code: Any) -> N
     ]
     with play({"Mend add.py": steps}).terminal() as terminal:
         terminal.submit("Mend add.py")
-        terminal.wait_for("Do you want to make this edit")
-        terminal.press("Enter")
-        terminal.wait_for("Do you want to proceed")
-        terminal.press("Enter")
+        terminal.consent("Do you want to make this edit")
+        terminal.consent("Do you want to proceed")
         terminal.wait_for("It is mended.")
     assert (claude_code.work / "printed.txt").read_text() == "5\n"
 

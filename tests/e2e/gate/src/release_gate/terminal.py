@@ -24,6 +24,7 @@ __all__ = ["Terminal", "open_terminal", "tmux_program"]
 _COLUMNS, _ROWS = 110, 40
 _WAIT_S = 60.0
 _COMMAND_S = 30.0
+_ANSWERED_S = 2.0
 _LOOK_EVERY_S = 0.1
 _NUMBERS = itertools.count()
 _INSTALL = "tmux is not installed, and Claude Code's terminal is not seen without it (Debian, Ubuntu: apt install tmux)"
@@ -53,6 +54,15 @@ class Terminal:
         """Type `text`, and press Enter."""
         self.type(text)
         self.press("Enter")
+
+    def consent(self, question: str, bound_s: float = _WAIT_S) -> None:
+        """Wait for a question, and press Enter until it is gone: a dialog takes no keys in its first moments."""
+        self.wait_for(question)
+        deadline = time.monotonic() + bound_s
+        while question in self.shown() and time.monotonic() < deadline:
+            self.press("Enter")
+            self._await(lambda: "gone" if question not in self.shown() else None, _ANSWERED_S)
+        assert question not in self.shown(), self.shown()
 
     def screen(self) -> str:
         """Return all that is and was on the screen; lines that were wrapped are one."""
