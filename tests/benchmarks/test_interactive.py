@@ -32,7 +32,7 @@ def test_a_request_that_was_given_up_has_no_figures() -> None:
 
 def test_a_second_request_or_one_that_was_given_up_is_a_retry() -> None:
     def asks_once(*first: Served) -> bool:
-        return judge(first, [answered(cached=23_900)])[0].holds
+        return judge("all", first, [answered(cached=23_900)])[0].holds
 
     assert asks_once(answered())
     assert not asks_once(answered(), answered())
@@ -40,15 +40,15 @@ def test_a_second_request_or_one_that_was_given_up_is_a_retry() -> None:
 
 
 def test_the_second_session_may_compute_a_tenth() -> None:
-    assert judge([answered()], [answered(cached=21_600)])[1].holds
-    claim = judge([answered()], [answered(cached=21_500)])[1]
+    assert judge("all", [answered()], [answered(cached=21_600)])[1].holds
+    claim = judge("all", [answered()], [answered(cached=21_500)])[1]
     assert not claim.holds
     assert claim.measured == "10.4%"
 
 
 def test_the_table_names_the_sessions() -> None:
-    rows = table([answered()], [answered(cached=23_000)]).rows
+    rows = table({"all": ([answered()], [answered(cached=23_000)])}).rows
     assert rows == (
-        ("first", "answered", "24,000", "0", "24,000", "1.2"),
-        ("second", "answered", "24,000", "23,000", "1,000", "1.2"),
+        ("all", "first", "answered", "24,000", "0", "24,000", "1.2"),
+        ("all", "second", "answered", "24,000", "23,000", "1,000", "1.2"),
     )

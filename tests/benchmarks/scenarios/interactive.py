@@ -14,16 +14,18 @@ from pathlib import Path
 import attrs
 from claude_code import installed
 from scenario import Bench, Claim, Part, Scenario, Table
-from servers import Server, default_model, running
+from servers import default_model, running
 from terminal import opened, trusting
 
 from pensieve_cli.claude_code.launch import Target, plan_launch
 
-__all__ = ["SCENARIO", "Served", "judge", "served", "table"]
+__all__ = ["KINDS", "SCENARIO", "Served", "judge", "served", "sessions", "table"]
 
 _CONTEXT = 49_152
 """From here on the launcher sends all of it."""
 _BOUND_S = 3_600.0
+KINDS: Mapping[str, Mapping[str, str]] = {"as they come": {}, "all": {"ENABLE_TOOL_SEARCH": "false"}}
+"""As it comes, Claude Code describes the rarer tools only once they are searched for."""
 _MOST_AGAIN = 0.1
 """Tools and system text are the same in all folders, 22,000 of 24,000 tokens; what comes behind tells of the folder."""
 
@@ -73,29 +75,33 @@ def served(lines: Iterable[str]) -> tuple[Served, ...]:
     )
 
 
-def judge(first: Sequence[Served], second: Sequence[Served]) -> tuple[Claim, ...]:
-    """Hold both sessions against what they have to show."""
+def judge(kind: str, first: Sequence[Served], second: Sequence[Served]) -> tuple[Claim, ...]:
+    """Hold both sessions of one kind against what they have to show."""
     requests = [*first, *second]
     share = second[0].computed / second[0].prompt
     return (
         Claim(
-            text="each session asks once, waits for its answer, and never again",
+            text=f"{kind}: each session asks once, waits for its answer, and never again",
             measured=f"{len(first)} and {len(second)} requests, {', '.join(one.ending for one in requests)}",
             holds=len(first) == len(second) == 1 and all(one.ending == "answered" for one in requests),
         ),
         Claim(
-            text=f"in another folder, after a restart, at most {_MOST_AGAIN:.0%} of the prompt are computed",
+            text=f"{kind}: in another folder, after a restart, at most {_MOST_AGAIN:.0%} of the prompt are computed",
             measured=f"{share:.1%}",
             holds=share <= _MOST_AGAIN,
         ),
     )
 
 
-def table(first: Sequence[Served], second: Sequence[Served]) -> Table:
-    """Return all requests of both."""
-    columns = ("session", "ending", "prompt", "cached", "computed", "first token, s")
-    sessions = (("first", first), ("second", second))
-    rows = tuple((name, *_row(one)) for name, found in sessions for one in found)
+def table(played: Mapping[str, Sequence[Sequence[Served]]]) -> Table:
+    """Return all requests of the sessions of each kind."""
+    columns = ("tools", "session", "ending", "prompt", "cached", "computed", "first token, s")
+    rows = tuple(
+        (kind, name, *_row(one))
+        for kind, sessions in played.items()
+        for name, found in zip(("first", "second"), sessions, strict=True)
+        for one in found
+    )
     return Table(title="By the server's log", columns=columns, rows=rows)
 
 
@@ -105,29 +111,34 @@ def _row(one: Served) -> tuple[str, ...]:
 
 
 def run(bench: Bench) -> Part:
-    """Play both sessions, each on a server of its own with the same cache on disk."""
+    """Play both sessions of each kind, each session on a server of its own, with one cache on disk for each kind."""
+    played = {kind: sessions(bench, kind) for kind in KINDS}
+    claims = [claim for kind, (first, second) in played.items() for claim in judge(kind, first, second)]
+    return Part(tables=(table(played),), claims=tuple(claims))
+
+
+def sessions(bench: Bench, kind: str) -> tuple[tuple[Served, ...], ...]:
+    """Play both sessions of one of `KINDS`."""
     with tempfile.TemporaryDirectory(prefix="sessions-") as root:
-        first, second = (_play(bench, session, Path(root)) for session in _SESSIONS)
-    return Part(tables=(table(first, second),), claims=judge(first, second))
+        return tuple(_play(bench, kind, session, Path(root)) for session in _SESSIONS)
 
 
-def _play(bench: Bench, session: _Session, root: Path) -> tuple[Served, ...]:
-    work, home, log = root / session.folder, root / f"home-{session.folder}", bench.folder / f"{session.folder}.log"
+def _play(bench: Bench, kind: str, session: _Session, root: Path) -> tuple[Served, ...]:
+    work, home = root / session.folder, root / f"home-{session.folder}"
+    log = bench.folder / f"{kind.replace(' ', '-')}-{session.folder}.log"
     work.mkdir()
     for name, text in session.files.items():
         (work / name).write_text(text)
     trusting(home, work)
-    server = bench.ours(context=_CONTEXT)
+    server = bench.ours(context=_CONTEXT, home=f"home-{kind}")
     with running(server, cores=bench.cores, log=log):
-        _speak(bench.claude or installed(), server, session.words, home=home, work=work, log=log)
+        target = Target(url=server.url, token=None, model=default_model(server), context_tokens=_CONTEXT)
+        launch = plan_launch(target, (), status_line="true")
+        program = bench.claude or installed()
+        with opened(program, launch, home=home, work=work, more=KINDS[kind]) as terminal:
+            terminal.type(session.words)
+            terminal.wait_until(lambda: len(_requests(log)) > 0, "an answer", bound_s=_BOUND_S)
     return _requests(log)
-
-
-def _speak(program: Path, server: Server, words: str, *, home: Path, work: Path, log: Path) -> None:
-    target = Target(url=server.url, token=None, model=default_model(server), context_tokens=_CONTEXT)
-    with opened(program, plan_launch(target, (), status_line="true"), home=home, work=work) as terminal:
-        terminal.type(words)
-        terminal.wait_until(lambda: len(_requests(log)) > 0, "an answer", bound_s=_BOUND_S)
 
 
 def _requests(log: Path) -> tuple[Served, ...]:
