@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,6 +60,14 @@ def test_prompts_are_kept_stable_and_waits_long() -> None:
     assert launch.environment["CLAUDE_CODE_TOTAL_TOKENS_REMINDER"] == "off"
     assert launch.environment["API_FORCE_IDLE_TIMEOUT"] == "0"
     assert int(launch.environment["CLAUDE_STREAM_IDLE_TIMEOUT_MS"]) == 30 * 60 * 1_000
+
+
+@pytest.mark.parametrize("context", [4_096, 32_768, 131_072])
+def test_there_is_no_memory_of_each_folder_unless_the_user_insists(context: int) -> None:
+    """Observed with 2.1.330: its path stands before the tools, so that another folder computed all 12,761 tokens."""
+    target = _target(context)
+    assert _plan(target).environment["CLAUDE_CODE_DISABLE_AUTO_MEMORY"] == "1"
+    assert "CLAUDE_CODE_DISABLE_AUTO_MEMORY" not in _plan(attrs.evolve(target, memory=True)).environment
 
 
 def test_the_cloud_is_blotted_out() -> None:
@@ -120,7 +129,6 @@ def test_lean_is_four_tools_and_a_short_prompt() -> None:
     assert len(prompt) < 1_500
     assert "--tools=Bash,Read,Edit,Write" in launch.arguments
     assert launch.environment["CLAUDE_CODE_SIMPLE_SYSTEM_PROMPT"] == "1"
-    assert launch.environment["CLAUDE_CODE_DISABLE_AUTO_MEMORY"] == "1"
 
 
 @pytest.mark.parametrize("flag", ["--system-prompt", "--append-system-prompt", "--system-prompt-file"])

@@ -55,6 +55,8 @@ class Target:
     """Whom the user reaches without a proxy, by commas; the server is added."""
     context_tokens: int
     """What was fitted: prompt and answer of one request."""
+    memory: bool = False
+    """The user insists on Claude Code's memory of each folder."""
 
 
 @attrs.frozen(kw_only=True)
@@ -133,6 +135,7 @@ def _environment(target: Target) -> dict[str, str]:
         **_limits(target.context_tokens),
         **_PATIENCE,
         **_STABLE_PROMPTS,
+        **({} if target.memory else _NO_MEMORY),
         **_QUIET,
         **dict.fromkeys(_CLOUDS, ""),
         **dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(name for name in (target.no_proxy, _LOOPBACK) if name)),
@@ -154,6 +157,9 @@ _PATIENCE = {
     "API_FORCE_IDLE_TIMEOUT": "0",
 }
 _STABLE_PROMPTS = {"CLAUDE_CODE_ATTRIBUTION_HEADER": "0", "CLAUDE_CODE_TOTAL_TOKENS_REMINDER": "off"}
+_NO_MEMORY = {"CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1"}
+"""The path of each folder's memory stands at the beginning of the interactive prompt (2.1.330), so that nothing behind
+it, the tools included, could be shared with another folder; and small models write to it what belongs into files."""
 _QUIET = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "DISABLE_TELEMETRY": "1",
@@ -183,12 +189,11 @@ def _limits(context_tokens: int) -> dict[str, str]:
 
 _LEAN = {
     "CLAUDE_CODE_SIMPLE_SYSTEM_PROMPT": "1",
-    "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
     "CLAUDE_CODE_DISABLE_GIT_INSTRUCTIONS": "1",
     "ENABLE_TOOL_SEARCH": "false",
 }
-"""The memory takes 900 tokens anew in each folder, and small models write to it what they should write to the files; of
-how to sign a commit they read before every question; they call the placeholder of tools that are found by search."""
+"""Of how to sign a commit small models would read before every question; and they call the placeholder of tools that
+are found by search."""
 _LEAN_PROMPT = """\
 You are a coding agent in the user's folder. You work by calling tools, one after the other, until the task is done.
 

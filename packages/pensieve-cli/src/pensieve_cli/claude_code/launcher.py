@@ -106,7 +106,14 @@ def _target(command: StartClaudeCode, told: TextIO) -> Target:
     arrival = _Arrival(client=ServerClient(url=url, key=key), command=command, line=WaitingLine(told))
     ready = arrival.wait(start_up)
     no_proxy = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
-    return Target(url=url, token=key, model=ready.model, context_tokens=ready.context_tokens, no_proxy=no_proxy)
+    return Target(
+        url=url,
+        token=key,
+        model=ready.model,
+        context_tokens=ready.context_tokens,
+        no_proxy=no_proxy,
+        memory=os.environ.get("CLAUDE_CODE_DISABLE_AUTO_MEMORY") == "0",
+    )
 
 
 def _model_id(settings: ModelSettings) -> str | None:
