@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import psutil
 import pytest
 
 from pensieve_core import ModelDescriptor
@@ -19,4 +20,7 @@ async def test_keeps_the_provider_contract(check: ProviderCheck, smollm2: ModelD
     async def open_provider() -> EngineProvider:
         return create_provider(GgufSettings(context_tokens=256, threads=1), SystemClock())
 
-    await check(ProviderCase(open_provider=open_provider, model=smollm2, request=client.request))
+    def workers(_: EngineProvider) -> int:
+        return len(psutil.Process().children())
+
+    await check(ProviderCase(open_provider=open_provider, model=smollm2, request=client.request, loads=workers))

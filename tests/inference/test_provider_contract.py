@@ -26,7 +26,12 @@ def case_of(make: Callable[[], EngineProvider], request_for: RequestFactory, pat
     async def open_provider() -> EngineProvider:
         return make()
 
-    return ProviderCase(open_provider=open_provider, model=MODEL, request=request_for, patience_s=patience_s)
+    def loads(provider: EngineProvider) -> int:
+        return provider.made if isinstance(provider, Wasteful) else 1
+
+    return ProviderCase(
+        open_provider=open_provider, model=MODEL, request=request_for, patience_s=patience_s, loads=loads
+    )
 
 
 @pytest.mark.parametrize("check", PROVIDER_CHECKS, ids=check_name)
@@ -37,9 +42,19 @@ async def test_the_scripted_provider_keeps_the_provider_contract(
 
 
 class Wasteful(ScriptedProvider):
+    made = 0
+
     async def engine(self, model: ModelDescriptor) -> InferenceEngine:
-        await super().engine(model)
-        return ScriptedEngine()
+        self.made += 1
+        return await super().engine(model)
+
+
+class Fickle(ScriptedProvider):
+    made = 0
+
+    async def engine(self, model: ModelDescriptor) -> InferenceEngine:
+        self.made += 1
+        return ScriptedEngine(max_running=self.made)
 
 
 class Forgetful(ScriptedProvider):
@@ -86,7 +101,8 @@ class Stuck(ScriptedProvider):
 @pytest.mark.parametrize(
     ("provider", "name", "promise"),
     [
-        (Wasteful, "shares_one_load_among_all_who_ask_at_once", "the same engine"),
+        (Wasteful, "shares_one_load_among_all_who_ask_at_once", "loaded once for all who ask, not 6 times"),
+        (Fickle, "shares_one_load_among_all_who_ask_at_once", "get the same one"),
         (Forgetful, "describes_what_is_loaded", "the engine's description"),
         (Boastful, "describes_what_is_loaded", "nothing is known"),
         (Silent, "tells_the_state_of_what_was_asked_for", "what was loaded is ready"),

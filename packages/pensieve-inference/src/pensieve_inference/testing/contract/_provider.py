@@ -35,6 +35,8 @@ class ProviderCase:
     request: RequestFactory
     patience_s: float = 60.0
     """How long one load, one generation or the closing may take on this machine."""
+    loads: Callable[[EngineProvider], int] | None = None
+    """Tells how many copies of the model a provider holds, for instance its child processes; None: nobody can tell."""
 
     @contextlib.asynccontextmanager
     async def provider(self) -> AsyncIterator[EngineProvider]:
@@ -65,11 +67,14 @@ async def is_what_the_layer_above_asks_for(case: ProviderCase) -> None:
 
 
 async def shares_one_load_among_all_who_ask_at_once(case: ProviderCase) -> None:
-    """Each model is loaded once."""
+    """Each model is loaded once, be it handed out by a door of its own to everyone who asks."""
     async with case.provider() as provider:
         engines = await asyncio.gather(*(case.engine(provider) for _ in range(_AT_ONCE)))
-        again = await case.engine(provider)
-    expect(len({id(engine) for engine in (*engines, again)}) == 1, "all who ask for a model get the same engine")
+        engines.append(await case.engine(provider))
+        told = [engine.description for engine in engines]
+        expect(all(one == told[0] for one in told), "all who ask for a model get the same one")
+        held = None if case.loads is None else case.loads(provider)
+        expect(held in {None, 1}, f"a model is loaded once for all who ask, not {held} times")
 
 
 async def survives_one_who_stops_waiting(case: ProviderCase) -> None:
