@@ -22,6 +22,7 @@ from pensieve_registry.testing import write_chat_model
 CheckJson = Callable[[str, str], Any]
 _NOWHERE = ("--port", "1")
 """No server listens there."""
+_MATRIX = "blk.0.attn_q.weight"
 
 
 class _Keyboard(io.StringIO):
@@ -38,6 +39,14 @@ def models(own_world: Path) -> Path:
 
 def _left(models: Path) -> set[str]:
     return {path.stem for path in models.glob("*.gguf")}
+
+
+def _write_poet(models: Path) -> None:
+    """Write a LoRA adapter of `other`."""
+    lora: dict[str, Any] = {"general.type": "adapter", "adapter.type": "lora", "adapter.lora.alpha": 16.0}
+    shapes = {f"{_MATRIX}.lora_a": (32, 4), f"{_MATRIX}.lora_b": (4, 8)}
+    write_chat_model(models / "other.gguf", shapes={_MATRIX: (32, 8)})
+    write_chat_model(models / "poet.gguf", {**lora, "general.base_model.0.name": "other"}, shapes=shapes)
 
 
 def _answered(answer: str, *words: str) -> str:
@@ -99,6 +108,28 @@ def test_a_repository_of_the_hub_is_a_whole_name(own_world: Path) -> None:
     write_chat_model(repository / "snapshots" / "abc" / "small.gguf")
     assert main(["rm", "o/n", "--yes", *_NOWHERE]) == 0
     assert not repository.exists()
+
+
+@pytest.mark.parametrize("name", ["other+poet", "other+poet:0.5", "bard"])
+def test_a_model_with_an_adapter_is_no_files_of_its_own(
+    name: str, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its file is that of the bare model, which others are made of, too."""
+    _write_poet(models)
+    assert main(["alias", "bard", "other+poet"]) == 0
+    assert main(["rm", name, "--yes", *_NOWHERE]) == ExitCode.REFUSED
+    assert f"delete {Path('models/poet.gguf')} yourself" in capsys.readouterr().err
+    assert _left(models) == {"tiny", "tiny-two", "other", "poet"}
+
+
+def test_a_model_that_a_server_has_loaded_with_an_adapter_is_refused(
+    models: Path, start_server: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _write_poet(models)
+    port = start_server().url.rpartition(":")[2]
+    assert main(["load", "other+poet", "--port", port]) == 0
+    assert main(["rm", "other", "--yes", "--port", port]) == ExitCode.REFUSED
+    assert "has loaded other+poet" in capsys.readouterr().err
 
 
 def test_a_file_elsewhere_is_the_users_own(model_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,6 +74,11 @@ def _whole_name(model: ModelDescriptor, name: str) -> ModelDescriptor:
 
 
 def _planned(model: ModelDescriptor, others: Collection[ModelDescriptor], models_folder: Path) -> Removal:
+    if model.applied is not None:  # its file is the bare model's
+        reason = (
+            f"it is a model with an adapter: delete {model.applied.adapter.path} yourself, or remove the bare model"
+        )
+        raise CommandError(f"{model.id} is not removed: {reason}", ExitCode.REFUSED)
     files = [*(model.shards or (model.path,))]
     if model.projector is not None and model.projector not in {other.projector for other in others}:
         files.append(model.projector)
@@ -88,7 +93,8 @@ def _check_unused(command: RemoveModels, models: Collection[str]) -> None:
         if error.exit_code is ExitCode.NO_SERVER:
             return
         raise CommandError(f"{error.message}; or use --force, if it does not hold them", error.exit_code) from error
-    loaded = [engine.model for engine in engines if engine.model in models and engine.state not in _NOT_IN_MEMORY]
+    held = [engine.model for engine in engines if engine.state not in _NOT_IN_MEMORY]
+    loaded = [name for name in held if any(name == model or name.startswith(f"{model}+") for model in models)]
     if loaded:
         names = ", ".join(loaded)
         raise CommandError(f"a running server has loaded {names}: unload first, or use --force", ExitCode.REFUSED)
