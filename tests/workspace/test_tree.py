@@ -14,6 +14,8 @@ import pytest
 
 _LONGEST_FUNCTION = 60
 _LONGEST_MODULE = 400
+_LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]*[./][^)#\s]*)")
+"""The file that a link in Markdown leads to."""
 
 
 class Workspace(Protocol):
@@ -69,6 +71,21 @@ def test_no_file_names_the_host_of_a_registry(workspace: Workspace) -> None:
     files = [path for path in workspace.tracked() if path.name != "uv.lock"]
     assert len(files) > 50
     assert [str(path) for path in files if pattern.search(path.read_bytes())] == []
+
+
+def test_every_decision_has_a_number_of_its_own(workspace: Workspace) -> None:
+    pages = sorted((workspace.root / "docs" / "adr").glob("0*.md"))
+    numbers = [int(page.name[:4]) for page in pages]
+    assert numbers == list(range(1, len(pages) + 1))
+    for page, number in zip(pages, numbers, strict=True):
+        assert page.read_text("utf-8").startswith(f"# {number}. ")
+
+
+def test_every_link_between_our_pages_leads_somewhere(workspace: Workspace) -> None:
+    pages = [path for path in workspace.tracked() if path.suffix == ".md"]
+    links = {(page, link) for page in pages for link in _LINK.findall(page.read_text("utf-8"))}
+    assert len(links) > 20
+    assert sorted(f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()) == []
 
 
 def test_every_target_of_the_makefile_is_explained_and_phony(workspace: Workspace) -> None:
