@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from pensieve_cli.wording import counted, lately, megabytes, soon
+import pytest
+
+from pensieve_cli.wording import counted, duration, lately, megabytes, soon
 
 
 def test_sizes_are_those_on_the_label() -> None:
@@ -35,3 +37,8 @@ def test_what_is_to_come_is_told_as_what_was() -> None:
         "in 2 h",
         "in 9 days",
     ]
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (59, "59 s"), (150, "2 min 30 s"), (11_100, "3 h 5 min")])
+def test_durations_are_told_in_two_units(seconds: float, words: str) -> None:
+    assert duration(seconds) == words

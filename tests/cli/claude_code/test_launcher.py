@@ -22,13 +22,13 @@ import psutil
 import pytest
 
 from pensieve_cli.claude_code.launcher import find_claude, run
-from pensieve_cli.claude_code.waiting_line import WaitingLine
 from pensieve_cli.command_line import StartClaudeCode, parse
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.main import main
 from pensieve_cli.server_client import ServerClient
 from pensieve_cli.server_status import Answering, Nobody
+from pensieve_cli.waiting_line import WaitingLine
 
 _BOUND_S = 60.0
 _CLAUDE = f"""#!{sys.executable}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 
-import pytest
-
-from pensieve_cli.model_commands.fetch_report import LinePrinter, duration, progress_line
+from pensieve_cli.model_commands.fetch_report import LinePrinter, progress_line
 from pensieve_registry.hub import Advanced, Retrying, Speed, Verified, Waiting
 
 MB = 10**6
@@ -21,11 +19,6 @@ class Screen(io.StringIO):
 
 def _advanced(done: int) -> Advanced:
     return Advanced(done_bytes=done, total_bytes=100 * MB, fetched_bytes=done)
-
-
-@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (59, "59 s"), (150, "2 min 30 s"), (11_100, "3 h 5 min")])
-def test_durations_are_told_in_two_units(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
 
 
 def test_a_line_has_the_share_the_rate_and_the_time_left() -> None:

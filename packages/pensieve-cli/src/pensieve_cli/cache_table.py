@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TextIO, TypeAlias, assert_never
 
 import attrs
-import cattrs.preconf.json
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from pensieve_cli.command_line import ClearCache, ListCache, SizeCache
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
+from pensieve_cli.printing import print_json, print_lines, table
 from pensieve_cli.terminal import Terminal, confirm
 from pensieve_cli.wording import counted, lately, megabytes
 from pensieve_gguf.anchors import (
@@ -104,13 +103,10 @@ def _surveyed(folder: Path) -> Survey:
 def _list(survey: Survey, folder: Path, command: ListCache, output: TextIO, now: float) -> None:
     if command.json:
         prompts = tuple(_kept(anchor, folder) for anchor in survey.anchors)
-        _print_json(Kept(folder=str(folder), prompts=prompts), output)
+        print_json(Kept(folder=str(folder), prompts=prompts), output)
         return
-    console = _console(output)
-    if survey.anchors:
-        console.print(_table(survey, now))
-    else:
-        console.print(f"Nothing is kept in {escape(str(folder))}.")
+    kept = _table(survey, now) if survey.anchors else f"Nothing is kept in {escape(str(folder))}."
+    print_lines([kept], output)
 
 
 def _size(survey: Survey, folder: Path, command: SizeCache, output: TextIO) -> None:
@@ -118,15 +114,15 @@ def _size(survey: Survey, folder: Path, command: SizeCache, output: TextIO) -> N
     limit = default_budget(survey.free_bytes, survey.total_bytes) if chosen is None else chosen
     size = Size(folder=str(folder), prompts=len(survey.anchors), size_bytes=survey.total_bytes, limit_bytes=limit)
     if command.json:
-        _print_json(size, output)
+        print_json(size, output)
         return
     held = f"{counted(size.prompts, 'prompt')}, {megabytes(size.size_bytes)} of {megabytes(limit)}"
-    _console(output).print(f"{held}, in {escape(size.folder)}")
+    print_lines([f"{held}, in {escape(size.folder)}"], output)
 
 
 def _clear(survey: Survey, folder: Path, command: ClearCache, terminal: Terminal, now: float) -> None:
     if not survey.total_bytes:
-        _console(terminal.output).print(f"Nothing is kept in {escape(str(folder))}.")
+        print_lines([f"Nothing is kept in {escape(str(folder))}."], terminal.output)
         return
     unused_since = None if command.older_than is None else now - command.older_than * _DAY_S
     chosen = [anchor for anchor in survey.anchors if unused_since is None or anchor.used_at < unused_since]
@@ -134,7 +130,7 @@ def _clear(survey: Survey, folder: Path, command: ClearCache, terminal: Terminal
         question = f"Remove {_counted(len(chosen), sum(a.file_bytes for a in chosen))} from {folder}?"
         confirm(question, terminal, otherwise="cache clear --yes")
     cleared = clear_folder(folder, unused_since=unused_since)
-    _console(terminal.output).print(f"Removed {_counted(cleared.anchors, cleared.file_bytes)}.")
+    print_lines([f"Removed {_counted(cleared.anchors, cleared.file_bytes)}."], terminal.output)
 
 
 def _counted(prompts: int, size_bytes: int) -> str:
@@ -153,23 +149,16 @@ def _kept(anchor: ListedAnchor, folder: Path) -> KeptPrompt:
     )
 
 
-def _print_json(printed: Kept | Size, output: TextIO) -> None:
-    converter = cattrs.preconf.json.make_converter()
-    output.write(converter.dumps(printed, indent=2, ensure_ascii=False) + "\n")
-
-
-def _console(output: TextIO) -> Console:
-    return Console(file=output, highlight=False, soft_wrap=True)
-
-
 def _table(survey: Survey, now: float) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("MODEL", "KIND"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("TOKENS", "SIZE"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("LAST USED", no_wrap=True)
-    for anchor in survey.anchors:
-        size, used = megabytes(anchor.file_bytes), lately(now - anchor.used_at)
-        table.add_row(escape(anchor.model or "?"), anchor.kind.name.lower(), f"{anchor.tokens:,}", size, used)
-    return table
+    columns = ("MODEL", "KIND", "TOKENS", "SIZE", "LAST USED")
+    return table(columns, (_row(anchor, now) for anchor in survey.anchors), right=("TOKENS", "SIZE"))
+
+
+def _row(anchor: ListedAnchor, now: float) -> tuple[str, ...]:
+    return (
+        anchor.model or "?",
+        anchor.kind.name.lower(),
+        f"{anchor.tokens:,}",
+        megabytes(anchor.file_bytes),
+        lately(now - anchor.used_at),
+    )

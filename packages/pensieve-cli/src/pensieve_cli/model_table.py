@@ -19,7 +19,7 @@ from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.logs import configure_logs
 from pensieve_cli.printing import print_json, print_lines, table
 from pensieve_cli.settings import Settings
-from pensieve_cli.wording import megabytes
+from pensieve_cli.wording import FIRST_MODEL, megabytes
 from pensieve_core import ModelDescriptor
 from pensieve_registry import LeftOut, LocalCatalog, ModelProblem
 
@@ -96,7 +96,7 @@ def _lines(found: Findings) -> Iterator[RenderableType]:
     if found.models:
         yield _table(found.models)
     else:
-        yield "No model was found. Put a GGUF file into the folder models/, or name one with --model FILE."
+        yield f"No model was found. {FIRST_MODEL}."
     for problem in found.problems:
         yield f"[yellow]left out[/yellow] {escape(problem.path)}: {escape(problem.reason)}"
 

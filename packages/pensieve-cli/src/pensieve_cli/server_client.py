@@ -27,6 +27,14 @@ class Reply:
     status: int
     body: bytes
 
+    @property
+    def message(self) -> str:
+        """What the error envelope says; the status alone where there is none."""
+        try:
+            return str(json.loads(self.body)["error"]["message"])
+        except (ValueError, KeyError, TypeError):
+            return f"status {self.status}"
+
 
 @attrs.frozen(kw_only=True)
 class ServerClient:

@@ -22,6 +22,7 @@ from pensieve_cli.http_server import HttpServer
 from pensieve_cli.idle_end import Attendance
 from pensieve_cli.listener import Listener, open_listener, require_key_beyond_loopback
 from pensieve_cli.logs import configure_logs, log_form
+from pensieve_cli.model_commands.chosen import chosen_model
 from pensieve_cli.settings import Settings
 from pensieve_cli.stopping import HardEnd, Patience, ProcessEnd, Signals, go_down
 from pensieve_cli.version import version
@@ -75,14 +76,7 @@ def default_model(application: Application) -> ModelDescriptor:
     Raises:
         CommandError: there is no model at all.
     """
-    models = application.catalog.models()
-    if models:
-        return models[0]
-    msg = (
-        "no model was found; put a GGUF file into the folder models/ or name one with --model FILE "
-        "(pensieve-server list says what was looked at)"
-    )
-    raise CommandError(msg, ExitCode.NOT_FOUND)
+    return chosen_model(application.catalog)
 
 
 async def serve(

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import TextIO, TypeAlias
 
 import attrs
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from pensieve_cli.exit_codes import ExitCode
+from pensieve_cli.printing import print_lines, table
 from pensieve_cli.settings import Settings
 
 __all__ = ["SettingShown", "print_json", "print_table", "run", "shown_settings"]
@@ -53,10 +51,8 @@ def print_json(shown: tuple[SettingShown, ...], stream: TextIO) -> None:
 
 def print_table(shown: tuple[SettingShown, ...], stream: TextIO) -> None:
     """Print a table."""
-    table = Table("SETTING", "VALUE", "FROM", box=None, pad_edge=False)
-    for setting in shown:
-        table.add_row(setting.name, escape(_words(setting.value)), escape(setting.origin))
-    Console(file=stream, highlight=False, soft_wrap=True).print(table)
+    rows = ((setting.name, _words(setting.value), setting.origin) for setting in shown)
+    print_lines([table(("SETTING", "VALUE", "FROM"), rows)], stream)
 
 
 def _fields(settings: Settings) -> Iterator[tuple[str, object]]:

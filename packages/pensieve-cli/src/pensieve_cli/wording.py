@@ -1,8 +1,14 @@
-"""Numbers as people read them; shared by the banner and the tables."""
+"""Numbers as people read them, and what several commands say in the same words."""
 
 from __future__ import annotations
 
-__all__ = ["counted", "lately", "megabytes", "soon"]
+__all__ = ["FIRST_MODEL", "counted", "duration", "lately", "megabytes", "soon"]
+
+FIRST_MODEL = (
+    "pensieve-server pull fetches one that suits this machine; or put a GGUF file into the folder models/, or name one"
+    " with --model FILE"
+)
+"""What to do where there is no model."""
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 
@@ -28,6 +34,16 @@ def lately(seconds: float) -> str:
     if seconds < 2 * _DAY_S:
         return f"{seconds // _HOUR_S:.0f} h ago"
     return f"{seconds // _DAY_S:.0f} days ago"
+
+
+def duration(seconds: float) -> str:
+    """Return "12 s", "2 min 30 s" or "3 h 5 min"."""
+    whole = int(seconds)
+    if whole < _MINUTE_S:
+        return f"{whole} s"
+    if whole < _HOUR_S:
+        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S} s"
+    return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S} min"
 
 
 def soon(seconds: float) -> str:

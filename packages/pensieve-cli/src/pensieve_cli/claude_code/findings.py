@@ -13,7 +13,7 @@ import attrs
 from pensieve_cli.claude_code.launch import Target, profile_for
 from pensieve_cli.errors import CommandError
 from pensieve_cli.server_status import Answering, Break, Engine, Locked, Nobody, Port, Stranger
-from pensieve_cli.wording import megabytes
+from pensieve_cli.wording import FIRST_MODEL, megabytes
 
 __all__ = ["Facts", "Finding", "Level", "Machine", "RoundTrip", "findings"]
 
@@ -118,8 +118,7 @@ def _of_memory(facts: Facts) -> Finding:
     if fitted is not None and fitted.notes:
         return Finding(name="memory", level=Level.OK, text=fitted.notes[0])
     if facts.model is None:
-        advice = "put a GGUF file into models/, or name one with --model FILE"
-        return Finding(name="memory", level=Level.PROBLEM, text="no model was found", advice=advice)
+        return Finding(name="memory", level=Level.PROBLEM, text="no model was found", advice=FIRST_MODEL)
     if facts.available_bytes is None:
         return Finding(name="memory", level=Level.OK, text=f"{facts.model} takes {megabytes(facts.model_bytes)}")
     text = f"{facts.model} takes {megabytes(facts.model_bytes)} of {megabytes(facts.available_bytes)} available"

@@ -26,13 +26,13 @@ from pensieve_cli.access_keys import key_to_send
 from pensieve_cli.claude_code.background import BackgroundServer, start_server
 from pensieve_cli.claude_code.launch import Target, plan_launch, shell_lines
 from pensieve_cli.claude_code.readiness import Go, Load, Start, StartUp, Wait
-from pensieve_cli.claude_code.waiting_line import WaitingLine
 from pensieve_cli.command_line import StartClaudeCode
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.listener import client_url
 from pensieve_cli.server_client import ServerClient
 from pensieve_cli.settings import ModelSettings
+from pensieve_cli.waiting_line import WaitingLine
 from pensieve_core import ModelNotFoundError
 
 __all__ = ["Execute", "find_claude", "run"]

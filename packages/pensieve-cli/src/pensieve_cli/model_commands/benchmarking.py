@@ -18,7 +18,6 @@ from typing import TextIO
 import attrs
 import psutil
 
-from pensieve_cli.claude_code.waiting_line import WaitingLine
 from pensieve_cli.composition import build_engines
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.listener import client_url
@@ -33,6 +32,7 @@ from pensieve_cli.server_client import ServerClient
 from pensieve_cli.server_status import Nobody
 from pensieve_cli.settings import Settings
 from pensieve_cli.version import version
+from pensieve_cli.waiting_line import WaitingLine
 from pensieve_core import ModelDescriptor
 from pensieve_inference import SystemClock
 

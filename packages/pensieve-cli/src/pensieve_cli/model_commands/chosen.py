@@ -14,6 +14,7 @@ from pensieve_cli.composition import build_catalog
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.settings import Settings
+from pensieve_cli.wording import FIRST_MODEL
 from pensieve_core import ModelDescriptor
 from pensieve_inference import EngineProvider, ModelCatalog
 from pensieve_registry import HubRef, InvalidReferenceError, LocalCatalog, ModelRef, NameRef, PathRef, parse_ref
@@ -51,8 +52,7 @@ def chosen_model(catalog: ModelCatalog) -> ModelDescriptor:
     """
     models = catalog.models()
     if not models:
-        msg = "no model was found; put a GGUF file into the folder models/, or name one"
-        raise CommandError(msg, ExitCode.NOT_FOUND)
+        raise CommandError(f"no model was found: {FIRST_MODEL}", ExitCode.NOT_FOUND)
     return models[0]
 
 

@@ -6,7 +6,6 @@ Every refusal becomes a `CommandError` with an exit code for scripts and a word 
 from __future__ import annotations
 
 import http.client
-import json
 from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import quote
@@ -83,7 +82,7 @@ class EngineClient:
     def _refusal(self, reply: Reply) -> str:
         if reply.status == http.client.UNAUTHORIZED:
             return f"the server on {self.url} wants a key: give it with --api-key or --api-key-file"
-        return f"the server on {self.url} says: {_message(reply)}"
+        return f"the server on {self.url} says: {reply.message}"
 
     def _read(self, read: Callable[[bytes], _Read], body: bytes) -> _Read:
         try:
@@ -96,11 +95,3 @@ class EngineClient:
 
 def _path(model: str) -> str:
     return f"/engines/{quote(model)}"
-
-
-def _message(reply: Reply) -> str:
-    """Return the message of the error envelope; the status alone where there is none."""
-    try:
-        return str(json.loads(reply.body)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"status {reply.status}"

@@ -6,12 +6,12 @@ import sys
 import time
 from typing import TextIO, assert_never
 
-from pensieve_cli.claude_code.waiting_line import WaitingLine
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.model_commands.commands import ListEngines, LoadModel, UnloadModel
 from pensieve_cli.model_commands.engine_client import EngineClient
 from pensieve_cli.model_commands.engine_report import Engine, EngineReport, engine_line, engine_lines
 from pensieve_cli.printing import print_json, print_lines
+from pensieve_cli.waiting_line import WaitingLine
 
 __all__ = ["run"]
 

@@ -12,15 +12,14 @@ from typing import Protocol, TextIO, assert_never
 
 import cattrs.preconf.json
 
-from pensieve_cli.wording import counted, megabytes
+from pensieve_cli.wording import counted, duration, megabytes
 from pensieve_registry.hub import Advanced, Planned, Pulled, PullEvent, Retrying, Speed, Verified, Waiting
 
-__all__ = ["FetchPrinter", "JsonPrinter", "LinePrinter", "duration", "progress_line"]
+__all__ = ["FetchPrinter", "JsonPrinter", "LinePrinter", "progress_line"]
 
 _BAR_EVERY_S, _LINE_EVERY_S, _JSON_EVERY_S = 0.2, 5.0, 1.0
 _BAR_WIDTH = 24
 _CLEAR = "\r\x1b[K"
-_HOUR_S, _MINUTE_S = 3_600, 60
 
 
 class _Report(Protocol):
@@ -150,13 +149,3 @@ def progress_line(event: Advanced, speed: Speed) -> str:
     if left_s is not None:
         parts.append(f"{duration(left_s)} left")
     return "  ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Return "12 s", "2 min 30 s" or "3 h 5 min"."""
-    whole = int(seconds)
-    if whole < _MINUTE_S:
-        return f"{whole} s"
-    if whole < _HOUR_S:
-        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S} s"
-    return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S} min"

@@ -13,7 +13,7 @@ import attrs
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.model_commands.chat import Ending, Piece, Question, Text, Thought
-from pensieve_cli.server_client import ServerClient
+from pensieve_cli.server_client import Reply, ServerClient
 
 __all__ = ["ServerPartner", "read_events"]
 
@@ -45,7 +45,8 @@ class ServerPartner:
         try:
             with self.client.stream("/v1/messages", self._body(question), silence_s=_SILENCE_S) as response:
                 if response.status != http.client.OK:
-                    raise CommandError(_message(response.read(), response.status), ExitCode.FAILURE)
+                    reply = Reply(status=response.status, body=response.read())
+                    raise CommandError(f"{self.server} says: {reply.message}", ExitCode.FAILURE)
                 yield from read_events(response)
         except (OSError, http.client.HTTPException) as error:
             said = f"{type(error).__name__}: {error}"
@@ -112,10 +113,3 @@ def _ending(reason: str, usage: dict[str, int]) -> Ending:
         cached_tokens=usage.get("cache_read_input_tokens", 0),
         generated_tokens=usage.get("output_tokens", 0),
     )
-
-
-def _message(body: bytes, status: int) -> str:
-    try:
-        return str(json.loads(body)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"the server answers with status {status}"

@@ -18,7 +18,6 @@ from urllib.parse import quote
 import attrs
 
 from pensieve_cli.access_keys import key_to_send
-from pensieve_cli.claude_code.waiting_line import WaitingLine
 from pensieve_cli.composition import build_engines
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
@@ -47,6 +46,7 @@ from pensieve_cli.server_client import ServerClient
 from pensieve_cli.server_status import Answering, Locked, ServerStatus
 from pensieve_cli.settings import Settings
 from pensieve_cli.terminal import Terminal
+from pensieve_cli.waiting_line import WaitingLine
 from pensieve_core import ModelNotFoundError
 from pensieve_inference import SystemClock
 
