@@ -20,3 +20,4 @@ def test_this_machine_is_told_as_json(capsys: pytest.CaptureFixture[str]) -> Non
     told = json.loads(capsys.readouterr().out)
     assert told["engine"].startswith("llama.cpp")
     assert isinstance(told["used"], list)
+    assert len(told["gpus"]) == len(told["gpu_bytes"]) == len(told["gpu_free_bytes"])

@@ -61,7 +61,6 @@ def test_a_feature_of_the_cpu_that_is_not_used_is_named_with_the_cure() -> None:
         ("engine", {"machine": None}, Level.PROBLEM, "fails"),
         ("memory", {"port": Nobody()}, Level.OK, "m takes 1.0 GB of 10.0 GB"),
         ("memory", {"port": Nobody(), "available_bytes": 10**8}, Level.PROBLEM, "of 100 MB"),
-        ("memory", {"port": Nobody(), "available_bytes": None}, Level.OK, "m takes 1.0 GB"),
         ("memory", {"port": Nobody(), "model": None}, Level.PROBLEM, "no model"),
         ("server", {"port": Nobody()}, Level.NOTE, "nothing listens"),
         ("server", {"port": Locked()}, Level.PROBLEM, "wants a key"),

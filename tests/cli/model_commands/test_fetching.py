@@ -20,7 +20,6 @@ import pytest
 
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
-from pensieve_cli.machine import this_machine
 from pensieve_cli.model_commands.commands import PullModel
 from pensieve_cli.model_commands.fetching import run
 from pensieve_cli.settings import Settings
@@ -211,9 +210,3 @@ def test_the_catalog_is_held_against_the_hub(hub: LoopbackHub, check_json: Check
     assert all("no such repository" in line for line in lines[1:])
     _, as_json = _run(_pull(check=True, json=True))
     assert [check_json("pull", line)["type"] for line in as_json.splitlines()] == ["checked"] * 14
-
-
-def test_this_machine_is_known() -> None:
-    machine = this_machine()
-    assert machine.memory_bytes
-    assert (machine.gpu is None) is (machine.gpu_bytes == 0)

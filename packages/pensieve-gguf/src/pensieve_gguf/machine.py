@@ -1,6 +1,6 @@
 """What llama.cpp was built for on this machine, as one JSON object: `python -m pensieve_gguf.machine`.
 
-A process of its own, for it loads native code; `pensieve-server doctor` reads what it prints. llama.cpp names a
+A process of its own, for it loads native code; `pensieve_cli.machine` reads what it prints. llama.cpp names a
 CPU feature when it was compiled in.
 """
 
@@ -53,6 +53,7 @@ def main() -> int:
         "used": used_features(system_info()),
         "gpus": [gpu.name for gpu in devices],
         "gpu_bytes": [gpu.total_bytes for gpu in devices],
+        "gpu_free_bytes": [gpu.free_bytes for gpu in devices],
     }
     sys.stdout.write(json.dumps(found))
     return 0

@@ -1,6 +1,6 @@
 """`pensieve-server doctor`: gathers facts, and prints what is made of them. Changes nothing; every question is bounded.
 
-What is made of them is `findings`. llama.cpp is asked in a process of its own.
+What is made of them is `findings`.
 """
 
 from __future__ import annotations
@@ -8,15 +8,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from http.client import HTTPException
-from pathlib import Path
 from typing import TextIO
 
 import attrs
+import psutil
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -29,6 +27,7 @@ from pensieve_cli.composition import build_catalog
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.listener import client_url
 from pensieve_cli.logs import configure_logs
+from pensieve_cli.machine import cpu_flags, native_engine
 from pensieve_cli.server_client import ServerClient
 from pensieve_cli.server_status import Answering, Port
 from pensieve_cli.version import version
@@ -39,7 +38,6 @@ __all__ = ["gather", "print_findings", "run"]
 
 _QUESTION_S = 20.0
 _MARKS = {Level.OK: "[green]ok[/green]", Level.NOTE: "[yellow]note[/yellow]", Level.PROBLEM: "[red]problem[/red]"}
-_CPUINFO, _MEMINFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
 
 
 def run(command: Examine, output: TextIO) -> ExitCode:
@@ -79,7 +77,7 @@ def gather(command: Examine) -> Facts:
         machine=_machine(),
         model=None if model is None else model.id,
         model_bytes=0 if model is None else model.size_bytes,
-        available_bytes=_available_bytes(),
+        available_bytes=psutil.virtual_memory().available,
         port=port,
         keys=len(read_keys(settings.access)),
         claude=claude,
@@ -94,40 +92,22 @@ def _model(command: Examine) -> ModelDescriptor | None:
 
 
 def _machine() -> Machine | None:
-    said = _said_by(sys.executable, "-m", "pensieve_gguf.machine")
-    if said is None:
+    engine = native_engine()
+    if engine is None:
         return None
-    told = json.loads(said)
-    return Machine(
-        engine=told["engine"], used=tuple(told["used"]), present=features_of(_cpu_flags()), gpus=tuple(told["gpus"])
-    )
+    present = features_of(cpu_flags())
+    return Machine(engine=engine.version, used=engine.features, present=present, gpus=engine.gpus)
 
 
 def _said_by(*words: str) -> str | None:
     """Return what a program prints; None when it fails, or takes too long."""
     try:
-        done = subprocess.run(  # noqa: S603 - ourselves, and the Claude Code that the user has installed
+        done = subprocess.run(  # noqa: S603 - the Claude Code that the user has installed
             words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_QUESTION_S, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
-
-
-def _cpu_flags() -> list[str]:
-    """Return Linux's names of what the CPU can; empty elsewhere."""
-    with suppress(OSError):
-        lines = _CPUINFO.read_text("utf-8", "replace").splitlines()
-        return next((line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))), [])
-    return []
-
-
-def _available_bytes() -> int | None:
-    """Return what can be had without swapping; None where the system does not tell."""
-    with suppress(OSError, ValueError):
-        lines = (line.split() for line in _MEMINFO.read_text("ascii").splitlines())
-        return next((int(words[1]) * 1_024 for words in lines if words[0] == "MemAvailable:"), None)
-    return None
 
 
 def _round_trip(client: ServerClient, port: Port) -> RoundTrip | None:

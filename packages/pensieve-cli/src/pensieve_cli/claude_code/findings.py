@@ -69,7 +69,7 @@ class Facts:
     machine: Machine | None
     model: str | None
     model_bytes: int
-    available_bytes: int | None
+    available_bytes: int
     port: Port
     keys: int
     claude: str | None
@@ -119,8 +119,6 @@ def _of_memory(facts: Facts) -> Finding:
         return Finding(name="memory", level=Level.OK, text=fitted.notes[0])
     if facts.model is None:
         return Finding(name="memory", level=Level.PROBLEM, text="no model was found", advice=FIRST_MODEL)
-    if facts.available_bytes is None:
-        return Finding(name="memory", level=Level.OK, text=f"{facts.model} takes {megabytes(facts.model_bytes)}")
     text = f"{facts.model} takes {megabytes(facts.model_bytes)} of {megabytes(facts.available_bytes)} available"
     if facts.model_bytes < facts.available_bytes:
         return Finding(name="memory", level=Level.OK, text=text)

@@ -12,7 +12,6 @@ import resource
 import secrets
 import sys
 import time
-from pathlib import Path
 from typing import TextIO
 
 import attrs
@@ -22,6 +21,7 @@ from pensieve_cli.composition import build_engines
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.listener import client_url
 from pensieve_cli.logs import configure_logs
+from pensieve_cli.machine import cpu_name, memory_bytes
 from pensieve_cli.model_commands.bench_report import BenchReport, Machine, Round, bench_lines, bench_report
 from pensieve_cli.model_commands.chosen import chosen_for
 from pensieve_cli.model_commands.commands import Benchmark
@@ -38,7 +38,6 @@ from pensieve_inference import SystemClock
 
 __all__ = ["run"]
 
-_CPUINFO = Path("/proc/cpuinfo")
 _WARM_UP_TOKENS = 16
 _BUSY_SHARE = 0.5
 """Of the cores, in use before anything was measured: then figures say little."""
@@ -96,22 +95,13 @@ def _peak_memory_bytes() -> int:
 
 def _machine() -> Machine:
     return Machine(
-        cpu=_cpu(),
+        cpu=cpu_name(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        memory_bytes=psutil.virtual_memory().total,
+        memory_bytes=memory_bytes(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
         pensieve=version(),
     )
-
-
-def _cpu() -> str:
-    try:
-        lines = _CPUINFO.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
 
 
 def _notes(settings: Settings) -> tuple[str, ...]:

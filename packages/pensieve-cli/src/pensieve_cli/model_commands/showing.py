@@ -15,7 +15,7 @@ import psutil
 from pensieve_cli.aliases import AliasFile
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.logs import configure_logs
-from pensieve_cli.machine import this_machine
+from pensieve_cli.machine import native_engine
 from pensieve_cli.model_commands.chosen import catalog_for, chosen_model
 from pensieve_cli.model_commands.commands import ShowModel
 from pensieve_cli.model_commands.model_report import Detail, FitReport, ModelFile, ModelReport, model_lines
@@ -42,7 +42,9 @@ def run(command: ShowModel, output: TextIO) -> ExitCode:
     settings = command.settings
     configure_logs(attrs.evolve(settings.log, log_level="error"))
     catalog = catalog_for(settings, command.model)
-    memory = Memory(ram=psutil.virtual_memory().available, gpu=this_machine().gpu_bytes)
+    engine = native_engine()
+    gpu = 0 if engine is None else sum(engine.gpu_free_bytes)
+    memory = Memory(ram=psutil.virtual_memory().available, gpu=gpu)
     report = describe(chosen_model(catalog), settings, AliasFile().read(), memory)
     report = attrs.evolve(report, default=_is_default(report, command, catalog))
     print_json(report, output) if command.json else print_lines(model_lines(report), output)
