@@ -70,6 +70,27 @@ def test_the_cache_is_as_the_hubs_own_library_writes_and_reads_it(world: Any, ma
     assert report.warnings == []
 
 
+def test_a_revision_that_cannot_be_written_leaves_nothing_beside_it(world: Any, make_model: Any) -> None:
+    """Ours: huggingface_hub takes every file in `refs` for a revision, and a half-written one for damage."""
+    world.server.add("owner/Model-GGUF", {"model-Q4_K_M.gguf": make_model()})
+    refs = world.store.folder / "models--owner--Model-GGUF" / "refs"
+    (refs / "main").mkdir(parents=True)
+    with pytest.raises(PullError):
+        world.pull(REF)
+    assert [path.name for path in refs.iterdir()] == ["main"]
+    assert list(refs.parent.glob(".new-*")) == []
+
+
+def test_a_listener_that_has_left_is_no_fault_of_the_disk(world: Any, make_model: Any) -> None:
+    world.server.add("owner/Model-GGUF", {"model-Q4_K_M.gguf": make_model()})
+
+    def left(_: object) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        pull(world.plan(REF), world.hub, world.store, on_event=left, patience=world.patience)
+
+
 def test_what_is_here_is_checked_and_not_fetched_again(world: Any, make_model: Any) -> None:
     content = make_model()
     world.server.add("owner/Model-GGUF", {"model-Q4_K_M.gguf": content})

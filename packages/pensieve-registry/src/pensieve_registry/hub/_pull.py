@@ -122,6 +122,7 @@ def pull(
     Raises:
         PullStoppedError: Ctrl-C, or `stop` was set.
         PullError: it did not work; nothing unchecked has a final name.
+        BrokenPipeError: `on_event` did; what has come is kept.
     """
     ledger = _Ledger(plan.total_bytes, on_event)
     ledger.tell(_planned(plan))
@@ -133,6 +134,8 @@ def pull(
         store.make(plan.repository.repository)
         crew.work()
         _publish(plan, store, crew.fetched)
+    except BrokenPipeError:  # nobody listens to `on_event` any more; no disk says that
+        raise
     except OSError as error:
         raise PullError(f"{store.folder}: {error.strerror or error}", resumable=True) from error
     return _pulled(plan, store, ledger.fetched_bytes)

@@ -104,9 +104,9 @@ class HubStore:
                 pointer = self.pointer(repository, file.name)
                 pointer.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(pointer)
+            self._write_ref(repository, aside)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        self._write_ref(repository)
 
     def known(self, ref: HubRef) -> RemoteRepository | None:
         """Return what is here of a repository, without asking anybody; None: nothing."""
@@ -143,13 +143,14 @@ class HubStore:
             return None
         return commit if commit.isalnum() else None
 
-    def _write_ref(self, repository: RemoteRepository) -> None:
+    def _write_ref(self, repository: RemoteRepository, aside: Path) -> None:
+        """Write it aside first: whatever lies in `refs` is taken for a revision."""
         revision = repository.revision or _MAIN
         if revision == repository.commit:
             return
         ref = self._repository(repository.repository) / "refs" / revision
         ref.parent.mkdir(parents=True, exist_ok=True)
-        new = ref.with_name(f".{ref.name}-{uuid.uuid4().hex}")
+        new = aside / "ref"
         new.write_text(repository.commit, encoding="utf-8")
         new.replace(ref)
 
