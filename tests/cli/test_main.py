@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -103,3 +105,18 @@ def test_ctrl_c_before_the_server_runs_is_no_error_message(
     monkeypatch.setenv("CLI_SCRIPT", "interrupted")
     assert main(arguments) == ExitCode.INTERRUPTED
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["settings"], ["completion", "bash"]])
+def test_a_reader_who_leaves_ends_a_command_without_a_word(words: list[str], environment: dict[str, str]) -> None:
+    """`pensieve-server … | true`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = Path(sys.executable).with_name("pensieve-server")
+    try:
+        done = subprocess.run(
+            [program, *words], env=environment, stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (ExitCode.FAILURE, b"")

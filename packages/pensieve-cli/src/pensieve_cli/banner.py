@@ -5,17 +5,15 @@ Pure: facts in, lines of rich markup out. `Announcer` prints them on stdout; log
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import TextIO
 
 import attrs
 from rich.console import Console
 from rich.markup import escape
 
+from pensieve_cli.terminal import silence
 from pensieve_cli.wording import counted, megabytes
 from pensieve_core import EngineDescription, ModelDescriptor
 
@@ -129,6 +127,4 @@ class _LastingConsole(Console):
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        # What is still buffered must not fail again when Python ends.
-        with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), self.file.fileno())
+        silence(self.file)

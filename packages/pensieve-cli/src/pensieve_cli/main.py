@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.help_page import help_page
-from pensieve_cli.terminal import Terminal
+from pensieve_cli.terminal import Terminal, silence
 
 if TYPE_CHECKING:
     from pensieve_cli.command_line import Examine, PrintCompletion, ShowVersion, StartClaudeCode
@@ -36,11 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return status_line.run(sys.stdin.buffer, sys.stdout.buffer, os.environ)
     try:
-        return _do(["version"] if words == ["--version"] else words)
+        code = _do(["version"] if words == ["--version"] else words)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
+    except BrokenPipeError:  # `pensieve-server list --json | head -1`: as rich ends, without a word
+        silence(sys.stdout)
+        return ExitCode.FAILURE
     except Exception as error:  # noqa: BLE001 - the edge of the program: a bug becomes one line, too
         return _failed(error)
+    return code
 
 
 def _do(words: Sequence[str]) -> ExitCode:

@@ -5,12 +5,13 @@ Imports next to nothing: `--help` passes here.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TextIO
+import os
+from typing import IO, NamedTuple, TextIO
 
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 
-__all__ = ["Terminal", "confirm"]
+__all__ = ["Terminal", "confirm", "silence"]
 
 
 class Terminal(NamedTuple):
@@ -38,3 +39,13 @@ def confirm(question: str, terminal: Terminal, *, otherwise: str, declined: str 
     terminal.output.flush()
     if terminal.answers.readline().strip().lower() not in {"y", "yes"}:
         raise CommandError(declined, ExitCode.FAILURE)
+
+
+def silence(stream: IO[str]) -> None:
+    """Let `stream` lead nowhere: its reader has left, and what is still buffered must not fail again at the end."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError):  # it is no file, or closed
+        return

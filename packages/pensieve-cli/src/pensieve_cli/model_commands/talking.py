@@ -6,12 +6,10 @@ A server that runs is asked; where there is none, an engine of our own is loaded
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Iterator
 from http.client import OK
-from pathlib import Path
 from typing import TextIO
 from urllib.parse import quote
 
@@ -45,7 +43,7 @@ from pensieve_cli.printing import print_json
 from pensieve_cli.server_client import ServerClient
 from pensieve_cli.server_status import Answering, Locked, ServerStatus
 from pensieve_cli.settings import Settings
-from pensieve_cli.terminal import Terminal
+from pensieve_cli.terminal import Terminal, silence
 from pensieve_cli.waiting_line import WaitingLine
 from pensieve_core import ModelNotFoundError
 from pensieve_inference import SystemClock
@@ -137,8 +135,7 @@ def _lasting(output: TextIO) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        with Path(os.devnull).open("wb") as nowhere:  # what is buffered must not fail again when Python ends
-            os.dup2(nowhere.fileno(), output.fileno())
+        silence(output)
 
 
 def _answer(partner: Partner, question: Question, output: TextIO, *, as_json: bool) -> ExitCode:
