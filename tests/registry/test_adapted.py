@@ -65,3 +65,10 @@ def test_any_name_means_a_model_with_an_adapter_of_its_own_or_nothing(name: str)
 
     model = adapted(name, named)
     assert model is None or (model.applied is not None and name.startswith(f"{model.id.partition('+')[0]}+a"))
+
+
+@pytest.mark.parametrize("default", ["qwen3-8b+poet:0.5", "bard"])
+def test_a_model_with_an_adapter_can_be_the_default_and_is_listed_then(default: str) -> None:
+    names = NameTable([OTHER, MODEL], aliases={"bard": "qwen3-8b+poet:0.5"}, default=default)
+    assert [model.id for model in names.models] == ["qwen3-8b+poet:0.5", "smollm2", "qwen3-8b"]
+    assert names.resolve("claude-opus-4-8") == names.resolve("default") == names.models[0]

@@ -1,7 +1,7 @@
 """A model with an adapter, by name: `MODEL+ADAPTER`, or `MODEL+ADAPTER:SCALE`. Pure.
 
 `MODEL` is any name of a model, `ADAPTER` the name of one that fits it. Such names are not listed, for there are as many
-as scales; an alias for one is.
+as scales; an alias for one is, and the default model.
 """
 
 from __future__ import annotations

@@ -46,8 +46,9 @@ class NameTable:
         self._by_display_name = {_bare(model.display_name): model for model in reversed(models)}
         self._configured = {_bare(alias): target for alias, target in aliases.items()}
         self._wanted_default = default
-        self._default = next(iter(models), None) if default is None else self._named(self._target(default))
-        self.models = tuple(sorted(models, key=lambda model: model is not self._default))
+        self._default = next(iter(models), None) if default is None else self._meant(self._target(default))
+        first = () if self._default is None else (self._default,)
+        self.models = (*first, *(model for model in models if model is not self._default))
         self.aliases = self._listed(aliases)
 
     def resolve(self, name: str) -> ModelDescriptor:
@@ -76,6 +77,9 @@ class NameTable:
 
     def _named(self, name: str) -> ModelDescriptor | None:
         return self._exact(name) or self._by_beginning(_bare(name))
+
+    def _meant(self, name: str) -> ModelDescriptor | None:
+        return self._exact(name) or adapted(_bare(name), self._named) or self._by_beginning(_bare(name))
 
     def _by_beginning(self, bare: str) -> ModelDescriptor | None:
         found = [model for model_id, model in self._by_id.items() if model_id.startswith(bare)]
