@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -88,3 +89,25 @@ def test_an_engine_with_models_of_its_own_is_asked_for_them() -> None:
 def test_any_other_name_is_the_catalogs_business(name: str, fetched: None) -> None:
     with pytest.raises(ModelNotFoundError):
         _chosen(name)
+
+
+def test_a_scale_behind_a_colon_is_no_quantisation(own_world: Path) -> None:
+    matrix = "blk.0.attn_q.weight"
+    write_chat_model(own_world / "models" / "tiny.gguf", shapes={matrix: (32, 8)})
+    write_chat_model(
+        own_world / "models" / "poet.gguf",
+        {"general.type": "adapter", "adapter.type": "lora", "adapter.lora.alpha": 16.0},
+        shapes={f"{matrix}.lora_a": (32, 4), f"{matrix}.lora_b": (4, 8)},
+    )
+    assert _chosen("tiny+poet:0.5") == "tiny+poet:0.5"
+
+
+def test_a_tag_of_ollamas_is_no_quantisation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blob = "sha256-" + "a" * 64
+    manifest = tmp_path / "ollama" / "manifests" / "registry.ollama.ai" / "library" / "qwen" / "1.5b"
+    manifest.parent.mkdir(parents=True)
+    layer = {"mediaType": "application/vnd.ollama.image.model", "digest": blob.replace("-", ":")}
+    manifest.write_text(json.dumps({"layers": [layer]}))
+    write_chat_model(tmp_path / "ollama" / "blobs" / blob)
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "ollama"))
+    assert _chosen("qwen:1.5b") == "qwen-1.5b"

@@ -6,6 +6,7 @@ These mean a model that is here already: nothing is fetched.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import attrs
@@ -15,7 +16,7 @@ from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.settings import Settings
 from pensieve_cli.wording import FIRST_MODEL
-from pensieve_core import ModelDescriptor
+from pensieve_core import ModelDescriptor, ModelNotFoundError
 from pensieve_inference import EngineProvider, ModelCatalog
 from pensieve_registry import HubRef, InvalidReferenceError, LocalCatalog, ModelRef, NameRef, PathRef, parse_ref
 
@@ -77,7 +78,11 @@ def _name(settings: Settings, model: str) -> str:
     reference = _reference(model)
     if reference is None:
         return model
-    found = meant_by(reference, build_catalog(settings.model).models())
+    catalog = build_catalog(settings.model)
+    with contextlib.suppress(ModelNotFoundError):  # an adapter's scale, and Ollama's tags, stand behind a colon, too
+        catalog.resolve(model)
+        return model
+    found = meant_by(reference, catalog.models())
     if len(found) == 1:
         return found[0].id
     if not found:
