@@ -1,7 +1,8 @@
-"""What tests of several packages need: a projector, which makes a model see."""
+"""What tests of several packages need: Ctrl-C that is heeded, and a projector, which makes a model see."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import numpy as np
 import pytest
 
 import gguf
+
+# A job in the background ignores Ctrl-C, and so would every program that the tests start; some press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def write_projector(path: Path, *, width: int, seed: int = 7) -> Path:

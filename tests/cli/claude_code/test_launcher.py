@@ -142,9 +142,7 @@ def test_claude_code_takes_the_launchers_place_and_ctrl_c_spares_the_server(
 ) -> None:
     """In its place: signals and job control are its own. A terminal's Ctrl-C goes to the whole group."""
     command = [str(Path(sys.executable).with_name("pensieve-server")), "claude", *home.options, "--", "--wait"]
-    heeded = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it: inherited
     process = subprocess.Popen(command, env={**environment, **home.variables}, start_new_session=True)
-    signal.signal(signal.SIGINT, heeded)
     try:
         _until(lambda: (home.folder / "notes").exists() and home.server() is not None)
         _until(lambda: bool((home.folder / "notes").read_text()))

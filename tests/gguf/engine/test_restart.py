@@ -158,16 +158,19 @@ async def test_a_folder_that_cannot_be_used_costs_nothing_but_the_disk_tier(
         assert answer.finish.usage.generated_tokens > 0
 
 
+@pytest.mark.parametrize("leaves", [False, True], ids=["by the engine", "by its client"])
 async def test_what_was_computed_of_a_request_that_was_cut_short_is_read_by_the_next_engine(
-    open_engine: OpenEngine, client: Any, tmp_path: Path
+    open_engine: OpenEngine, client: Any, tmp_path: Path, *, leaves: bool
 ) -> None:
-    """A model may have to make room in the middle of a long prompt: its next turn goes on from there."""
+    """A model may have to make room in the middle of a prompt, a person may press Esc: the next turn goes on there."""
     question = client.request("Tell me of the ships.", system=HEAD, max_tokens=1_000)
     async with opened(open_engine, cache_folder=tmp_path, batch_tokens=64) as engine:
         generation = await engine.generate(question)
         async for event in generation:
             if isinstance(event, PrefillProgressed) and event.processed_tokens >= 700:
                 break
+        if leaves:
+            await generation.aclose()
     async with opened(open_engine, cache_folder=tmp_path, batch_tokens=64) as engine:
         again = await client.ask(engine, attrs.evolve(question, max_tokens=4))
         assert engine.vitals.anchors_read == 1

@@ -187,6 +187,7 @@ class EngineLoop:
             case Cancel(key=key):
                 job_or_none = self._jobs.get(key)
                 if job_or_none is not None:
+                    self._disk.note(job_or_none, None)
                     self._forget(job_or_none)
             case Close(error=error, save_s=save_s):
                 self._closing, self._save_s = error, save_s
