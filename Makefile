@@ -11,7 +11,7 @@ TESTS ?= tests
 GATE_VERSIONS ?= latest 2.1.197
 ARGS ?=
 
-.PHONY: help install serve test conformance fuzz e2e gate cov lint fmt types layers bench tasks simulate docs build bump all
+.PHONY: help install serve claude test conformance fuzz e2e gate cov lint fmt types layers bench tasks simulate docs build bump all
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ install: | $(UV) ## Install everything into .venv, in the versions of uv.lock (c
 
 serve: install ## Serve the Messages API on this machine; options: make serve ARGS="--port 9000"
 	$(RUN) pensieve-server $(ARGS)
+
+claude: install ## Start Claude Code on a model of this machine; options: make claude ARGS="-- -p 'Say hello.'"
+	$(RUN) pensieve-server claude $(ARGS)
 
 test: | .venv ## Run the tests that are quick; some of them: make test TESTS=tests/cli ARGS="-k banner"
 	$(RUN) pytest -m "not e2e and not coder and not gate" $(TESTS) $(ARGS)
