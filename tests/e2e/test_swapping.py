@@ -11,13 +11,15 @@ from typing import Any
 import httpx2
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.model, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.model, pytest.mark.timeout(1_100)]
 
 RULES = " ".join(
     f"Rule {number}: ships of line {number} keep to the left of buoy {3 * number}." for number in range(50)
 )
 ONE_OF_TWO = "400MB"
 """SmolLM2 takes some 320 with a context of 4,096."""
+_BOUND_S = 240.0
+"""It may go on for 3,000 tokens, on cores that others use, too."""
 
 
 @pytest.fixture
@@ -49,6 +51,7 @@ def test_each_session_of_claude_code_keeps_its_prefix_on_the_disk_while_the_othe
                 *("--system-prompt", f"You keep lighthouse {model}. {RULES}"),
                 *(("--resume", sessions[model]) if model in sessions else ()),
                 url=server.url,
+                bound_s=_BOUND_S,
             )
             assert said.returncode == 0, said.stdout + said.stderr + server.tail()
             answer = json.loads(said.stdout)
