@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -281,6 +282,17 @@ def test_a_model_that_runs_nowhere_yet_is_loaded_first(fake_server: _Server, own
     assert executed.arguments[-1] == "-c"
     assert executed.environment["ANTHROPIC_MODEL"] == "known"
     assert "four tools" in errors.getvalue()
+
+
+def test_a_claude_code_that_cannot_be_run_is_told(fake_server: _Server, own_path: None) -> None:
+    """npm leaves a few lines of text where the program should be, when its postinstall was skipped."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOEXEC, os.strerror(errno.ENOEXEC))
+
+    fake_server.status = _STATUS
+    with pytest.raises(CommandError, match=r"cannot be run \(Exec format error\). Install it anew"):
+        run(_command(fake_server), errors=io.StringIO(), execute=refuse)
 
 
 def test_a_model_that_the_server_does_not_know_is_told(fake_server: _Server, own_path: None) -> None:

@@ -56,7 +56,7 @@ def run(
     """Become Claude Code, or (`--print-env`) print what it would have been given.
 
     Raises:
-        CommandError: there is no Claude Code, no server can be had, or the model does not suit.
+        CommandError: there is no Claude Code that runs, no server can be had, or the model does not suit.
     """
     claude = find_claude(os.environ)
     if claude is None and not command.print_env:
@@ -70,10 +70,14 @@ def run(
         (output or sys.stdout).write("".join(f"{line}\n" for line in shell_lines(launch)))
         return ExitCode.OK
     told.flush()
-    execute(claude, (claude, *launch.arguments), {**os.environ, **launch.environment})
+    try:
+        execute(claude, (claude, *launch.arguments), {**os.environ, **launch.environment})
+    except OSError as error:
+        raise CommandError(_CANNOT_RUN.format(claude, error.strerror), ExitCode.FAILURE) from error
     return ExitCode.OK
 
 
+_CANNOT_RUN = "{} is there and cannot be run ({}). Install it anew with: npm install -g @anthropic-ai/claude-code"
 _INSTALL = (
     "Claude Code was not found. Install it with: npm install -g @anthropic-ai/claude-code "
     "(Node.js 18 or newer), then open a new terminal, or put `claude` on the PATH"
