@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pensieve_gguf.anchors import AnchorIdentity, AnchorKind, AnchorStore, Limits, State
-from pensieve_gguf.engine.candidates import Loaded, candidates_for, load_best
+from pensieve_gguf.engine.candidates import IN_VAIN_ON_CPU, IN_VAIN_ON_GPU, Loaded, candidates_for, load_best
 from pensieve_gguf.engine.tree import common_prefix
 
 IDENTITY = AnchorIdentity(
@@ -46,11 +46,18 @@ def store(tmp_path: Path) -> Iterator[AnchorStore]:
 def load(store: AnchorStore) -> Callable[..., Loaded | None]:
     """Look a prompt up, and read what serves it best."""
 
-    def load(prompt: array[int], *, at_least: int = 256, in_part: bool = True, longest: int = LONGEST) -> Loaded | None:
+    def load(
+        prompt: array[int],
+        *,
+        at_least: int = 256,
+        in_part: bool = True,
+        longest: int = LONGEST,
+        in_vain: int = IN_VAIN_ON_GPU,
+    ) -> Loaded | None:
         found = candidates_for(store, prompt, longest=longest, in_part=in_part)
         if found is None or found.at_most < at_least:
             return None
-        return load_best(store, found, prompt, at_least=at_least, in_part=in_part)
+        return load_best(store, found, prompt, at_least=at_least, in_part=in_part, in_vain=in_vain)
 
     return load
 
@@ -65,6 +72,18 @@ def test_what_parts_from_a_prompt_serves_up_to_there(store: AnchorStore, load: C
     assert loaded is not None
     assert loaded.tokens == upto(3_000), "the state is of all of them"
     assert np.array_equal(loaded.state, state_of(loaded.tokens))
+
+
+@pytest.mark.parametrize(("in_vain", "read"), [(IN_VAIN_ON_CPU, 6_618), (IN_VAIN_ON_GPU, 2_101)], ids=["CPU", "GPU"])
+def test_a_long_turn_is_read_for_its_beginning_where_computing_costs_more(
+    store: AnchorStore, load: Callable[..., Loaded | None], in_vain: int, read: int
+) -> None:
+    """Measured: after an answer that rambled on, a CPU read the head alone and computed 273 tokens again."""
+    save(store, upto(2_101))
+    save(store, upto(6_618))
+    loaded = load(upto(2_374), in_vain=in_vain)
+    assert loaded is not None
+    assert len(loaded.tokens) == read
 
 
 def test_a_state_that_cannot_be_cut_back_serves_as_a_whole_or_not_at_all(

@@ -28,7 +28,14 @@ from pensieve_gguf.anchors import (
     default_budget,
     fingerprint,
 )
-from pensieve_gguf.engine.candidates import Candidates, Loaded, candidates_for, load_best
+from pensieve_gguf.engine.candidates import (
+    IN_VAIN_ON_CPU,
+    IN_VAIN_ON_GPU,
+    Candidates,
+    Loaded,
+    candidates_for,
+    load_best,
+)
 from pensieve_gguf.engine.keeping import Keep
 from pensieve_gguf.engine.turn_journal import TurnJournal
 from pensieve_gguf.llama import Context, library_folder, state_version
@@ -49,14 +56,16 @@ class Anchoring:
         store: Closed by `close`.
         longest: Tokens that there are cells for.
         in_part: Whether a state can be cut back, and so serves a prompt that only begins like it.
+        in_vain: Tokens that are read and cut off for the cost of computing one.
         copy_bytes: What waits to be written takes so much RAM at most.
     """
 
-    def __init__(self, store: AnchorStore, *, longest: int, in_part: bool, copy_bytes: int) -> None:
+    def __init__(self, store: AnchorStore, *, longest: int, in_part: bool, in_vain: int, copy_bytes: int) -> None:
         self._store = store
         self._copy_bytes = copy_bytes
         self._longest = longest
         self._in_part = in_part
+        self._in_vain = in_vain
         self._writer = AnchorWriter(store, queue_bytes=copy_bytes)
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="anchors")
         self._reader.submit(store.read_ahead, _AHEAD_BYTES)
@@ -69,7 +78,7 @@ class Anchoring:
         self, candidates: Candidates, prompt: array[int], at_least: int, then: Callable[[Loaded | None], None]
     ) -> None:
         """Read the best of `candidates`; `then` is called in another thread, with None if none spares `at_least`."""
-        load = functools.partial(load_best, at_least=at_least, in_part=self._in_part)
+        load = functools.partial(load_best, at_least=at_least, in_part=self._in_part, in_vain=self._in_vain)
         future = self._reader.submit(load, self._store, candidates, prompt)
         future.add_done_callback(lambda done: then(_result(done)))
 
@@ -113,7 +122,13 @@ def open_anchoring(
     store = AnchorStore.open(folder, identity, limits=Limits(budget_bytes=budget), clock=clock.time)
     if store is None:
         return None
-    return Anchoring(store, longest=context.cells, in_part=context.model.forgets_partially, copy_bytes=copy_bytes)
+    return Anchoring(
+        store,
+        longest=context.cells,
+        in_part=context.model.forgets_partially,
+        in_vain=IN_VAIN_ON_GPU if description.gpu_layers else IN_VAIN_ON_CPU,
+        copy_bytes=copy_bytes,
+    )
 
 
 def open_turn_journal(description: EngineDescription, settings: GgufSettings) -> TurnJournal | None:

@@ -14,12 +14,13 @@ import attrs
 from pensieve_gguf.anchors import Anchor, AnchorStore, State, chunk_digests, shared_at_most
 from pensieve_gguf.engine.tree import common_prefix
 
-__all__ = ["Candidates", "Loaded", "candidates_for", "load_best"]
+__all__ = ["IN_VAIN_ON_CPU", "IN_VAIN_ON_GPU", "Candidates", "Loaded", "candidates_for", "load_best"]
 
 _NEIGHBOURS = 4
-_READ_IN_VAIN = 8
-"""So many tokens that are read and then cut off count as one that is computed: on two cores they cost a tenth of that,
-on a GPU as much."""
+IN_VAIN_ON_GPU = 8
+"""So many tokens that are read and then cut off cost as much as one that is computed."""
+IN_VAIN_ON_CPU = 80
+"""The same on two cores."""
 
 
 @attrs.frozen(kw_only=True)
@@ -44,11 +45,8 @@ class _Choice:
     anchor: Anchor
     tokens: array[int]
     shared: int
-
-    @property
-    def worth(self) -> float:
-        """In tokens that need not be computed."""
-        return self.shared - (self.anchor.length - self.shared) / _READ_IN_VAIN
+    worth: float
+    """In tokens that need not be computed."""
 
 
 def candidates_for(store: AnchorStore, prompt: array[int], *, longest: int, in_part: bool) -> Candidates | None:
@@ -72,10 +70,14 @@ def candidates_for(store: AnchorStore, prompt: array[int], *, longest: int, in_p
 
 
 def load_best(
-    store: AnchorStore, candidates: Candidates, prompt: array[int], *, at_least: int, in_part: bool
+    store: AnchorStore, candidates: Candidates, prompt: array[int], *, at_least: int, in_part: bool, in_vain: int
 ) -> Loaded | None:
-    """Read the state that spares the most; reads files, at the disk's speed. None: none spares `at_least` tokens."""
-    choices = [choice for anchor in candidates.anchors if (choice := _choice(store, anchor, prompt)) is not None]
+    """Read the state that spares the most; reads files, at the disk's speed. None: none spares `at_least` tokens.
+
+    `in_vain`: tokens that are read and cut off for the cost of computing one, `IN_VAIN_ON_CPU` or `IN_VAIN_ON_GPU`.
+    """
+    looked_at = (_choice(store, anchor, prompt, in_vain) for anchor in candidates.anchors)
+    choices = [choice for choice in looked_at if choice is not None]
     usable = [one for one in choices if one.worth >= at_least and (in_part or one.shared == one.anchor.length)]
     for choice in sorted(usable, key=lambda one: one.worth, reverse=True):
         state = store.load(choice.anchor, choice.tokens)
@@ -84,8 +86,9 @@ def load_best(
     return None
 
 
-def _choice(store: AnchorStore, anchor: Anchor, prompt: array[int]) -> _Choice | None:
+def _choice(store: AnchorStore, anchor: Anchor, prompt: array[int], in_vain: int) -> _Choice | None:
     tokens = store.tokens_of(anchor)
     if tokens is None:
         return None
-    return _Choice(anchor, tokens, min(common_prefix(tokens, prompt), len(prompt) - 1))
+    shared = min(common_prefix(tokens, prompt), len(prompt) - 1)
+    return _Choice(anchor, tokens, shared, worth=shared - (anchor.length - shared) / in_vain)
