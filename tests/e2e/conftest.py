@@ -263,8 +263,13 @@ class ClaudeCode:
     home: Path
     work: Path
 
-    def run(self, prompt: str, *arguments: str, url: str, bound_s: float = 110.0) -> subprocess.CompletedProcess[str]:
-        """Run `claude -p PROMPT` against `url` to its end; nothing is set that changes how it talks to a server."""
+    def run(
+        self, prompt: str, *arguments: str, url: str, bound_s: float = 110.0, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `claude -p PROMPT` against `url` to its end.
+
+        Nothing is set that changes how it talks to a server, save for `variables`.
+        """
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
@@ -273,6 +278,7 @@ class ClaudeCode:
             "ANTHROPIC_API_KEY": "dummy",
             "DISABLE_AUTOUPDATER": "1",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            **variables,
         }
         return subprocess.run(
             [self.program, "-p", prompt, *arguments],
@@ -284,6 +290,12 @@ class ClaudeCode:
             timeout=bound_s,
             check=False,
         )
+
+
+@pytest.fixture
+def terse() -> dict[str, str]:
+    """Variables by which Claude Code asks for one sentence; else the starter model may ramble to the window's end."""
+    return {"CLAUDE_CODE_EXTRA_BODY": json.dumps({"temperature": 0, "stop_sequences": [".", "!", "?"]})}
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +79,15 @@ def test_one_command_from_nothing_to_an_answer(
 
 @pytest.mark.model
 def test_after_a_restart_less_than_a_twentieth_of_the_prompt_is_computed(
-    launcher: Launcher, starter_model: Path, record_property: Callable[[str, object], None]
+    launcher: Launcher,
+    terse: Mapping[str, str],
+    starter_model: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     words = ("--model", str(starter_model), "--", "-p", "Say hello.")
-    launcher.run(*words)
+    launcher.run(*words, **terse)
     launcher.stop_server()
-    launcher.run(*words)
+    launcher.run(*words, **terse)
     answer = launcher.answers()[0]
     record_property("figure", f"{answer['prefilled_tokens']} of {answer['prompt_tokens']} tokens computed")
     assert answer["prefilled_tokens"] < 0.05 * answer["prompt_tokens"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_claude_code_is_served_through_the_plugin(
-    claude_code: Any, start_server: Callable[..., Any], installed: Path, settings: UpstreamSettings, upstream: Any
+    claude_code: Any,
+    terse: Mapping[str, str],
+    start_server: Callable[..., Any],
+    installed: Path,
+    settings: UpstreamSettings,
 ) -> None:
     server = start_server(
         *("--engine", "upstream"),
@@ -94,9 +98,8 @@ def test_claude_code_is_served_through_the_plugin(
         PENSIEVE_UPSTREAM_MODEL=settings.model,
     )
     assert server.workers() == []  # nothing is computed here
-    tries = (claude_code.run("Say hello.", "--bare", url=server.url) for _ in range(3))  # see test_claude_code
-    said = next((said for said in tries if said.returncode == 0), None)
-    assert said, server.tail() + upstream.tail()
+    said = claude_code.run("Say hello.", "--bare", url=server.url, **terse)
+    assert said.returncode == 0, said.stdout + said.stderr + server.tail()
     assert said.stdout.strip()
-    totals = httpx2.get(f"{upstream.url}/status").json()["totals"]
+    totals = httpx2.get(f"{settings.url}/status").json()["totals"]
     assert totals["answers"] >= 1, totals

@@ -6,7 +6,7 @@ Where a tool has to be called a play calls it; then the session goes on here, an
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,9 @@ pytestmark = [pytest.mark.gate, pytest.mark.model, pytest.mark.timeout(600)]
 
 Play = Callable[..., Stage]
 
+GoesOn = Callable[..., str]
+
 TERSE = "You are a friendly assistant. Answer in one short sentence."
-TRIES = 3
-"""At its own temperature the model rambles on to the end of the window now and then, and Claude Code ends with an
-error."""
 
 
 @attrs.frozen(kw_only=True)
@@ -40,14 +39,20 @@ class StarterModel:
         return Stage(claude_code=self.claude_code, server=server, log=Path("/nowhere"))
 
 
-def goes_on(stage: Stage, *arguments: str) -> str:
-    """Say something, until there is an answer; return the session."""
-    words = ("Say hello.", "--bare", "--system-prompt", TERSE, "--output-format", "json", *arguments)
-    answers = (stage.say(*words) for _ in range(TRIES))
-    said = next((said for said in answers if said.returncode == 0), None)
-    assert said, stage.server.tail()
-    session: str = json.loads(said.stdout)["session_id"]
-    return session
+@pytest.fixture
+def goes_on(terse: Mapping[str, str]) -> GoesOn:
+    """Say something, see that there is an answer; return the session."""
+
+    def goes_on(stage: Stage, *arguments: str) -> str:
+        words = ("Say hello.", "--bare", "--system-prompt", TERSE, "--output-format", "json", *arguments)
+        said = stage.say(*words, **terse)
+        assert said.returncode == 0, said.stdout + said.stderr + stage.server.tail()
+        answer = json.loads(said.stdout)
+        assert answer["result"]
+        session: str = answer["session_id"]
+        return session
+
+    return goes_on
 
 
 @pytest.fixture
@@ -56,12 +61,14 @@ def starter(start_server: Callable[..., Any], starter_model: Path, claude_code: 
 
 
 @pytest.mark.row("starter model: chat, -p")
-def test_the_starter_model_answers(starter: StarterModel) -> None:
+def test_the_starter_model_answers(starter: StarterModel, goes_on: GoesOn) -> None:
     assert goes_on(starter.serve())
 
 
 @pytest.mark.row("starter model: a tool loop's history, -p", quick=True)
-def test_the_history_of_a_tool_loop_is_read(starter: StarterModel, play: Play, claude_code: Any) -> None:
+def test_the_history_of_a_tool_loop_is_read(
+    starter: StarterModel, goes_on: GoesOn, play: Play, claude_code: Any
+) -> None:
     run = {"command": "echo five > five.txt; cat five.txt", "description": "Run it"}
     stage = play({"Write it": [{"call": "Bash", "arguments": run}, {"say": "It is written."}]})
     played = stage.answer("Write it", "--bare", "--system-prompt", TERSE, "--allowedTools", "Bash")
@@ -84,7 +91,9 @@ def seen(play: Play, claude_code: Any) -> str:
 
 
 @pytest.mark.row("starter model: an image by Read, -p")
-def test_an_image_is_looked_at_by_a_model_that_sees(starter: StarterModel, seen: str, projector: Path) -> None:
+def test_an_image_is_looked_at_by_a_model_that_sees(
+    starter: StarterModel, goes_on: GoesOn, seen: str, projector: Path
+) -> None:
     blind, seeing = starter.serve(), starter.serve("--projector", str(projector))
     for stage in (blind, seeing):
         goes_on(stage, "--resume", seen, "--fork-session")
@@ -93,12 +102,14 @@ def test_an_image_is_looked_at_by_a_model_that_sees(starter: StarterModel, seen:
 
 
 @pytest.mark.row("starter model: an image by Read, blind, -p", quick=True)
-def test_an_image_is_no_end_for_a_model_that_is_blind(starter: StarterModel, seen: str) -> None:
-    goes_on(starter.serve(), "--resume", seen)
+def test_an_image_is_no_end_for_a_model_that_is_blind(starter: StarterModel, goes_on: GoesOn, seen: str) -> None:
+    assert goes_on(starter.serve(), "--resume", seen) == seen
 
 
 @pytest.mark.row("starter model: resume after a restart, -p")
-def test_a_session_goes_on_after_a_restart_and_most_of_it_is_kept(starter: StarterModel, free_port: str) -> None:
+def test_a_session_goes_on_after_a_restart_and_most_of_it_is_kept(
+    starter: StarterModel, goes_on: GoesOn, free_port: str
+) -> None:
     stage = starter.serve("--port", free_port)
     session = goes_on(stage)
     stage.server.end()

@@ -36,9 +36,10 @@ class Stage:
     log: Path
     """What the scenario `plays` writes; of other engines nothing."""
 
-    def say(self, prompt: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def say(self, prompt: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run `claude -p PROMPT ARGUMENTS` to its end."""
-        done: subprocess.CompletedProcess[str] = self.claude_code.run(prompt, *arguments, url=self.server.url)
+        url = self.server.url
+        done: subprocess.CompletedProcess[str] = self.claude_code.run(prompt, *arguments, url=url, **variables)
         return done
 
     def answer(self, prompt: str, *arguments: str) -> Mapping[str, Any]:
