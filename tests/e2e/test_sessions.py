@@ -129,6 +129,21 @@ def test_the_billing_block_and_the_day_break_nothing(server: Any) -> None:
     assert used["input_tokens"] < 40
 
 
+def test_a_session_in_another_folder_computes_nothing_of_what_claude_code_tells_of_itself(server: Any) -> None:
+    """It tells it behind the user's words, with the folder before it (2.1.330)."""
+    skills = "The following skills are available for use with the Skill tool:\n\n" + "- tidy: Tidy up a folder.\n" * 60
+
+    def opened(words: str, folder: str) -> dict[str, Any]:
+        told = f"# Environment\n - Primary working directory: {folder}\n\n{skills}\n\nToday's date is 2026-11-23."
+        return ask(messages=[{"role": "user", "content": words}, {"role": "system", "content": told}])
+
+    first = usage(server, opened("Say hello.", "/home/ann/shop"), **headers("shop"))
+    second = usage(server, opened("What is in here?", "/srv/library"), **headers("library"))
+    computed = [used["input_tokens"] + used["cache_creation_input_tokens"] for used in (first, second)]
+    assert computed[0] > 500
+    assert computed[1] < 80
+
+
 def _log_lines(server: Any) -> list[dict[str, Any]]:
     lines = server.log.read_text(errors="replace").splitlines()
     return [json.loads(line) for line in lines if line.startswith("{")]

@@ -1,8 +1,9 @@
 """The conversation of a request, in core's words. Pure.
 
 What Claude Code sends is made prefix-stable here as far as the wire can see it (design 4): the billing block, which
-changes from call to call, is dropped; system turns stay where they stand; everything else is carried in order, and
-the same block always becomes the same parts. Merging of neighbours and re-roling are the engine's.
+changes from call to call, is dropped; system turns stay where they stand, save for the one that opens a session
+(`_opening`); everything else is carried in order, and the same block always becomes the same parts. Merging of
+neighbours and re-roling are the engine's.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from pensieve_protocol._blocks import (
     ToolResultBlock,
     ToolUseBlock,
 )
+from pensieve_protocol._opening import shared_first
 from pensieve_protocol._render import (
     document_parts,
     image_part,
@@ -62,7 +64,7 @@ def conversation(request: CountTokensRequest) -> tuple[Turn, ...]:
     """
     last_user = max((i for i, message in enumerate(request.messages) if message.role == "user"), default=-1)
     shown = [message for i, message in enumerate(request.messages) if i >= last_user or not _is_passing(message)]
-    turns = [*_system_turn(request.system), *(turn for message in shown for turn in _turn(message))]
+    turns = shared_first([*_system_turn(request.system), *(turn for message in shown for turn in _turn(message))])
     if request.cache_control is not None and turns:
         *before, last = turns
         parts = list(last.parts)
