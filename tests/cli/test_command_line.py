@@ -17,12 +17,12 @@ from pensieve_cli.command_line import (
     ShowVersion,
     SizeCache,
     parse,
-    settings_files,
 )
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.model_commands.commands import ChangeAlias, ListAliases, ListModels, ShowModel
 from pensieve_cli.settings import Secret, Settings
+from pensieve_cli.settings_files import settings_files
 
 
 def _serve(*arguments: str, files: tuple[Path, ...] = ()) -> Settings:

@@ -6,12 +6,18 @@ from pathlib import Path
 
 import attrs
 import pytest
-from structlog.testing import capture_logs
 
 from pensieve_core import ModelId, ModelNotFoundError
 from pensieve_inference import ModelCatalog
 from pensieve_inference.testing.contract import CATALOG_CHECKS, CatalogCheck, check_name
-from pensieve_registry import FileSource, FolderSource, InstalledDistributionSource, LocalCatalog, ValueType
+from pensieve_registry import (
+    FileSource,
+    FolderSource,
+    InstalledDistributionSource,
+    LocalCatalog,
+    ModelProblem,
+    ValueType,
+)
 from pensieve_registry.testing import chat_model, key, write_chat_model
 
 TOOLS = {"tokenizer.chat_template": "{{ tools }}"}
@@ -106,15 +112,15 @@ def test_a_broken_file_hides_no_good_one_and_is_reported(tmp_path: Path) -> None
     write_chat_model(tmp_path / "good.gguf")
     bad = tmp_path / "bad.gguf"
     bad.write_bytes(b"<html>404</html>")
-    with capture_logs() as logs:
-        catalog = LocalCatalog([FolderSource(tmp_path)])
-        assert ids(catalog) == ["good"]
+    told: list[ModelProblem] = []
+    catalog = LocalCatalog([FolderSource(tmp_path)], on_refused=told.append)
+    assert ids(catalog) == ["good"]
     (problem,) = catalog.problems
     assert (problem.path, problem.source) == (bad, "models folder")
     assert problem.reason == "is not a GGUF file: it starts with b'<htm'"
-    assert [(log["event"], log["path"], log["log_level"]) for log in logs] == [
-        ("model_file_refused", str(bad), "warning")
-    ]
+    assert told == [problem]
+    catalog.scan()
+    assert told == [problem, problem]
 
 
 def test_a_given_file_that_is_missing_is_reported(tmp_path: Path) -> None:

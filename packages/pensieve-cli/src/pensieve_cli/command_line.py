@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import attrs
-import platformdirs
 from cyclopts import App, ArgumentCollection, CycloptsError, Parameter, Token, UnusedCliTokensError
 from cyclopts.config import Env, Toml
 from cyclopts.validators import Number
@@ -23,6 +22,7 @@ from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.model_commands.commands import ModelCommand, add_model_commands
 from pensieve_cli.settings import Settings
+from pensieve_cli.settings_files import settings_files
 
 __all__ = [
     "ClearCache",
@@ -39,7 +39,6 @@ __all__ = [
     "completion_script",
     "known_words",
     "parse",
-    "settings_files",
 ]
 
 _Switch: TypeAlias = Annotated[bool, Parameter(negative="")]
@@ -175,7 +174,10 @@ def known_words() -> Mapping[str, App]:
 
 
 def completion_script(shell: Shell) -> str:
-    """Return what makes `shell` complete all words and flags that `parse` knows: static, so no key starts Python."""
+    """Return what makes `shell` complete all words and flags that `parse` knows.
+
+    It is static, so no key starts Python but for the names of models: those the script asks for (`model_completion`).
+    """
     return _app((), _Origins()).generate_completion(prog_name=_PROGRAM, shell=shell)
 
 
@@ -186,11 +188,6 @@ def _divided(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
 
 def _of_server(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(word for word in words[1:] if word not in _CLAUDE_SWITCHES)
-
-
-def settings_files() -> tuple[Path, Path]:
-    """Return where settings are looked for: this folder's file, then the user's."""
-    return Path("pensieve.toml"), platformdirs.user_config_path("pensieve") / "pensieve.toml"
 
 
 def _app(files: Sequence[Path], origins: _Origins) -> App:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
-import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, get_type_hints
 
 import attrs
+import structlog
 
 from pensieve_cli.access_keys import read_keys
 from pensieve_cli.aliases import AliasFile
@@ -26,6 +27,7 @@ from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.http_server import AsgiApp
 from pensieve_cli.machine import memory_bytes
+from pensieve_cli.model_places import model_sources
 from pensieve_cli.settings import ModelSettings, Settings
 from pensieve_cli.signing_key import signing_key
 from pensieve_cli.version import version
@@ -36,16 +38,10 @@ from pensieve_http.storage import BatchStore, Database, FileFolder, FolderClaim,
 from pensieve_inference import EngineProvider, ModelCatalog, SystemClock
 from pensieve_registry import (
     FileSource,
-    FolderSource,
     GgufHeaderError,
-    HuggingFaceCacheSource,
-    InstalledDistributionSource,
     LeftOut,
-    LmStudioSource,
     LocalCatalog,
     ModelProblem,
-    ModelSource,
-    OllamaSource,
     check_projector,
 )
 
@@ -54,6 +50,7 @@ __all__ = ["ENGINES_GROUP", "Application", "build_catalog", "build_engines", "co
 ENGINES_GROUP = "pensieve.engines"
 _Option: TypeAlias = int | float | str | Path
 _SUFFIX = ".gguf"
+_log = structlog.get_logger(__name__)
 _ENGINE_FLAGS = {
     "context_tokens": "--ctx",
     "threads": "--threads",
@@ -154,22 +151,21 @@ def build_catalog(settings: ModelSettings) -> LocalCatalog:
         CommandError: it was given as a file, and that cannot be served; or the projector is none.
     """
     projector = _projector(settings)
-    sources: list[ModelSource] = [
-        FolderSource(settings.models_folder.expanduser()),
-        HuggingFaceCacheSource.from_environment(os.environ),
-        LmStudioSource.of_user(Path.home()),
-        OllamaSource.from_environment(os.environ, Path.home()),
-        InstalledDistributionSource(),
-    ]
-    model, aliases = settings.model, AliasFile().read()
+    sources = model_sources(settings.models_folder)
+    catalog_of = partial(LocalCatalog, projector=projector, aliases=AliasFile().read(), on_refused=_log_refused)
+    model = settings.model
     if model is None:
-        return LocalCatalog(sources, memory_bytes=memory_bytes(), projector=projector, aliases=aliases)
+        return catalog_of(sources, memory_bytes=memory_bytes())
     if model.lower().endswith(_SUFFIX):
         given = FileSource(Path(model).expanduser())
-        return _serving(given, model, LocalCatalog([given, *sources], projector=projector, aliases=aliases))
-    catalog = LocalCatalog(sources, default=model, projector=projector, aliases=aliases)
+        return _serving(given, model, catalog_of([given, *sources]))
+    catalog = catalog_of(sources, default=model)
     catalog.resolve(model)
     return catalog
+
+
+def _log_refused(problem: ModelProblem) -> None:
+    _log.warning("model_file_refused", path=str(problem.path), source=problem.source, reason=problem.reason)
 
 
 def _projector(settings: ModelSettings) -> Path | None:

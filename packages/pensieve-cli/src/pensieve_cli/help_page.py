@@ -205,7 +205,7 @@ Usage: pensieve-server cache [list] [--json]   each of them
 """
 
 _COMPLETION = """\
-Completion of commands and flags, for a shell. Put it where the shell looks for it, once:
+Completion of commands, flags and names of models. Put it where the shell looks for it, once:
 Usage: pensieve-server completion bash|zsh|fish
 
   pensieve-server completion bash > ~/.local/share/bash-completion/completions/pensieve-server

@@ -28,13 +28,9 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line asks for, and return the exit code. Raises nothing."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    if {"-h", "--help"}.intersection(words[: words.index("--")] if "--" in words else words):
-        sys.stdout.write(help_page(words))
-        return ExitCode.OK
-    if words[:1] == ["statusline"]:
-        from pensieve_cli.claude_code import status_line  # noqa: PLC0415 - late, as all; it is called every second
-
-        return status_line.run(sys.stdin.buffer, sys.stdout.buffer, os.environ)
+    quick = _answered_quickly(words)
+    if quick is not None:
+        return quick
     try:
         code = _do(["version"] if words == ["--version"] else words)
         sys.stdout.flush()
@@ -46,6 +42,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the edge of the program: a bug becomes one line, too
         return _failed(error)
     return code
+
+
+def _answered_quickly(words: Sequence[str]) -> int | None:
+    """Do what is wanted at once or again and again, and needs no parser. None: it is none of that."""
+    if words[:1] == ["__complete"]:
+        from pensieve_cli import model_completion  # noqa: PLC0415 - late, as all; it is called at a press of Tab
+
+        return model_completion.answer(words[1:], sys.stdout, os.environ)
+    if {"-h", "--help"}.intersection(words[: words.index("--")] if "--" in words else words):
+        sys.stdout.write(help_page(words))
+        return ExitCode.OK
+    if words[:1] == ["statusline"]:
+        from pensieve_cli.claude_code import status_line  # noqa: PLC0415 - late, as all; it is called every second
+
+        return status_line.run(sys.stdin.buffer, sys.stdout.buffer, os.environ)
+    return None
 
 
 def _do(words: Sequence[str]) -> ExitCode:

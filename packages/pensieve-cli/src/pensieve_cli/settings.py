@@ -8,7 +8,7 @@ made of them (`composition` does). A field's name is its flag (`drain_seconds`: 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import attrs
 import platformdirs
@@ -27,6 +27,7 @@ __all__ = [
     "LogLevel",
     "LogSettings",
     "MemorySettings",
+    "ModelName",
     "ModelSettings",
     "Secret",
     "Settings",
@@ -40,6 +41,15 @@ _Switch = Parameter(negative="")
 _OneToken = Parameter(negative="", n_tokens=1, accepts_keys=False)
 _Repeatable = Parameter(negative="")
 _AtLeastOne = Parameter(validator=Number(gte=1))
+
+
+def _asked_of_main(_: object) -> tuple[str, ...]:
+    """Say nothing: `main` answers a shell before cyclopts is there (`model_completion`). This makes its script ask."""
+    return ()
+
+
+ModelName: TypeAlias = Annotated[str, Parameter(completer=_asked_of_main)]
+"""What a shell completes to the name of a model."""
 
 
 @attrs.frozen
@@ -107,7 +117,7 @@ class ApiSettings:
 class ModelSettings:
     """Which models there are."""
 
-    model: str | None = None
+    model: ModelName | None = None
     """The default model: an id, an alias, or the path of a GGUF file. None: the catalog's choice."""
     models_folder: Path = Path("models")
     projector: Path | None = None
@@ -143,7 +153,7 @@ class MemorySettings:
 
     memory_budget: Annotated[int | None, Parameter(converter=read_size, validator=Number(gte=1))] = None
     """Bytes of RAM for all loaded models together: `8GB`, `7.5GiB`. None: what is free when a model is to be loaded."""
-    pinned: Annotated[tuple[str, ...], _Repeatable] = ()
+    pinned: Annotated[tuple[ModelName, ...], _Repeatable] = ()
     """Models that are loaded at the start, and make no room for others."""
     idle_unload_seconds: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
     """A model that nobody asked for so long is unloaded. None: only when another one needs the room."""

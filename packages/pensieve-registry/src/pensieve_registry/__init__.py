@@ -20,6 +20,7 @@ from pensieve_registry._curated import (
 )
 from pensieve_registry._errors import GgufHeaderError
 from pensieve_registry._facts import ModelFacts, TemplateFacts, facts_in_words, model_facts, short_count
+from pensieve_registry._file_names import ids_by_file_name
 from pensieve_registry._format import TensorType, ValueType
 from pensieve_registry._header import GgufArray, GgufHeader, GgufTensor, LongText, MetadataValue, read_gguf_header
 from pensieve_registry._ollama import OllamaSource
@@ -90,6 +91,7 @@ __all__ = [
     "checked_file_name",
     "curated_model",
     "facts_in_words",
+    "ids_by_file_name",
     "load_curated",
     "model_facts",
     "parse_curated",

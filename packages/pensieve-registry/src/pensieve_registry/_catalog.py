@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
-import structlog
 
 from pensieve_core import ModelDescriptor, ModelId, ModelNotFoundError
 from pensieve_registry._cards import KnownFiles
@@ -24,7 +23,6 @@ __all__ = ["LocalCatalog"]
 
 _PATIENCE_S = 2.0
 """Between two scans for names that nobody knows: whoever asks for many must not keep the disk busy."""
-_log = structlog.get_logger(__name__)
 
 
 class LocalCatalog:
@@ -43,6 +41,7 @@ class LocalCatalog:
         aliases: The user's own names, each for any name of a model.
         projector: A projector for the default model, in place of the one beside it.
         memory_bytes: The memory that the weights have to fit into to be preferred; None: unlimited.
+        on_refused: Told of each file that cannot be served, at every scan; whoever has a log writes it there.
         clock: Monotonic seconds.
     """
 
@@ -54,6 +53,7 @@ class LocalCatalog:
         aliases: Mapping[str, str] | None = None,
         projector: Path | None = None,
         memory_bytes: int | None = None,
+        on_refused: Callable[[ModelProblem], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sources = tuple(sources)
@@ -61,6 +61,7 @@ class LocalCatalog:
         self._configured = dict(aliases or {})
         self._projector = projector
         self._memory_bytes = memory_bytes
+        self._on_refused = on_refused
         self._files = KnownFiles()
         self._known: tuple[ScanResult, NameTable] | None = None
         self._first_default: ModelId | None = None
@@ -116,8 +117,9 @@ class LocalCatalog:
     def _look(self) -> tuple[ScanResult, NameTable]:
         self._scanned_at = self._clock()
         result = scan_sources(self._sources, memory_bytes=self._memory_bytes, known=self._files)
-        for problem in result.problems:
-            _log.warning("model_file_refused", path=str(problem.path), source=problem.source, reason=problem.reason)
+        if self._on_refused is not None:
+            for problem in result.problems:
+                self._on_refused(problem)
         names = self._table(result.models)
         if self._projector is not None and names.models:
             first, *others = names.models

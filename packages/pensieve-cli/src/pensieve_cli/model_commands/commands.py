@@ -13,7 +13,7 @@ from cyclopts.validators import Number
 
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
-from pensieve_cli.settings import Settings
+from pensieve_cli.settings import ModelName, Settings
 
 __all__ = [
     "Benchmark",
@@ -191,13 +191,15 @@ def _list(*, settings: Settings | None = None, json: _Switch = False) -> ListMod
     return ListModels(settings=settings or Settings(), json=json)
 
 
-def _show(model_name: str | None = None, /, *, settings: Settings | None = None, json: _Switch = False) -> ShowModel:
+def _show(
+    model_name: ModelName | None = None, /, *, settings: Settings | None = None, json: _Switch = False
+) -> ShowModel:
     return ShowModel(settings=settings or Settings(), model=model_name, json=json)
 
 
 def _alias(
-    alias_name: str | None = None,
-    model_name: str | None = None,
+    alias_name: ModelName | None = None,
+    model_name: ModelName | None = None,
     /,
     *,
     settings: Settings | None = None,
@@ -214,7 +216,7 @@ def _alias(
 
 
 def _pull(
-    model_name: str | None = None,
+    model_name: ModelName | None = None,
     /,
     *,
     settings: Settings | None = None,
@@ -232,7 +234,7 @@ def _pull(
 
 
 def _rm(
-    *model_names: str,
+    *model_names: ModelName,
     settings: Settings | None = None,
     yes: _Switch = False,
     force: _Switch = False,
@@ -249,27 +251,30 @@ def _ps(*, settings: Settings | None = None, json: _Switch = False) -> ListEngin
 
 
 def _load(
-    model_name: str, /, *, settings: Settings | None = None, pin: _Switch = False, json: _Switch = False
+    model_name: ModelName, /, *, settings: Settings | None = None, pin: _Switch = False, json: _Switch = False
 ) -> LoadModel:
     return LoadModel(settings=settings or Settings(), model=model_name, pin=pin, json=json)
 
 
-def _unload(model_name: str, /, *, settings: Settings | None = None, json: _Switch = False) -> UnloadModel:
+def _unload(model_name: ModelName, /, *, settings: Settings | None = None, json: _Switch = False) -> UnloadModel:
     return UnloadModel(settings=settings or Settings(), model=model_name, json=json)
 
 
 def _run(
-    *words: str,
+    first: ModelName | None = None,
+    /,
+    *more: str,
     settings: Settings | None = None,
     system: str = "",
     max_tokens: _Count = 4_096,
     json: _Switch = False,
 ) -> Talk:
+    words = () if first is None else (first, *more)
     return Talk(settings=settings or Settings(), words=words, system=system, max_tokens=max_tokens, json=json)
 
 
 def _bench(
-    model_name: str | None = None,
+    model_name: ModelName | None = None,
     /,
     *,
     settings: Settings | None = None,
