@@ -23,7 +23,7 @@ def test_a_native_engine_that_cannot_start_is_none_and_the_memory_still_known(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert native_engine() is None
     machine = this_machine()
-    assert (machine.gpu, machine.gpu_bytes) == (None, 0)
+    assert machine.gpu_bytes == 0
     assert machine.memory_bytes
 
 

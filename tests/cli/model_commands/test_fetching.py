@@ -22,9 +22,10 @@ from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.model_commands.commands import PullModel
 from pensieve_cli.model_commands.fetching import run
-from pensieve_cli.settings import Settings
+from pensieve_cli.settings import EngineSettings, Settings
 from pensieve_cli.terminal import Terminal
 from pensieve_core import ModelNotFoundError
+from pensieve_gguf.fit import Memory
 from pensieve_registry import Machine
 from pensieve_registry.testing import Fault, Gate, LoopbackHub, chat_model
 
@@ -59,9 +60,14 @@ def _machine() -> Machine:
     return Machine(memory_bytes=16 * 10**9)
 
 
+def _memory(_: Settings) -> Memory:
+    return Memory(ram=14 * 10**9)
+
+
 def _run(command: PullModel, answers: io.StringIO | None = None) -> tuple[ExitCode, str]:
     output = io.StringIO()
-    return run(command, Terminal(answers=answers or io.StringIO(), output=output), machine=_machine), output.getvalue()
+    terminal = Terminal(answers=answers or io.StringIO(), output=output)
+    return run(command, terminal, machine=_machine, memory=_memory), output.getvalue()
 
 
 def _pull(model: str | None = None, **more: Any) -> PullModel:
@@ -105,7 +111,9 @@ def test_without_a_name_what_suits_this_machine_is_told_with_the_reason(hub: Loo
     code, printed = _run(_pull())
     assert code is ExitCode.OK
     assert printed.startswith("qwen3.5-9b (5.7 GB, Apache-2.0): ")
-    assert "Why: this machine has 16 GB of memory" in printed
+    assert (
+        "Why: it is the best that fits into the 14.0 GB that are free on this machine now: 5.7 GB of weights" in printed
+    )
     assert printed.endswith("pensieve-server pull qwen3.5-9b fetches it.\n")
     assert hub.requests == []
 
@@ -114,8 +122,20 @@ def test_the_recommendation_as_json_is_one_object_and_nothing_is_fetched(
     hub: LoopbackHub, check_json: CheckJson
 ) -> None:
     _, printed = _run(_pull(json=True), Keyboard("y\n"))
-    assert check_json("pull", printed)["name"] == "qwen3.5-9b"
+    told = check_json("pull", printed)
+    assert (told["name"], told["context_tokens"]) == ("qwen3.5-9b", 262_144)
+    fit = told["fit"]
+    taken = fit["weights_bytes"] + fit["context_bytes"] + fit["further_bytes"]
+    assert (fit["fits"], fit["free_bytes"] - taken) == (True, told["left_bytes"])
+    assert 32_768 <= fit["context_tokens"] < 262_144
     assert hub.requests == []
+
+
+def test_what_was_asked_for_of_loading_counts_in_what_is_recommended(hub: LoopbackHub, check_json: CheckJson) -> None:
+    settings = Settings(engine=EngineSettings(ctx=200_000, kv_type="f16"))
+    _, printed = _run(PullModel(settings=settings, model=None, json=True))
+    told = check_json("pull", printed)
+    assert (told["name"], told["fit"]["context_tokens"]) == ("qwen3.5-4b", 200_000)
 
 
 def test_a_person_is_asked_first(hub: LoopbackHub) -> None:

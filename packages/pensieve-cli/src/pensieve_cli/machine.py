@@ -55,11 +55,10 @@ def native_engine() -> NativeEngine | None:
 
 
 def this_machine() -> Machine:
-    """Return what a recommendation has to know; takes as long as `native_engine`."""
+    """Return what the choice of a quantisation has to know; takes as long as `native_engine`."""
     engine = native_engine()
-    gpus = [] if engine is None else zip(engine.gpus, engine.gpu_bytes, strict=True)
-    name, size = max(gpus, key=lambda gpu: gpu[1], default=(None, 0))
-    return Machine(memory_bytes=memory_bytes(), gpu=name, gpu_bytes=size)
+    gpu_bytes = () if engine is None else engine.gpu_bytes
+    return Machine(memory_bytes=memory_bytes(), gpu_bytes=max(gpu_bytes, default=0))
 
 
 def memory_bytes() -> int:

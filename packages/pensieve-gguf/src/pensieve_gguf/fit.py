@@ -18,6 +18,7 @@ from pensieve_core import MemoryTerm
 from pensieve_gguf.memory_sum import said, total_bytes
 
 __all__ = [
+    "USEFUL_CONTEXT",
     "ContextCost",
     "CostOf",
     "Fit",
@@ -32,8 +33,8 @@ __all__ = [
 
 _GRANULE = 256  # llama.cpp pads the context to multiples of this
 _SMALLEST = 2_048
-_USEFUL = 32_768
-"""Claude Code starts at some 25,000 tokens: below this, `q8_0` is the better half of a choice."""
+USEFUL_CONTEXT = 32_768
+"""Tokens. Claude Code starts at some 25,000: below this, `q8_0` is the better half of a choice."""
 _CONVERSATIONS = 4
 """Conversations of full length that the cells hold at most: agents, and the one that waits for them."""
 _POOL_SHARE = 0.5
@@ -160,7 +161,7 @@ def fit_model(size: ModelSize, memory: Memory, wishes: Wishes, cost: CostOf | No
     room = _Room(size=size, memory=memory, layers=layers, ram=ram)
     batch = wishes.batch_tokens or _batch(room.for_context(0), whole_on_gpu=layers == size.layers + 1)
     context_cost = _Priced(cost_of, batch)
-    useful = context_cost.least(wishes.context or min(size.trained, _USEFUL), wishes.kv_type)
+    useful = context_cost.least(wishes.context or min(size.trained, USEFUL_CONTEXT), wishes.kv_type)
     kept, copied = _kept(ram, ram - useful if not layers else ram, wishes)
     free = room.for_context(kept + copied)
     kv_type = wishes.kv_type or _kv_type(size, free, wishes, context_cost)
@@ -271,7 +272,7 @@ def _layers(size: ModelSize, memory: Memory, wishes: Wishes) -> int:
         return 0
     if wishes.gpu_layers is not None:
         return everything if wishes.gpu_layers < 0 else min(wishes.gpu_layers, everything)
-    context = wishes.context or min(size.trained, _USEFUL)
+    context = wishes.context or min(size.trained, USEFUL_CONTEXT)
     cached = context * _per_token(size, wishes.kv_type or "q8_0")
     each = (size.weight_bytes + cached) / everything
     return min(everything, max(0, int((memory.gpu - _GPU_RESERVE_BYTES) / max(1.0, each))))
@@ -324,7 +325,7 @@ def _kept(ram: int, spare: int, wishes: Wishes) -> tuple[int, int]:
 
 
 def _kv_type(size: ModelSize, room: int, wishes: Wishes, cost: _Priced) -> str:
-    wanted = wishes.context or min(size.trained, _USEFUL)
+    wanted = wishes.context or min(size.trained, USEFUL_CONTEXT)
     full = cost(wanted, "f16").total
     return "f16" if full <= room or full <= cost(wanted, "q8_0").total else "q8_0"
 

@@ -23,6 +23,7 @@ from pensieve_core import (
     PensieveError,
     ResidencyState,
 )
+from pensieve_gguf.fit import USEFUL_CONTEXT
 from pensieve_gguf.leases import LoadedEngine
 from pensieve_gguf.settings import GgufSettings
 from pensieve_gguf.tenancy import Phase, Tenant
@@ -39,8 +40,6 @@ _STATES = {
     Phase.LEAVING: ResidencyState.DRAINING,
     Phase.BROKEN: ResidencyState.FAILED,
 }
-_USEFUL_CONTEXT = 32_768
-"""Claude Code starts at some 25,000 tokens: with less a model is not loaded, while another could make room."""
 
 
 class LodgedEngine(LoadedEngine, Protocol):
@@ -153,8 +152,11 @@ class Lodging:
         self._last = engine.loaded
 
     def allowed(self, settings: GgufSettings, memory_bytes: int, *, alone: bool) -> GgufSettings:
-        """Return how the model is to be loaded when it may take so much. `alone`: nobody else could make room."""
-        wanted = settings.context_tokens or min(self.model.context_tokens, _USEFUL_CONTEXT)
+        """Return how the model is to be loaded when it may take so much.
+
+        With less than a useful context it is not loaded, unless it is `alone`: nobody else could make room.
+        """
+        wanted = settings.context_tokens or min(self.model.context_tokens, USEFUL_CONTEXT)
         before = None if self._last is None else self._last.description.context_tokens
         return attrs.evolve(
             settings,

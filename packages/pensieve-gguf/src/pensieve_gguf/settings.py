@@ -15,6 +15,8 @@ KvType = Literal["f16", "q8_0"]
 
 _ALL_LAYERS = -1
 _SMALLEST_BATCH = 16
+_SLOTS_WITH_STATE = 2
+"""Times as many sequences stay as may run, where each has a state or a window of its own: tens of MiB."""
 
 
 @attrs.frozen(kw_only=True)
@@ -71,6 +73,11 @@ class GgufSettings:
     """A model that nobody asked for so long is unloaded. None: only when another one needs the room."""
     least_context: int | None = attrs.field(default=None, validator=optional(ge(1)))
     """An engine that can have no such context is not loaded: others can make room. None: it takes what there is."""
+
+    @property
+    def slots_with_state(self) -> int:
+        """Sequences that keep their place, where each has a state or a window of its own."""
+        return min(self.max_resident, _SLOTS_WITH_STATE * self.max_running)
 
     @max_resident.validator
     def _leaves_room_for_idle_ones(self, _: attrs.Attribute[int], value: int) -> None:

@@ -11,20 +11,19 @@ from pensieve_registry._catalog import LocalCatalog
 from pensieve_registry._curated import (
     CatalogError,
     CuratedModel,
-    Machine,
-    Recommendation,
     curated_model,
     load_curated,
     parse_curated,
-    recommend,
 )
 from pensieve_registry._errors import GgufHeaderError
 from pensieve_registry._facts import ModelFacts, TemplateFacts, facts_in_words, model_facts, short_count
 from pensieve_registry._file_names import ids_by_file_name
 from pensieve_registry._format import TensorType, ValueType
 from pensieve_registry._header import GgufArray, GgufHeader, GgufTensor, LongText, MetadataValue, read_gguf_header
+from pensieve_registry._machine import Machine
 from pensieve_registry._ollama import OllamaSource
 from pensieve_registry._projectors import check_projector
+from pensieve_registry._recommendation import Foresee, Foreseen, Recommendation, recommend
 from pensieve_registry._references import (
     HubFile,
     HubRef,
@@ -55,6 +54,8 @@ __all__ = [
     "CuratedModel",
     "FileSource",
     "FolderSource",
+    "Foresee",
+    "Foreseen",
     "Found",
     "FoundFile",
     "GgufArray",

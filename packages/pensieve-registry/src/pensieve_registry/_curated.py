@@ -1,7 +1,8 @@
-"""The curated catalog: a few models that are worth fetching, and which of them suits a machine.
+"""The curated catalog: a few models that are worth fetching.
 
-It names what is at the hub; what is on this machine is `LocalCatalog`'s. Pure, but for reading the file that is shipped
-with this package; `models/catalog.toml` in the repository is a link to it.
+It names what is at the hub; what is on this machine is `LocalCatalog`'s, and which of them suits it is said in
+`_recommendation`. Pure, but for reading the file that is shipped with this package; `models/catalog.toml` in the
+repository is a link to it.
 """
 
 from __future__ import annotations
@@ -23,25 +24,15 @@ from pensieve_registry._references import HubFile, HubRef, NameRef, checked_file
 __all__ = [
     "CatalogError",
     "CuratedModel",
-    "Machine",
-    "Recommendation",
     "curated_model",
     "load_curated",
     "parse_curated",
-    "recommend",
 ]
 
 ToolDialect: TypeAlias = Literal["none", "hermes", "qwen-coder", "mistral-list", "mistral", "harmony", "glm", "gemma"]
 """How a model writes calls, in the words of `pensieve_gguf.parsers`."""
 
 _FILE = "catalog.toml"
-_GB = 10**9
-_SHARE_OF_MEMORY, _SHARE_OF_GPU = 0.75, 0.92
-"""Of a machine's memory, what a model may take beside other programs; of a GPU's, beside the screen."""
-_SMALLEST_GPU_GB = 6.0
-"""A smaller one holds no model worth having all of on it."""
-_ACTIVE_LIMIT_B = 10.0
-"""Billions of parameters that a CPU can read for every token and still be followed with patience."""
 
 
 class CatalogError(PensieveError):
@@ -81,7 +72,7 @@ def _file(_: object, __: object, value: str) -> None:
 
 @attrs.frozen(kw_only=True)
 class CuratedModel:
-    """One entry. Sizes are bytes; GB are decimal."""
+    """One entry. Sizes are bytes."""
 
     name: str = attrs.field(validator=_name)
     repository: str = attrs.field(validator=_repository)
@@ -95,59 +86,30 @@ class CuratedModel:
     """Billions that one token reads: of a mixture of experts, far fewer than all."""
     context_tokens: int = attrs.field(validator=attrs.validators.gt(0))
     """What it was trained for."""
+    layers: int = attrs.field(validator=attrs.validators.gt(0))
+    kv_heads: int = attrs.field(validator=attrs.validators.gt(0))
+    head_size: int = attrs.field(validator=attrs.validators.gt(0))
+    """Of a key, and of a value."""
+    vocabulary: int = attrs.field(validator=attrs.validators.gt(0))
+    """Words."""
     tools: ToolDialect
     licence: str
-    memory_gb: float = attrs.field(validator=attrs.validators.gt(0))
-    """What it takes with 32k tokens of context, an estimate."""
     note: str
     revision: str | None = attrs.field(default=None, validator=_commit)
     """The commit that it is pinned to; None: the main branch."""
     sha256: str | None = attrs.field(default=None, validator=_sha256)
     """Of `file`; None: what the hub says counts."""
     recommended: bool = False
+    cached_layers: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.gt(0)))
+    """Those that keep keys and values of every token; None: all do."""
+    state_bytes: int = attrs.field(default=0, validator=attrs.validators.ge(0))
+    """What each sequence takes in the other layers: a state, or a window of tokens."""
 
     @property
     def ref(self) -> HubRef:
         """Return what is fetched."""
         owner, _, name = self.repository.partition("/")
         return HubRef(owner=owner, name=name, revision=self.revision, file=HubFile(self.file))
-
-
-@attrs.frozen(kw_only=True)
-class Machine:
-    """What a recommendation has to know."""
-
-    memory_bytes: int | None
-    """None: it could not be found out."""
-    gpu: str | None = None
-    gpu_bytes: int = 0
-    """Of the largest GPU that the engine can use."""
-
-    @property
-    def computes_on_gpu(self) -> bool:
-        """Return whether the GPU is what a model has to fit into."""
-        return self.gpu_bytes >= _SMALLEST_GPU_GB * _GB
-
-    @property
-    def room_bytes(self) -> int | None:
-        """Return what a model may take, weights and context."""
-        if self.computes_on_gpu:
-            return int(self.gpu_bytes * _SHARE_OF_GPU)
-        return None if self.memory_bytes is None else int(self.memory_bytes * _SHARE_OF_MEMORY)
-
-    def __str__(self) -> str:
-        if self.computes_on_gpu:
-            return f"{self.gpu} with {self.gpu_bytes / _GB:.0f} GB"
-        memory = "unknown memory" if self.memory_bytes is None else f"{self.memory_bytes / _GB:.0f} GB of memory"
-        return f"{memory} and no GPU that the engine could use"
-
-
-@attrs.frozen(kw_only=True)
-class Recommendation:
-    """A model, and the sentence that says why."""
-
-    model: CuratedModel
-    reason: str
 
 
 @attrs.frozen
@@ -219,31 +181,3 @@ def curated_model(ref: NameRef, models: Sequence[CuratedModel]) -> CuratedModel:
             ref.name, tuple(dict.fromkeys([*difflib.get_close_matches(wanted, by_name), *by_name]))
         )
     return by_name[wanted]
-
-
-def recommend(machine: Machine, models: Sequence[CuratedModel]) -> Recommendation:
-    """Return the largest recommended model that the machine holds; without a GPU, one that is quick enough there.
-
-    When nothing fits, or nobody knows the memory, it is the smallest of them.
-    """
-    room = machine.room_bytes or 0
-    quick = [model for model in models if model.recommended and _is_quick(model, machine)]
-    fitting = [model for model in quick if model.memory_gb * _GB <= room]
-    chosen = max(fitting, key=lambda model: model.memory_gb, default=min(quick, key=lambda model: model.memory_gb))
-    return Recommendation(model=chosen, reason=_why(chosen, machine, fits=chosen in fitting))
-
-
-def _is_quick(model: CuratedModel, machine: Machine) -> bool:
-    return machine.computes_on_gpu or model.active_b <= _ACTIVE_LIMIT_B
-
-
-def _why(model: CuratedModel, machine: Machine, *, fits: bool) -> str:
-    if machine.room_bytes is None:
-        return f"how much memory this machine has could not be found out, and {model.name} takes the least"
-    room = machine.room_bytes / _GB
-    if not fits:
-        return f"this machine has {machine}; no model fits into {room:.1f} GB of it, and {model.name} takes the least"
-    return (
-        f"this machine has {machine}; of the {room:.1f} GB that a model may take there, "
-        f"{model.name} takes about {model.memory_gb:.1f} with 32k tokens of context"
-    )

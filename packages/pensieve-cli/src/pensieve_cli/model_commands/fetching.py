@@ -16,11 +16,15 @@ from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.machine import this_machine
 from pensieve_cli.model_commands.commands import PullModel
 from pensieve_cli.model_commands.fetch_report import JsonPrinter, LinePrinter
+from pensieve_cli.model_commands.forecast import foreseeing, free_memory
 from pensieve_cli.printing import print_lines
+from pensieve_cli.settings import Settings
 from pensieve_cli.terminal import Terminal, confirm
 from pensieve_cli.wording import megabytes
+from pensieve_gguf.fit import Memory
 from pensieve_registry import (
     CuratedModel,
+    Foreseen,
     HubRef,
     HuggingFaceCacheSource,
     InvalidReferenceError,
@@ -59,8 +63,12 @@ class Recommended:
     reason: str
     size_bytes: int
     context_tokens: int
+    """What it was trained for."""
     licence: str
     note: str
+    fit: Foreseen
+    """How it would be loaded now, in bytes."""
+    left_bytes: int
 
 
 @attrs.frozen(kw_only=True)
@@ -72,8 +80,20 @@ class _Wish:
     pinned: str | None = None
 
 
-def run(command: PullModel, terminal: Terminal, *, machine: Callable[[], Machine] = this_machine) -> ExitCode:
-    """Do what `command` says. `machine` tells what is to be fitted into; it is asked only when that matters.
+def run(
+    command: PullModel,
+    terminal: Terminal,
+    *,
+    machine: Callable[[], Machine] = this_machine,
+    memory: Callable[[Settings], Memory] = free_memory,
+) -> ExitCode:
+    """Do what `command` says. Each of the last two is asked only when it matters.
+
+    Args:
+        command: What to do.
+        terminal: Who is told, and asked.
+        machine: Tells what a quantisation is to be chosen for.
+        memory: Tells what is free, for a model to fit into.
 
     Raises:
         CommandError: it could not be fetched; the message says how to go on.
@@ -84,7 +104,8 @@ def run(command: PullModel, terminal: Terminal, *, machine: Callable[[], Machine
     if command.check:
         return _check(hub, curated, command, terminal)
     if command.model is None:
-        wish = _recommended(recommend(machine(), curated), command, terminal)
+        foresee = foreseeing(command.settings, memory(command.settings))
+        wish = _recommended(recommend(curated, foresee), command, terminal)
     else:
         wish = _wished(command.model, curated)
     if wish is not None:
@@ -143,6 +164,8 @@ def _as_report(found: Recommendation) -> Recommended:
         context_tokens=model.context_tokens,
         licence=model.licence,
         note=model.note,
+        fit=found.foreseen,
+        left_bytes=found.foreseen.left_bytes,
     )
 
 

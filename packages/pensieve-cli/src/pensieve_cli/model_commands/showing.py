@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import TextIO
 
 import attrs
-import psutil
 
 from pensieve_cli.aliases import AliasFile
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.logs import configure_logs
-from pensieve_cli.machine import native_engine
 from pensieve_cli.model_commands.chosen import catalog_for, chosen_model
 from pensieve_cli.model_commands.commands import ShowModel
+from pensieve_cli.model_commands.forecast import free_memory, wishes_of
 from pensieve_cli.model_commands.model_report import Detail, FitReport, ModelFile, ModelReport, model_lines
 from pensieve_cli.printing import print_json, print_lines
 from pensieve_cli.settings import Settings
 from pensieve_core import ModelDescriptor
-from pensieve_gguf.fit import Memory, ModelSize, Wishes, fit_model, shortage
+from pensieve_gguf.fit import Memory, ModelSize, fit_model, shortage
 from pensieve_gguf.memory_sum import total_bytes
 from pensieve_gguf.parsers import dialect_of
 from pensieve_registry import GgufArray, GgufHeader, LocalCatalog, facts_in_words, model_facts, read_gguf_model
@@ -42,10 +41,7 @@ def run(command: ShowModel, output: TextIO) -> ExitCode:
     settings = command.settings
     configure_logs(attrs.evolve(settings.log, log_level="error"))
     catalog = catalog_for(settings, command.model)
-    engine = native_engine()
-    gpu = 0 if engine is None else sum(engine.gpu_free_bytes)
-    memory = Memory(ram=psutil.virtual_memory().available, gpu=gpu)
-    report = describe(chosen_model(catalog), settings, AliasFile().read(), memory)
+    report = describe(chosen_model(catalog), settings, AliasFile().read(), free_memory(settings))
     report = attrs.evolve(report, default=_is_default(report, command, catalog))
     print_json(report, output) if command.json else print_lines(model_lines(report), output)
     return ExitCode.OK
@@ -128,15 +124,7 @@ def _size(model: ModelDescriptor, header: GgufHeader) -> ModelSize:
 
 
 def _fit(size: ModelSize, settings: Settings, memory: Memory) -> FitReport:
-    engine = settings.engine
-    wishes = Wishes(
-        context=engine.ctx,
-        cells=engine.cells,
-        kv_type=engine.kv_type,
-        gpu_layers=engine.gpu_layers,
-        kept_bytes=settings.cache.cache_ram_bytes,
-        keeps_on_disk=settings.cache.cache_disk_bytes != 0,
-    )
+    wishes = wishes_of(settings)
     fit = fit_model(size, memory, wishes)
     return FitReport(
         fits=total_bytes(fit.terms) <= memory.ram,

@@ -49,10 +49,6 @@ from pensieve_gguf.too_little_memory import TooLittleMemoryError
 __all__ = ["Loaded", "OutsideTheCache", "load", "open_cache"]
 
 
-_SLOTS_WITH_STATE = 2
-"""Times as many sequences stay as may run, where each has a state or a window of its own: tens of MiB."""
-
-
 _MORE_THAN_THERE_IS = 1 << 62
 
 
@@ -234,8 +230,7 @@ def _size(dry: Model, descriptor: ModelDescriptor) -> ModelSize:
 
 def _slots(model: Model, settings: GgufSettings) -> int:
     """Return how many sequences stay: each takes room for a state or a window of its own, used or not, if there are."""
-    few = settings.max_resident if model.forgets_partially else _SLOTS_WITH_STATE * settings.max_running
-    return min(settings.max_resident, few)
+    return settings.max_resident if model.forgets_partially else settings.slots_with_state
 
 
 def _shape(model: Model, fit: Fit, settings: GgufSettings) -> ContextShape:
