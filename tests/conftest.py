@@ -1,4 +1,4 @@
-"""What tests of several packages need: Ctrl-C that is heeded, and a projector, which makes a model see."""
+"""What tests of several packages need: Ctrl-C that is heeded, cases of hypothesis, and a projector for eyes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 import gguf
 
 # A job in the background ignores Ctrl-C, and so would every program that the tests start; some press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long a case takes says how busy the machine is: no bounds on that. The same cases each time, so that a red run is
+# the fault of the change; others are drawn with `make test ARGS="--hypothesis-profile=others"`.
+settings.register_profile("others", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("same", settings.get_profile("others"), derandomize=True)
+settings.load_profile("same")
 
 
 def write_projector(path: Path, *, width: int, seed: int = 7) -> Path:
