@@ -72,5 +72,5 @@ async def test_the_figures_add_up_to_the_count_over_random_conversations(server:
 @requirement("usage:sum", "usage:read", "endpoint:count_tokens:exact")
 @pytest.mark.model
 async def test_the_figures_add_up_to_the_count_and_to_the_models_work(model_server: ScriptedServer) -> None:
-    read = [await hold(model_server, seed) for seed in range(200)]
-    assert sum(tokens > 0 for tokens in read) > 50
+    read = [await hold(model_server, seed) for seed in range(80)]
+    assert sum(tokens > 0 for tokens in read) > 20

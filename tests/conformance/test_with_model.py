@@ -94,7 +94,8 @@ async def test_only_what_is_marked_is_said_to_be_written(model_server: ScriptedS
 
 @requirement("format:json_schema:held")
 async def test_an_answer_is_json_of_its_schema(model_server: ScriptedServer) -> None:
-    message = await model_server.ask(output_config={"format": {"type": "json_schema", "schema": PERSON}}, max_tokens=80)
+    output = {"format": {"type": "json_schema", "schema": PERSON}}
+    message = await model_server.ask(**GREEDY, output_config=output, max_tokens=80)
     answer = json.loads(words(message))
     assert set(answer) == {"name", "age"}
     assert 0 <= answer["age"] <= 120
@@ -104,13 +105,14 @@ async def test_an_answer_is_json_of_its_schema(model_server: ScriptedServer) -> 
 async def test_a_keyword_that_cannot_be_held_is_left_out(model_server: ScriptedServer) -> None:
     name = {"type": "string", "maxLength": 12, "not": {"const": "x"}}
     schema = {**PERSON, "properties": {**PERSON["properties"], "name": name}}
-    message = await model_server.ask(output_config={"format": {"type": "json_schema", "schema": schema}}, max_tokens=80)
+    output = {"format": {"type": "json_schema", "schema": schema}}
+    message = await model_server.ask(**GREEDY, output_config=output, max_tokens=80)
     assert set(json.loads(words(message))) == {"name", "age"}
 
 
 @requirement("tool_choice:any:held", "tool:custom:strict")
 async def test_a_call_that_is_demanded_is_made(model_server: ScriptedServer) -> None:
-    message = await model_server.ask(tools=TOOLS, tool_choice={"type": "any"}, max_tokens=120)
+    message = await model_server.ask(**GREEDY, tools=TOOLS, tool_choice={"type": "any"}, max_tokens=120)
     assert message["stop_reason"] == "tool_use"
     block = message["content"][-1]
     assert block["name"] in {"get_weather", "tell_age"}
@@ -120,18 +122,20 @@ async def test_a_call_that_is_demanded_is_made(model_server: ScriptedServer) -> 
 @requirement("tool_choice:tool:held", "tool_choice:disable_parallel_tool_use")
 async def test_the_tool_that_is_demanded_is_called_once(model_server: ScriptedServer) -> None:
     choice = {"type": "tool", "name": "tell_age", "disable_parallel_tool_use": True}
-    message = await model_server.ask(tools=TOOLS, tool_choice=choice, max_tokens=120)
+    message = await model_server.ask(**GREEDY, tools=TOOLS, tool_choice=choice, max_tokens=120)
     calls = [block for block in message["content"] if block["type"] == "tool_use"]
     assert [call["name"] for call in calls] == ["tell_age"]
 
 
 @requirement("stop:model_context_window_exceeded", "error:max-tokens-too-large")
 async def test_a_full_window_ends_the_answer(model_server: ScriptedServer) -> None:
-    filler = {"role": "user", "content": "1 2 3 4 5 6 7 8 9 " * 111 + "Count."}
-    counted = await model_server.count(messages=[filler])
+    filler = {"role": "user", "content": "1 2 3 4 5 6 7 8 9 " * 105 + "Count in digits."}
+    messages = [filler, COUNTING["messages"][1]]
+    counted = await model_server.count(messages=messages)
     assert 1_900 < counted < 2_048
-    message = await model_server.ask(messages=[filler], max_tokens=64_000, stop_sequences=["\0"], **GREEDY)
-    assert message["stop_reason"] in ("model_context_window_exceeded", "end_turn")
+    message = await model_server.ask(messages=messages, max_tokens=64_000, **GREEDY)
+    assert message["stop_reason"] == "model_context_window_exceeded"
+    assert counted + message["usage"]["output_tokens"] == 2_048
 
 
 @requirement("error:prompt-too-long")

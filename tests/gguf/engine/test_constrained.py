@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from random import Random
 from typing import Any
@@ -125,13 +126,13 @@ async def test_a_call_in_another_familys_form_is_held_to_its_schema_too(engine: 
     form = "<function=paint>\n<parameter=colour>\n{}\n</parameter>\n<parameter=walls>\n{}\n</parameter>\n</function>"
     before = engine.vitals.tokens_refused
     shown = painted(form.format("red", 1), form.format("blue", 2))
-    for _ in range(2):  # the first one may be over before its constraint is made
-        request = client.request(*shown, "Paint nine walls purple.", tools=(PAINT,), max_tokens=60)
-        answer = await client.ask(engine, request)
+    request = client.request(*shown, "Paint nine walls purple.", tools=(PAINT,), max_tokens=60)
+    async with asyncio.timeout(60):
+        while engine.vitals.tokens_refused == before:  # the first one may be over before its constraint is made
+            answer = await client.ask(engine, request)
     (name, arguments), *_ = calls_of(answer)
     assert name == "paint"
     jsonschema.validate(arguments, PAINT.parameters)
-    assert engine.vitals.tokens_refused > before
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

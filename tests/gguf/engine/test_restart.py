@@ -67,7 +67,7 @@ async def test_after_a_restart_a_known_head_is_read_and_not_computed(
     async with opened(open_engine, cache_folder=tmp_path) as engine:
         first = await client.ask(engine, marked(client.request("Who are you?", system=HEAD)))
         await saved(engine)
-    question = marked(client.request("Count to three.", system=HEAD))
+    question = marked(client.request(*COUNTING, system=HEAD))
     async with opened(open_engine, cache_folder=tmp_path) as engine:
         again = await client.ask(engine, question)
         assert engine.vitals.anchors_read == 1
@@ -75,7 +75,7 @@ async def test_after_a_restart_a_known_head_is_read_and_not_computed(
         fresh = await client.ask(engine, question)
     usage = again.finish.usage
     assert first.finish.usage.cached_tokens == 0
-    assert usage.prompt_tokens - usage.cached_tokens < 0.03 * usage.prompt_tokens
+    assert usage.prompt_tokens - usage.cached_tokens < 0.06 * usage.prompt_tokens
     assert again.text == fresh.text
 
 
