@@ -100,13 +100,17 @@ def test_on_a_pipe_the_lines_are_plain_and_never_broken() -> None:
 
 
 def test_a_reader_who_leaves_does_not_end_the_server() -> None:
+    tried: list[str] = []
+
     class Gone(io.StringIO):
         def write(self, text: str) -> int:
+            tried.append(text)
             raise BrokenPipeError
 
     announcer = Announcer(Gone())
     announcer.say(["one"])
     announcer.say(["two"])
+    assert tried
 
 
 @pytest.mark.parametrize("lines", [list(listening_lines(_FACTS)), list(ready_lines(_DESCRIPTION, 1.0))])

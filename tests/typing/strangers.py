@@ -1,6 +1,6 @@
 """Never run: mypy reads it (`make types`). Classes of strangers satisfy our Protocols without importing them.
 
-A wrong one does not: each is assigned under a `type: ignore` that mypy itself reports as soon as it is not needed.
+A wrong one does not: each is assigned where mypy is told to expect an error; were there none, mypy would say so.
 """
 
 import threading

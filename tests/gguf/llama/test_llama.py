@@ -133,9 +133,11 @@ def test_loading_tells_how_far_it_is_and_may_be_given_up(smollm2: ModelDescripto
 
 
 def test_a_model_is_closed_once(smollm2: ModelDescriptor) -> None:
+    """To free it twice is the end of the process."""
     model = Model(smollm2.path)
-    model.close()
-    model.close()
+    for _ in range(2):
+        model.close()
+        assert model.handle is None
 
 
 # -- decoding ------------------------------------------------------------------------------------------------------
@@ -294,8 +296,9 @@ def test_a_context_that_cannot_be_had_is_refused(model: Model) -> None:
 
 def test_a_context_is_closed_once(model: Model) -> None:
     context = Context(model, ContextShape(cells=256, sequences=1, batch_tokens=64, threads=1))
-    context.close()
-    context.close()
+    for _ in range(2):
+        context.close()
+        assert context._handle is None
 
 
 # -- what would be a C assert --------------------------------------------------------------------------------------
@@ -372,8 +375,9 @@ def test_defaults_come_from_the_model_where_it_has_any(model: Model) -> None:
 
 def test_a_sampler_is_closed_once() -> None:
     sampler = Sampler(GREEDY, DEFAULTS)
-    sampler.close()
-    sampler.close()
+    for _ in range(2):
+        sampler.close()
+        assert sampler._closed
 
 
 def test_the_size_of_a_model_is_known_before_its_weights_are_loaded(model: Model) -> None:

@@ -144,9 +144,25 @@ def test_pixels_must_be_as_many_as_they_are_said_to_be(eyes: Projector) -> None:
 
 
 def test_pieces_are_freed_when_nobody_needs_them(eyes: Projector) -> None:
-    pieces = eyes.pieces(*noise(1))
+    freed: list[int] = []
+
+    class Noting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(mtmd_cpp, name)
+
+        def mtmd_input_chunks_free(self, chunks: int) -> None:
+            freed.append(chunks)
+            mtmd_cpp.mtmd_input_chunks_free(chunks)
+
+    other = Projector.__new__(Projector)
+    other._lib, other._handle = Noting(), eyes._handle
+    pieces = other.pieces(*noise(1))
+    handle = pieces.handle
+    gc.collect()
+    assert freed == []
     del pieces
     gc.collect()
+    assert freed == [handle]
 
 
 @pytest.mark.parametrize("index", [0, 3, -1])
