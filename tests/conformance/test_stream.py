@@ -70,7 +70,7 @@ async def test_the_start_does_not_wait_and_a_client_that_leaves_ends_its_generat
 @requirement("stream:ping")
 async def test_silence_is_broken_by_pings(serve: Serve) -> None:
     settings = HttpSettings(ping_interval_s=0.02, loading_patience_s=0.02)
-    server = await serve([Wait(0.2), TextProduced(text="late")], settings=settings)
+    server = await serve([Wait(1), TextProduced(text="late")], settings=settings)
     events = await server.stream()
     assert types_of(events).count("ping") > 2
     assert types_of(events)[1] == "ping"
@@ -79,7 +79,7 @@ async def test_silence_is_broken_by_pings(serve: Serve) -> None:
 @requirement("stream:keep-alive")
 async def test_a_long_wait_opens_the_first_block_and_sends_empty_deltas(serve: Serve) -> None:
     settings = HttpSettings(ping_interval_s=0.02, keep_alive_after_s=0.05, loading_patience_s=0.02)
-    server = await serve([Wait(0.3), TextProduced(text="late")], settings=settings)
+    server = await serve([Wait(1), TextProduced(text="late")], settings=settings)
     events = await server.stream()
     texts = [delta["text"] for delta in deltas(events, "text_delta")]
     assert texts.count("") > 2

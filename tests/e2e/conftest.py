@@ -72,7 +72,7 @@ class Server:
         workers = self.workers() if self.process.is_running() else []
         self.process.send_signal(sign)
         code = _wait_or_kill(self.process, STOP_S)
-        _, orphans = psutil.wait_procs(workers, timeout=5)
+        _, orphans = psutil.wait_procs(workers, timeout=STOP_S)
         for orphan in orphans:
             orphan.kill()
         assert code == 0, f"ended with {code}\n{self.tail()}"

@@ -21,9 +21,10 @@ async def _hold(drain: Drain) -> str:
 
 async def test_a_drain_without_requests_is_idle() -> None:
     drain = Drain(FakeClock())
-    await asyncio.wait_for(drain.wait_idle(), 1)
-    drain.begin(10)
-    await asyncio.wait_for(drain.wait_idle(), 1)
+    for draining in (False, True):
+        await asyncio.wait_for(drain.wait_idle(), 20)
+        assert drain.draining == draining
+        drain.begin(10)
 
 
 async def test_once_begun_no_request_is_let_in() -> None:
@@ -44,7 +45,7 @@ async def test_running_requests_go_on_until_the_deadline_and_then_are_ended_with
     assert (work.done(), drain.in_flight) == (False, 1)
     await clock.advance(0.2)
     assert await work == "the server is shutting down"
-    await asyncio.wait_for(drain.wait_idle(), 1)
+    await asyncio.wait_for(drain.wait_idle(), 20)
 
 
 async def test_beginning_twice_keeps_the_first_deadline() -> None:
@@ -55,7 +56,7 @@ async def test_beginning_twice_keeps_the_first_deadline() -> None:
     drain.begin(10)
     drain.begin(1_000)
     await clock.advance(10)
-    assert await asyncio.wait_for(work, 1)
+    assert await asyncio.wait_for(work, 20)
 
 
 async def test_a_drain_that_is_idle_before_its_deadline_stops_its_timer() -> None:

@@ -27,7 +27,7 @@ async def test_new_requests_are_refused_while_running_ones_finish(body: Body) ->
         await world.clock.advance(5)
         names = [event.name async for event in connection.events()]
     assert names[-1] == "message_stop"
-    await asyncio.wait_for(world.drain.wait_idle(), 1)
+    await asyncio.wait_for(world.drain.wait_idle(), 20)
 
 
 async def test_at_the_deadline_the_rest_is_told_and_ended(body: Body) -> None:
@@ -46,7 +46,7 @@ async def test_at_the_deadline_the_rest_is_told_and_ended(body: Body) -> None:
     assert (last.name, last.data["error"]["type"]) == ("error", "overloaded_error")
     assert (whole.status, whole.json()["error"]["message"]) == (529, "the server is shutting down")
     assert not world.engine.running
-    await asyncio.wait_for(world.drain.wait_idle(), 1)
+    await asyncio.wait_for(world.drain.wait_idle(), 20)
 
 
 async def test_an_answer_that_is_complete_at_the_deadline_is_delivered_to_the_slow(body: Body) -> None:

@@ -79,9 +79,9 @@ def test_patterns_that_could_take_for_ever_are_refused(pattern: str) -> None:
 def test_a_pattern_that_makes_others_hang_takes_no_time() -> None:
     """`(a+)+b` on 5,000 letters takes Python's own `re` longer than the universe has."""
     slow = ToolSearch(kinds=SEARCH.kinds, tools=(tool("t", "a" * 5_000),))
-    began = time.process_time()
+    began = time.thread_time()
     assert slow.run("pattern", {"query": "(a+)+b"}) == ToolsFound(names=())
-    assert time.process_time() - began < 1
+    assert time.thread_time() - began < 1
 
 
 @given(st.text(max_size=250), st.sampled_from(["pattern", "words"]))

@@ -30,7 +30,8 @@ from pensieve_registry._format import SCALARS
 from pensieve_registry.testing import GgufDraft, chat_model, key, string, tensor
 
 CASES = int(os.environ.get("PENSIEVE_MUTATED_HEADERS", "1000"))
-TIME_LIMIT_S = 1.0
+TIME_LIMIT_S = 3.0
+"""Of computing. A second is promised where the worst takes 0.35 s; machines may be three times slower."""
 MEMORY_LIMIT_BYTES = 100 * 1000 * 1000
 
 
@@ -230,7 +231,7 @@ def memory() -> Iterator[None]:
 @limits(CASES * 9 // 10)
 @given(random=st.randoms(use_true_random=True))
 def test_a_damaged_header_is_refused_or_reads_as_gguf_reads_it(
-    tmp_path: Path, agrees: Callable[[GgufHeader, Path], None], random: Random
+    tmp_path: Path, assert_agrees: Callable[[GgufHeader, Path], None], random: Random
 ) -> None:
     path, case = tmp_path / "damaged.gguf", damaged(random, real=False)
     case.write(path)
@@ -238,7 +239,7 @@ def test_a_damaged_header_is_refused_or_reads_as_gguf_reads_it(
     if header is not None:
         assert_sound(header, case.size)
         if {one.type.name for one in header.tensors} <= {kind.name for kind in gguf.GGMLQuantizationType}:
-            agrees(header, path)
+            assert_agrees(header, path)
 
 
 @pytest.mark.model

@@ -81,10 +81,10 @@ def test_the_first_frame_of_a_moving_image_is_taken() -> None:
 @pytest.mark.parametrize("size", [(MAX_SIDE + 1, 1), (1, MAX_SIDE + 1), (10_000, 10_000), (60_000, 60_000)])
 def test_what_would_be_too_large_is_refused_before_it_is_decoded(size: tuple[int, int]) -> None:
     """Anthropic's words, as Claude Code 2.1.330 looks for them. The larger two are bombs to Pillow itself."""
-    began = time.monotonic()
+    began = time.thread_time()
     with pytest.raises(UnreadableImageError, match=r"image dimensions exceed max allowed size: 8000 pixels"):
         decode(bomb(*size), "image/png")
-    assert time.monotonic() - began < 1
+    assert time.thread_time() - began < 1
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ SETTINGS = GgufSettings(context_tokens=512, threads=1, max_running=1)
 
 
 class Peer:
-    """The supervisor's end of the socket; heartbeats are dropped."""
+    """The supervisor's end of the socket; heartbeats are kept apart."""
 
     def __init__(self, host: Host, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.host = host
@@ -50,6 +50,7 @@ class Peer:
         self._reader = reader
         self._decoder = FrameDecoder()
         self._heard: list[FromWorker] = []
+        self._alive: list[Alive] = []
 
     def say(self, *messages: ToWorker) -> None:
         """Send all messages in one piece: the host reads them before it can begin to work."""
@@ -58,12 +59,22 @@ class Peer:
     async def hear(self) -> FromWorker | None:
         """Return the next message; None when the host has hung up."""
         while not self._heard:
-            data = await self._reader.read(1 << 16)
-            if not data:
+            if not await self._read():
                 return None
-            messages = [decode_from_worker(payload) for payload in self._decoder.feed(data)]
-            self._heard += [message for message in messages if not isinstance(message, Alive | Loading)]
         return self._heard.pop(0)
+
+    async def hear_alive(self) -> Alive:
+        """Return the next heartbeat."""
+        while not self._alive:
+            assert await self._read(), "the host has hung up"
+        return self._alive.pop(0)
+
+    async def _read(self) -> bool:
+        data = await self._reader.read(1 << 16)
+        messages = [decode_from_worker(payload) for payload in self._decoder.feed(data)]
+        self._heard += [message for message in messages if not isinstance(message, Alive | Loading)]
+        self._alive += [message for message in messages if isinstance(message, Alive)]
+        return bool(data)
 
 
 @contextlib.asynccontextmanager
@@ -204,8 +215,4 @@ async def test_a_host_whose_engine_thread_ended_hangs_up(
 
 async def test_a_host_says_that_it_is_alive(smollm2: ModelDescriptor) -> None:
     async with loaded(smollm2) as peer:
-        while True:
-            (message,) = [decode_from_worker(p) for p in peer._decoder.feed(await peer._reader.read(1 << 16))]
-            if isinstance(message, Alive):
-                break
-        assert message.decoding_for_s == 0.0
+        assert (await peer.hear_alive()).decoding_for_s == 0.0

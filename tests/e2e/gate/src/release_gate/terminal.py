@@ -127,7 +127,7 @@ def open_terminal(command: Sequence[str | Path], folder: Path, environment: Mapp
 def _end(terminal: Terminal, process: psutil.Process) -> None:
     family = [process, *process.children(recursive=True)] if process.is_running() else []
     _run([terminal.tmux, "-L", terminal.socket, "kill-server"])
-    _, left = psutil.wait_procs(family, timeout=5)
+    _, left = psutil.wait_procs(family, timeout=_COMMAND_S)
     for one in left:
         one.kill()
 
