@@ -106,7 +106,7 @@ class World:
 
     async def say(self, model: ModelDescriptor) -> str:
         """Return a whole answer."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             engine = await self.provider.engine(model)
             async with contextlib.aclosing(await engine.generate(request())) as generation:
                 return "".join([event.text async for event in generation if isinstance(event, TextProduced)])
@@ -126,7 +126,7 @@ async def world(settings: GgufSettings = SETTINGS) -> AsyncIterator[World]:
     try:
         yield made
     finally:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await provider.aclose()
 
 
@@ -136,7 +136,7 @@ def request() -> GenerationRequest:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 - nothing to wait on
             await asyncio.sleep(0)
 
@@ -222,7 +222,7 @@ async def test_two_that_want_one_place_take_turns() -> None:
         sessions = [asyncio.ensure_future(session(model)) for model in (A, B)]
         for _ in range(12):
             await house.clock.advance(5)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await asyncio.gather(*sessions)
         assert sorted(answers) == ["a"] * 5 + ["b"] * 5
         assert len(house.engines) <= 4, "what comes together is served together"

@@ -24,9 +24,9 @@ from pensieve_core import (
     GenerationRequest,
     OverloadedError,
     PensieveError,
-    PrefillProgressed,
     PromptUsage,
 )
+from pensieve_gguf.told import Told
 from pensieve_inference import Generation, InferenceEngine
 
 __all__ = ["Lease", "LeasedEngine", "LeasedGeneration", "LoadedEngine"]
@@ -111,8 +111,7 @@ class LeasedGeneration:
         self._lease: Lease | None = None
         self._generation: Generation | None = None
         self._reopening: asyncio.Task[None] | None = None
-        self._prefilled = 0
-        self._answered = False
+        self._told = Told()
         self._cancelled = False
         self.prompt = PromptUsage(prompt_tokens=0)
 
@@ -141,8 +140,10 @@ class LeasedGeneration:
             except (StopAsyncIteration, PensieveError):
                 self._release()
                 raise
-            if not self._repeats(event):
-                self._note(event)
+            if not self._told.repeats(event):
+                self._told.note(event)
+                if isinstance(event, GenerationFinished):
+                    self._release()
                 return event
         raise StopAsyncIteration
 
@@ -162,26 +163,13 @@ class LeasedGeneration:
             await generation.aclose()
         self._release()
 
-    def _repeats(self, event: GenerationEvent) -> bool:
-        """Whether the client has seen it before the request began again."""
-        return isinstance(event, PrefillProgressed) and event.processed_tokens <= self._prefilled
-
-    def _note(self, event: GenerationEvent) -> None:
-        match event:
-            case PrefillProgressed(processed_tokens=processed):
-                self._prefilled = processed
-            case GenerationFinished():
-                self._release()
-            case _:
-                self._answered = True
-
     async def _survive(self, error: OverloadedError) -> None:
         """Wait for another turn, if this one was cut short before its first word."""
         lease, generation = self._lease, self._generation
         self._release()
         if lease is None or not lease.cut_short or self._cancelled:
             raise error
-        if self._answered:
+        if self._told.answered:
             raise OverloadedError(_CUT_SHORT) from error
         self._generation = None
         if generation is not None:

@@ -19,7 +19,6 @@ import attrs
 import structlog
 
 from pensieve_core import (
-    AnswerProgressed,
     Clock,
     EngineDescription,
     EngineFailedError,
@@ -32,10 +31,10 @@ from pensieve_core import (
     ModelDescriptor,
     OverloadedError,
     PensieveError,
-    PrefillProgressed,
     PromptUsage,
 )
 from pensieve_gguf.settings import GgufSettings
+from pensieve_gguf.told import Told
 from pensieve_gguf.too_little_memory import TooLittleMemoryError
 from pensieve_gguf.worker.deaths import Deaths
 from pensieve_gguf.worker.messages import Admitted, Count, Event, Failed, Generate, Loaded, counted
@@ -282,8 +281,7 @@ class SupervisedGeneration:
         self._channel: Channel | None = None
         self._replaying: asyncio.Task[None] | None = None
         self._on_parole = False
-        self._prefilled = 0
-        self._answered = False
+        self._told = Told()
         self._cancelled = False
         self._done = False
         self.prompt = PromptUsage(prompt_tokens=0)
@@ -325,8 +323,8 @@ class SupervisedGeneration:
                 await self._survive(death)
                 continue
             match message:
-                case Event(event=PrefillProgressed(processed_tokens=processed)) if processed <= self._prefilled:
-                    continue  # a replay: the client has seen that before
+                case Event(event=event) if self._told.repeats(event):
+                    continue
                 case Event(event=event):
                     self._note(event)
                     return event
@@ -351,16 +349,10 @@ class SupervisedGeneration:
         self._finish()
 
     def _note(self, event: GenerationEvent) -> None:
-        match event:
-            case GenerationFinished():
-                self._engine.praise(self._request)
-                self._finish()
-            case PrefillProgressed(processed_tokens=processed):
-                self._prefilled = processed
-            case AnswerProgressed():
-                pass
-            case _:
-                self._answered = True
+        self._told.note(event)
+        if isinstance(event, GenerationFinished):
+            self._engine.praise(self._request)
+            self._finish()
 
     async def _survive(self, death: WorkerDied) -> None:
         """Replay the request if nobody has seen a token of it, else fail; a cancelled one just ends."""
@@ -369,7 +361,7 @@ class SupervisedGeneration:
             return
         try:
             self._engine.blame(self._request, death)
-            if self._answered:
+            if self._told.answered:
                 raise EngineFailedError(f"the engine died in the middle of the answer ({death.words})")
             await self._replay()
         except PensieveError:
