@@ -48,6 +48,13 @@ class Story:
         self.planner.loaded(model, takes or self.takes, self.now)
         return self.plan()
 
+    def serve(self, model: ModelId) -> Ticket:
+        """Ask for it, load it, and be at work."""
+        ticket = self.ask(model)
+        self.plan()
+        self.load(model)
+        return ticket
+
     def settle(self, model: ModelId, takes: int | None = None) -> None:
         """Ask for it, load it, and be done at once."""
         ticket = self.ask(model)
@@ -152,9 +159,7 @@ def test_nobody_leaves_while_all_who_may_are_not_enough() -> None:
 
 def test_a_model_at_work_lets_nobody_in_but_ends_what_it_began() -> None:
     tale = story()
-    running = tale.ask(A)
-    tale.plan()
-    tale.load(A)
+    running = tale.serve(A)
     tale.now = 10.0
     tale.ask(B)
     assert tale.plan() == []
@@ -167,9 +172,7 @@ def test_a_model_at_work_lets_nobody_in_but_ends_what_it_began() -> None:
 
 def test_a_request_that_does_not_end_is_cut_short() -> None:
     tale = story()
-    running = tale.ask(A)
-    tale.plan()
-    tale.load(A)
+    running = tale.serve(A)
     tale.now = 10.0
     tale.ask(B)
     tale.plan()
@@ -184,9 +187,7 @@ def test_a_request_that_does_not_end_is_cut_short() -> None:
 
 def test_the_idle_go_before_the_busy() -> None:
     tale = story(budget=8)
-    tale.ask(A)
-    tale.plan()
-    tale.load(A)
+    tale.serve(A)
     tale.now = 5.0
     tale.settle(B)
     tale.now = 20.0
@@ -196,9 +197,7 @@ def test_the_idle_go_before_the_busy() -> None:
 
 def test_who_was_to_make_room_stays_when_nobody_needs_it_any_more() -> None:
     tale = story()
-    tale.ask(A)
-    tale.plan()
-    tale.load(A)
+    tale.serve(A)
     tale.now = 10.0
     wanted = tale.ask(B)
     tale.plan()
@@ -236,9 +235,7 @@ def test_a_pin_exempts_and_what_cannot_be_held_beside_it_is_refused() -> None:
 
 def test_a_pin_that_comes_while_it_drains_keeps_it() -> None:
     tale = story()
-    tale.ask(A)
-    tale.plan()
-    tale.load(A)
+    tale.serve(A)
     tale.now = 10.0
     tale.ask(B)
     tale.plan()
@@ -315,9 +312,7 @@ def test_a_machine_that_has_no_process_to_spare_may_have_one_later() -> None:
 
 def test_an_engine_that_died_for_good_holds_nothing() -> None:
     tale = story()
-    running = tale.ask(A)
-    tale.plan()
-    tale.load(A)
+    running = tale.serve(A)
     tale.planner.failed(A, EngineFailedError("it died"))
     assert tale.plan() == []
     assert tale.planner.used_bytes == 0
@@ -355,9 +350,7 @@ def test_a_pinned_model_stays_however_idle() -> None:
 
 def test_who_is_told_to_go_goes_pinned_or_not_and_comes_back_when_asked() -> None:
     tale = story()
-    running = tale.ask(A)
-    tale.plan()
-    tale.load(A)
+    running = tale.serve(A)
     tale.planner.pin(A, pinned=True)
     tale.planner.dismiss(A)
     assert tale.plan() == []
