@@ -18,6 +18,7 @@ from pensieve_registry import (
     PathRef,
     UnsafeFileNameError,
     checked_file_name,
+    file_named,
     parse_ref,
 )
 
@@ -156,6 +157,21 @@ def test_what_passes_stays_below_its_folder_on_every_system(name: str) -> None:
         path = flavour("/root/snapshot") / checked
         assert path.parts[:3] == flavour("/root/snapshot").parts
         assert not {"..", ".", ""}.intersection(path.parts[3:])
+
+
+@pytest.mark.parametrize(
+    ("text", "is_file"),
+    [
+        ("model.gguf", True),
+        ("~/here/Model.GGUF", True),
+        ("a\x00b.gguf", True),  # no reference at all, and no file either: reading it says so
+        ("Qwen/Qwen3-8B-GGUF:Qwen3-8B-Q8_0.gguf", False),
+        ("./folder", False),
+        ("qwen3-8b", False),
+    ],
+)
+def test_a_file_of_this_machine_is_told_from_one_of_the_hub(text: str, *, is_file: bool) -> None:
+    assert file_named(text) == (Path(text) if is_file else None)
 
 
 _FORMS = ["hf.co/", "a/b", "@main", ":Q4_0", ":c/d", ".gguf", "./", "x"]

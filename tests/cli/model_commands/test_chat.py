@@ -27,6 +27,10 @@ def _knows(word: str) -> bool:
     return word in {"tiny", "other"}
 
 
+def _advice(word: str) -> str:
+    return f"; fetch {word}" if word.startswith("t") else ""
+
+
 @pytest.mark.parametrize(
     ("words", "alone", "divided"),
     [
@@ -43,13 +47,15 @@ def _knows(word: str) -> bool:
 def test_a_model_is_a_word_that_somebody_knows(
     words: list[str], *, alone: bool, divided: tuple[str | None, str]
 ) -> None:
-    assert divide_words(words, _knows, alone=alone) == divided
+    assert divide_words(words, _knows, _advice, alone=alone) == divided
 
 
-@pytest.mark.parametrize(("words", "alone"), [(["tny"], True), (["tny", "Why?"], True), (["why", "not"], False)])
+@pytest.mark.parametrize(
+    ("words", "alone"), [(["tny"], True), (["tny"], False), (["tny", "Why?"], True), (["why", "not"], False)]
+)
 def test_a_mistyped_model_is_no_text(words: list[str], *, alone: bool) -> None:
-    with pytest.raises(CommandError, match="quotes") as refused:
-        divide_words(words, _knows, alone=alone)
+    with pytest.raises(CommandError, match=f"quotes{_advice(words[0])}$") as refused:
+        divide_words(words, _knows, _advice, alone=alone)
     assert refused.value.exit_code is ExitCode.NOT_FOUND
 
 

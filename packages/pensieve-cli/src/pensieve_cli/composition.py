@@ -43,13 +43,13 @@ from pensieve_registry import (
     LocalCatalog,
     ModelProblem,
     check_projector,
+    file_named,
 )
 
 __all__ = ["ENGINES_GROUP", "Application", "build_catalog", "build_engines", "compose"]
 
 ENGINES_GROUP = "pensieve.engines"
 _Option: TypeAlias = int | float | str | Path
-_SUFFIX = ".gguf"
 _log = structlog.get_logger(__name__)
 _ENGINE_FLAGS = {
     "context_tokens": "--ctx",
@@ -156,8 +156,9 @@ def build_catalog(settings: ModelSettings) -> LocalCatalog:
     model = settings.model
     if model is None:
         return catalog_of(sources, memory_bytes=memory_bytes())
-    if model.lower().endswith(_SUFFIX):
-        given = FileSource(Path(model).expanduser())
+    file = file_named(model)
+    if file is not None:
+        given = FileSource(file.expanduser())
         return _serving(given, model, catalog_of([given, *sources]))
     catalog = catalog_of(sources, default=model)
     catalog.resolve(model)

@@ -138,7 +138,9 @@ def _explained(error: Exception) -> tuple[str, ExitCode]:
         case CommandError():
             return error.message, error.exit_code
         case ModelNotFoundError():
-            return error.message, ExitCode.NOT_FOUND
+            from pensieve_cli.missing_model import explained  # noqa: PLC0415 - late
+
+            return explained(error), ExitCode.NOT_FOUND
         case PensieveError():
             return error.message, ExitCode.FAILURE
         case _:

@@ -21,6 +21,7 @@ from pensieve_registry._file_names import ids_by_file_name
 from pensieve_registry._format import TensorType, ValueType
 from pensieve_registry._header import GgufArray, GgufHeader, GgufTensor, LongText, MetadataValue, read_gguf_header
 from pensieve_registry._machine import Machine
+from pensieve_registry._names import SeveralModelsError
 from pensieve_registry._ollama import OllamaSource
 from pensieve_registry._projectors import check_projector
 from pensieve_registry._recommendation import Foresee, Foreseen, Recommendation, recommend
@@ -33,6 +34,7 @@ from pensieve_registry._references import (
     PathRef,
     UnsafeFileNameError,
     checked_file_name,
+    file_named,
     parse_ref,
 )
 from pensieve_registry._scan import LeftOut, ModelProblem, ScanResult, scan_sources
@@ -83,6 +85,7 @@ __all__ = [
     "PathRef",
     "Recommendation",
     "ScanResult",
+    "SeveralModelsError",
     "TemplateFacts",
     "TensorType",
     "Unreadable",
@@ -92,6 +95,7 @@ __all__ = [
     "checked_file_name",
     "curated_model",
     "facts_in_words",
+    "file_named",
     "ids_by_file_name",
     "load_curated",
     "model_facts",

@@ -10,7 +10,8 @@ A name is tried in this order, without regard to case, surrounding blanks, a suf
 4. a display name, which is the name of the file;
 5. any other name of a model, a plus sign and an adapter of that model (`_adapted`);
 6. any `claude…`, any `anthropic…`, and `default`: the default model, whatever Claude Code asks for next year;
-7. the beginning of an id, at least three characters, if exactly one model has it.
+7. the beginning of an id, at least three characters, if exactly one model has it;
+8. a repository of the hub, or a name with a quantisation, as `pull` takes them, if they mean one model here (`_meant`).
 """
 
 from __future__ import annotations
@@ -21,14 +22,25 @@ import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from pensieve_core import ModelDescriptor, ModelId, ModelNotFoundError
+from pensieve_core import ModelDescriptor, ModelId, ModelNotFoundError, PensieveError
 from pensieve_registry._adapted import adapted
+from pensieve_registry._meant import meant_by
 
-__all__ = ["NameTable"]
+__all__ = ["NameTable", "SeveralModelsError"]
 
 _DEFAULT_NAME = re.compile(r"claude\b.*|anthropic\b.*|default")
-_DECORATION = re.compile(r"(\.gguf)?(\[[^\[\]]*\])?$")
+_BRACKETS = re.compile(r"(\[[^\[\]]*\])?$")
+_DECORATION = re.compile(rf"(\.gguf)?{_BRACKETS.pattern}")
 _PREFIX_LENGTH = 3
+
+
+class SeveralModelsError(ModelNotFoundError):
+    """A reference means more than one model, and does not say which. `known` are those."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        PensieveError.__init__(self, f"model: {name} means several: {', '.join(known)}")
+        self.name = name
+        self.known = tuple(known)
 
 
 class NameTable:
@@ -56,6 +68,7 @@ class NameTable:
 
         Raises:
             ModelNotFoundError: none; `known` lists the names that resemble it first.
+            SeveralModelsError: it is a reference to more than one.
         """
         target = self._target(name)
         means_default = _DEFAULT_NAME.fullmatch(_bare(target)) is not None
@@ -63,8 +76,14 @@ class NameTable:
         model = model or (self._default if means_default else self._named(target))
         if model is None:
             missing = self._wanted_default if means_default else None
-            raise ModelNotFoundError(missing or name, self._known(target))
+            raise self._refusal(missing or name, target)
         return model
+
+    def _refusal(self, name: str, target: str) -> ModelNotFoundError:
+        several = self._referred_to(target)
+        if several:
+            return SeveralModelsError(name, [model.id for model in several])
+        return ModelNotFoundError(name, self._known(target))
 
     def _target(self, name: str) -> str:
         """Follow a configured alias, once: so aliases cannot go in circles."""
@@ -76,10 +95,17 @@ class NameTable:
         return self._by_id.get(ModelId(bare)) or self._by_alias.get(bare) or self._by_display_name.get(bare)
 
     def _named(self, name: str) -> ModelDescriptor | None:
-        return self._exact(name) or self._by_beginning(_bare(name))
+        return self._exact(name) or self._by_form(name)
 
     def _meant(self, name: str) -> ModelDescriptor | None:
-        return self._exact(name) or adapted(_bare(name), self._named) or self._by_beginning(_bare(name))
+        return self._exact(name) or adapted(_bare(name), self._named) or self._by_form(name)
+
+    def _by_form(self, name: str) -> ModelDescriptor | None:
+        referred_to = self._referred_to(name)
+        return self._by_beginning(_bare(name)) or (referred_to[0] if len(referred_to) == 1 else None)
+
+    def _referred_to(self, name: str) -> list[ModelDescriptor]:
+        return meant_by(_BRACKETS.sub("", name.strip()), self._by_id.values())
 
     def _by_beginning(self, bare: str) -> ModelDescriptor | None:
         found = [model for model_id, model in self._by_id.items() if model_id.startswith(bare)]

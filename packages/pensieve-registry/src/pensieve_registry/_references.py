@@ -32,6 +32,7 @@ __all__ = [
     "PathRef",
     "UnsafeFileNameError",
     "checked_file_name",
+    "file_named",
     "parse_ref",
 ]
 
@@ -139,6 +140,17 @@ def parse_ref(text: str) -> ModelRef:
     if _is_path(text):
         return PathRef(path=Path(text))
     return _hub(text, text) if "/" in text else _name(text)
+
+
+def file_named(text: str) -> Path | None:
+    """Return the GGUF file of this machine that `text` names, there or not; None: it is another reference, or none."""
+    if not text.lower().endswith(_SUFFIX):
+        return None
+    try:
+        reference = parse_ref(text)
+    except InvalidReferenceError:
+        return Path(text)
+    return None if isinstance(reference, HubRef) else Path(text)
 
 
 def checked_file_name(name: str) -> HubFile:

@@ -183,13 +183,17 @@ class ChatReport:
         )
 
 
-def divide_words(words: Sequence[str], knows: Callable[[str], bool], *, alone: bool) -> tuple[str | None, str]:
+def divide_words(
+    words: Sequence[str], knows: Callable[[str], bool], advice: Callable[[str], str], *, alone: bool
+) -> tuple[str | None, str]:
     """Return the model that is named, if one is, and the text.
 
     Args:
         words: What stands behind `run`.
         knows: Whether a word names a model.
-        alone: Nothing is piped in: a single unknown word is then a model that was mistyped rather than a text.
+        advice: What to say of a model that is not here, behind that; empty where there is nothing.
+        alone: Nothing is piped in: a single unknown word is then a model that was mistyped rather than a text. So it is
+            where there is advice on it.
 
     Raises:
         CommandError: a model is meant, and nobody knows it.
@@ -199,9 +203,9 @@ def divide_words(words: Sequence[str], knows: Callable[[str], bool], *, alone: b
     first, *rest = words
     if not _is_text(first) and knows(first):
         return first, " ".join(rest)
-    if not rest and (_is_text(first) or not alone):
+    if not rest and (_is_text(first) or not (alone or advice(first))):
         return None, first
-    msg = f"nobody knows the model {first} (pensieve-server list has all); a text stands in quotes"
+    msg = f"nobody knows the model {first} (pensieve-server list has all); a text stands in quotes{advice(first)}"
     raise CommandError(msg, ExitCode.NOT_FOUND)
 
 

@@ -16,6 +16,7 @@ from pensieve_cli.access_keys import key_to_send
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.listener import client_url
+from pensieve_cli.missing_model import how_to_fetch
 from pensieve_cli.model_commands.engine_report import Engine, EngineTable, read_engine, read_table
 from pensieve_cli.server_client import Reply, ServerClient
 from pensieve_cli.settings import Settings
@@ -58,13 +59,15 @@ class EngineClient:
     def load(self, model: str, *, pin: bool) -> Engine:
         """Let the server load `model`, and wait until it is there."""
         body = {"pin": True} if pin else {}
-        return self._read(read_engine, self._ask("POST", f"{_path(model)}/load", body, bound_s=_LOAD_BOUND_S))
+        reply = self._ask("POST", f"{_path(model)}/load", body, bound_s=_LOAD_BOUND_S, wanted=model)
+        return self._read(read_engine, reply)
 
     def unload(self, model: str) -> Engine:
         """Let the server unload `model`, and wait until its running answers have ended."""
         return self._read(read_engine, self._ask("POST", f"{_path(model)}/unload", {}, bound_s=_LOAD_BOUND_S))
 
-    def _ask(self, method: str, path: str, body: object = None, *, bound_s: float) -> bytes:
+    def _ask(self, method: str, path: str, body: object = None, *, bound_s: float, wanted: str = "") -> bytes:
+        """Return the body of the answer. `wanted`: a model that may have to be fetched first."""
         try:
             reply = self.client.ask(method, path, body, bound_s=bound_s)
         except ConnectionRefusedError as error:
@@ -76,13 +79,14 @@ class EngineClient:
                 f"{self.url} does not answer as a server of ours ({said})", ExitCode.NO_SERVER
             ) from error
         if reply.status != http.client.OK:
-            raise CommandError(self._refusal(reply), _EXIT_CODES.get(reply.status, ExitCode.FAILURE))
+            raise CommandError(self._refusal(reply, wanted), _EXIT_CODES.get(reply.status, ExitCode.FAILURE))
         return reply.body
 
-    def _refusal(self, reply: Reply) -> str:
+    def _refusal(self, reply: Reply, wanted: str) -> str:
         if reply.status == http.client.UNAUTHORIZED:
             return f"the server on {self.url} wants a key: give it with --api-key or --api-key-file"
-        return f"the server on {self.url} says: {reply.message}"
+        advice = how_to_fetch(wanted) if reply.status == http.client.NOT_FOUND else ""
+        return f"the server on {self.url} says: {reply.message}{advice}"
 
     def _read(self, read: Callable[[bytes], _Read], body: bytes) -> _Read:
         try:

@@ -19,11 +19,10 @@ from pensieve_cli.model_commands.removal_report import question, removal_lines, 
 from pensieve_cli.printing import print_json, print_lines
 from pensieve_cli.terminal import Terminal, confirm
 from pensieve_core import ModelDescriptor
-from pensieve_registry import LocalCatalog
+from pensieve_registry import LocalCatalog, file_named
 
 __all__ = ["run"]
 
-_SUFFIX = ".gguf"
 _NOT_IN_MEMORY = frozenset({"unloaded", "failed"})
 
 
@@ -53,7 +52,7 @@ def run(command: RemoveModels, terminal: Terminal) -> ExitCode:
 def _named(command: RemoveModels) -> Iterator[ModelDescriptor]:
     usual = catalog_for(command.settings, None)
     for name in command.models:
-        if name.lower().endswith(_SUFFIX) or "/" in name:  # a file, or a repository of the hub
+        if file_named(name) is not None or "/" in name:  # a file, or a repository of the hub
             yield _as_listed(chosen_model(catalog_for(command.settings, name)), usual)
         else:
             yield _whole_name(usual.resolve(name), name)

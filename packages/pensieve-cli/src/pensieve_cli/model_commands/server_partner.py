@@ -12,6 +12,7 @@ import attrs
 
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
+from pensieve_cli.missing_model import how_to_fetch
 from pensieve_cli.model_commands.chat import Ending, Piece, Question, Text, Thought
 from pensieve_cli.server_client import Reply, ServerClient
 
@@ -46,11 +47,17 @@ class ServerPartner:
             with self.client.stream("/v1/messages", self._body(question), silence_s=_SILENCE_S) as response:
                 if response.status != http.client.OK:
                     reply = Reply(status=response.status, body=response.read())
-                    raise CommandError(f"{self.server} says: {reply.message}", ExitCode.FAILURE)
+                    raise self._refusal(reply)
                 yield from read_events(response)
         except (OSError, http.client.HTTPException) as error:
             said = f"{type(error).__name__}: {error}"
             raise CommandError(f"{self.server} broke off ({said})", ExitCode.FAILURE) from error
+
+    def _refusal(self, reply: Reply) -> CommandError:
+        if reply.status == http.client.NOT_FOUND:
+            advice = how_to_fetch(self.model)
+            return CommandError(f"{self.server} says: {reply.message}{advice}", ExitCode.NOT_FOUND)
+        return CommandError(f"{self.server} says: {reply.message}", ExitCode.FAILURE)
 
     def _body(self, question: Question) -> object:
         body = {

@@ -21,6 +21,7 @@ from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.listener import client_url
 from pensieve_cli.logs import configure_logs
+from pensieve_cli.missing_model import how_to_fetch
 from pensieve_cli.model_commands.chat import (
     ChatReport,
     Heard,
@@ -47,10 +48,10 @@ from pensieve_cli.terminal import Terminal, silence
 from pensieve_cli.waiting_line import WaitingLine
 from pensieve_core import ModelNotFoundError
 from pensieve_inference import SystemClock
+from pensieve_registry import file_named
 
 __all__ = ["run"]
 
-_SUFFIX = ".gguf"
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
 
@@ -69,7 +70,9 @@ def run(command: Talk, terminal: Terminal, errors: TextIO | None = None) -> Exit
     configure_logs(attrs.evolve(command.settings.log, log_level="error"))
     alone = terminal.answers.isatty()
     found = _server(command.settings)
-    model, text = divide_words(command.words, lambda word: _known(word, found, command.settings), alone=alone)
+    model, text = divide_words(
+        command.words, lambda word: _known(word, found, command.settings), how_to_fetch, alone=alone
+    )
     asked = joined(text, "" if alone else terminal.answers.read())
     if not asked and (command.json or not alone):
         msg = "nothing was asked: give a text in quotes, or pipe one in"
@@ -99,7 +102,7 @@ def _server(settings: Settings) -> _Server | None:
 
 
 def _known(name: str, server: _Server | None, settings: Settings) -> bool:
-    if name.lower().endswith(_SUFFIX):
+    if file_named(name) is not None:
         return True  # a file; whether it is a good one is told when it is loaded
     if server is not None:
         return server.client.ask("GET", f"/v1/models/{quote(name)}").status == OK
@@ -112,7 +115,7 @@ def _known(name: str, server: _Server | None, settings: Settings) -> bool:
 @contextlib.contextmanager
 def _partner(settings: Settings, model: str | None, server: _Server | None, told: TextIO) -> Iterator[Partner]:
     wanted = model or settings.model.model
-    if server is not None and not (wanted or "").lower().endswith(_SUFFIX):
+    if server is not None and (wanted is None or file_named(wanted) is None):
         name = wanted or server.status.default_model
         if name is None:
             raise CommandError(f"the server on {server.client.url} has no model", ExitCode.NOT_FOUND)

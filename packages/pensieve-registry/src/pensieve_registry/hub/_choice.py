@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import attrs
 
+from pensieve_registry._quantizations import wishes_for
 from pensieve_registry._references import HubFile
 from pensieve_registry.hub._errors import NoSuchQuantizationError
 from pensieve_registry.hub._repository import RemoteRepository, Variant
@@ -80,7 +81,7 @@ def _by_file(variants: Sequence[Variant], file: HubFile) -> Choice:
 
 
 def _by_wish(variants: Sequence[Variant], quantization: str, repository: str) -> Choice:
-    found = [variant for variant in variants if quantization in _labels(variant)]
+    found = [variant for variant in variants if quantization in wishes_for(variant.quantization, variant.first.stem)]
     if len(found) == 1:
         return Choice(variant=found[0], reason="as asked for")
     if found:
@@ -88,11 +89,6 @@ def _by_wish(variants: Sequence[Variant], quantization: str, repository: str) ->
         raise NoSuchQuantizationError(message, [variant.first.name for variant in found])
     choices = list(dict.fromkeys(variant.quantization for variant in variants))
     raise NoSuchQuantizationError(f"{repository} has no {quantization}", _resembling(quantization, choices))
-
-
-def _labels(variant: Variant) -> set[str]:
-    """Return what a wish may be called: unsloth's UD-Q4_K_XL is Q4_K_XL to most people."""
-    return {variant.quantization, variant.quantization.removeprefix("UD-"), variant.first.stem.upper()}
 
 
 def _resembling(wish: str, choices: Sequence[str]) -> list[str]:

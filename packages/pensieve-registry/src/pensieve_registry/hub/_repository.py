@@ -12,16 +12,12 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
+from pensieve_registry._quantizations import label_in
 from pensieve_registry._references import HubFile
 
 __all__ = ["RemoteFile", "RemoteRepository", "Variant", "quantization_of"]
 
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
-_LABEL = re.compile(
-    r"(?<![A-Za-z0-9])(?P<label>(?:UD-)?(?:I?Q\d(?:_[A-Z0-9]+)*|TQ\d_\d|MXFP4(?:_MOE)?|NVFP4|B?F(?:P)?(?:16|32)))"
-    r"(?![A-Za-z0-9])",
-    re.IGNORECASE,
-)
 _PROJECTOR = re.compile(r"mmproj", re.IGNORECASE)
 _ASIDE = re.compile(r"imatrix|(^|/)(mtp|draft|dflash|eagle)[-_.]|[-_.](lora|adapter)[-_.]", re.IGNORECASE)
 """Files that help another model, or to make one."""
@@ -110,11 +106,7 @@ class RemoteRepository:
 
 def quantization_of(file: RemoteFile) -> str | None:
     """Return the quantisation that a name tells, in upper case: the last one in it, else the folder's."""
-    for text in (file.stem, file.folder):
-        labels = [found["label"] for found in _LABEL.finditer(text)]
-        if labels:
-            return labels[-1].upper()
-    return None
+    return label_in((file.stem, file.folder))
 
 
 def _group(file: RemoteFile) -> tuple[str, str, int]:
