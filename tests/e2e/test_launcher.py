@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,20 @@ class Launcher:
             check=False,
         )
 
-    def stop_server(self) -> None:
+    def server(self) -> psutil.Process | None:
         port = ServerClient(url=f"http://127.0.0.1:{self.port}").port()
-        if isinstance(port, Answering):
-            server = psutil.Process(port.status.pid)
+        return psutil.Process(port.status.pid) if isinstance(port, Answering) else None
+
+    def stop_server(self) -> None:
+        if (server := self.server()) is not None:
             server.terminate()
             server.wait(60)
+
+    def await_end(self) -> None:
+        deadline = time.monotonic() + 60
+        while self.server() is not None:
+            assert time.monotonic() < deadline, "the server stays"
+            time.sleep(0.05)
 
     def answers(self) -> list[dict[str, Any]]:
         log = self.claude_code.home / "STATE" / "pensieve" / f"server-{self.port}.log"
@@ -91,3 +100,22 @@ def test_after_a_restart_less_than_a_twentieth_of_the_prompt_is_computed(
     answer = launcher.answers()[0]
     record_property("figure", f"{answer['prefilled_tokens']} of {answer['prompt_tokens']} tokens computed")
     assert answer["prefilled_tokens"] < 0.05 * answer["prompt_tokens"]
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--memory-budget", "60MB"), "it takes 0.09 GiB at least, and the memory budget is 0.06 GiB"),
+        (("--ctx", "1024"), "Claude Code needs 2,048 at the very least"),
+    ],
+)
+def test_a_model_that_does_not_fit_says_so_and_leaves_nothing_behind(
+    launcher: Launcher, starter_model: Path, given: tuple[str, ...], told: str
+) -> None:
+    said = launcher.run("--model", str(starter_model), *given, "--", "-p", "Say hello.")
+    assert said.returncode != 0
+    assert told in said.stderr
+    assert "{" not in said.stderr, "a sentence, no envelope"
+    assert said.stdout == ""
+    launcher.await_end()

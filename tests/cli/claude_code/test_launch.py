@@ -47,9 +47,12 @@ def test_of_a_small_context_claude_code_does_not_keep_13000_tokens_free(context:
     assert 0.7 * context < compacts_at < context - 2 * answer + 1  # there is room for the summary as well
 
 
-def test_of_a_very_small_context_it_is_told_nothing_for_it_would_refuse_every_prompt() -> None:
-    """Observed with 2.1.330: `Prompt is too long` for 900 tokens of 4,096, before anything is sent."""
-    assert "CLAUDE_CODE_MAX_CONTEXT_TOKENS" not in _plan(_target(4_096)).environment
+@pytest.mark.parametrize("context", [2_048, 4_096])
+def test_of_a_very_small_context_it_is_told_enough_to_send_all_that_fits(context: int) -> None:
+    """Observed with 2.1.330: told 4,096, it has 900 tokens for too many; told nothing, it tells of a million."""
+    environment = _plan(_target(context)).environment
+    compacts_at = int(environment["CLAUDE_CODE_MAX_CONTEXT_TOKENS"]) - 13_000
+    assert compacts_at == context
 
 
 def test_prompts_are_kept_stable_and_waits_long() -> None:

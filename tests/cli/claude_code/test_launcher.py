@@ -128,6 +128,19 @@ def test_the_second_session_uses_the_server_of_the_first(home: Home, run_command
     assert "stays" not in done.stderr
 
 
+def test_settings_that_a_server_was_not_started_with_are_told_to_be_in_vain(home: Home, run_command: _Run) -> None:
+    options = (*home.options, "--drain-seconds", "2")
+    run_command("claude", *options, **home.variables)
+    server = home.server()
+    assert server is not None
+    same, other = (
+        run_command("claude", *home.options, *given, **home.variables).stderr
+        for given in (("--drain-seconds=2",), ("--drain-seconds", "1"))
+    )
+    assert "keeps the settings" not in same
+    assert f"keeps the settings that it was started with; for others, kill {server.pid} and try again" in other
+
+
 def test_nothing_is_written_into_the_users_home(home: Home, run_command: _Run) -> None:
     before = sorted(home.folder.rglob("*"))
     run_command("claude", *home.options, **home.variables)
@@ -184,6 +197,7 @@ def test_a_model_that_cannot_be_loaded_is_told_before_claude_code_starts(home: H
     assert done.returncode == ExitCode.FAILURE
     assert "it was made so" in done.stderr
     assert not (home.folder / "notes").exists()
+    _until(lambda: home.server() is None)  # else it would answer the next try
 
 
 def test_without_claude_code_it_is_told_how_to_get_it(home: Home, run_command: _Run) -> None:

@@ -177,14 +177,14 @@ def _limits(context_tokens: int) -> dict[str, str]:
 
     More than there is when it is small, or it would compact at once: of 16,384 tokens 13,000 and the answer would have
     to stay free, and its prompt alone has 3,000. What does not fit is refused by the server, in words that make it
-    compact. Of a very small one nothing: it keeps 3,000 tokens and the answer free, and would refuse every prompt.
+    compact. Were it told nothing it would take any other model's window to be one of a million tokens, and say so.
     """
     answer = min(_LONGEST_ANSWER, max(_LEAST_ANSWER, context_tokens // _ANSWER_SHARE))
-    limits = {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(answer)}
-    if context_tokens >= _LEAN_FROM:
-        unneeded = _BUFFER - min(_BUFFER, context_tokens // _BUFFER_SHARE)
-        limits["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] = str(context_tokens + unneeded)
-    return limits
+    needed = min(_BUFFER, context_tokens // _BUFFER_SHARE) if context_tokens >= _LEAN_FROM else 0
+    return {
+        "CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(answer),
+        "CLAUDE_CODE_MAX_CONTEXT_TOKENS": str(context_tokens + _BUFFER - needed),
+    }
 
 
 _LEAN = {

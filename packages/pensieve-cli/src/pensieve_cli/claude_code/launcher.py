@@ -23,7 +23,7 @@ from urllib.parse import quote
 import attrs
 
 from pensieve_cli.access_keys import key_to_send
-from pensieve_cli.claude_code.background import BackgroundServer, start_server
+from pensieve_cli.claude_code.background import BackgroundServer, start_server, was_started_with
 from pensieve_cli.claude_code.launch import Target, plan_launch, shell_lines
 from pensieve_cli.claude_code.readiness import Go, Load, Start, StartUp, Wait
 from pensieve_cli.command_line import StartClaudeCode
@@ -62,8 +62,13 @@ def run(
     if claude is None and not command.print_env:
         raise CommandError(_INSTALL, ExitCode.NOT_FOUND)
     told = errors or sys.stderr
-    target = _target(command, told)
-    launch = plan_launch(target, command.arguments, status_line=_status_line(), lean=command.lean)
+    arrival = _arrival(command, told)
+    try:
+        target = _target(arrival)
+        launch = plan_launch(target, command.arguments, status_line=_status_line(), lean=command.lean)
+    except CommandError:
+        arrival.stop_own_server()  # else it would answer the next try, with the settings that failed
+        raise
     for note in launch.notes:
         told.write(f"pensieve-server: {note}\n")
     if command.print_env or claude is None:
@@ -99,20 +104,23 @@ def _status_line() -> str:
     return shlex.join([sys.executable, "-I", "-m", "pensieve_cli", "statusline"])
 
 
-def _target(command: StartClaudeCode, told: TextIO) -> Target:
-    """Return where Claude Code is to go, when a model is ready there."""
-    settings = command.settings
-    if settings.listen.port == 0:
+def _arrival(command: StartClaudeCode, told: TextIO) -> _Arrival:
+    listen = command.settings.listen
+    if listen.port == 0:
         msg = "--port 0: Claude Code must know the port; choose one"
         raise CommandError(msg, ExitCode.USAGE)
-    url, key = client_url(settings.listen), key_to_send(settings.access)
-    start_up = StartUp(url=url, model=_model_id(settings.model))
-    arrival = _Arrival(client=ServerClient(url=url, key=key), command=command, line=WaitingLine(told))
-    ready = arrival.wait(start_up)
+    client = ServerClient(url=client_url(listen), key=key_to_send(command.settings.access))
+    return _Arrival(client=client, command=command, line=WaitingLine(told))
+
+
+def _target(arrival: _Arrival) -> Target:
+    """Return where Claude Code is to go, when a model is ready there."""
+    client = arrival.client
+    ready = arrival.wait(StartUp(url=client.url, model=_model_id(arrival.command.settings.model)))
     no_proxy = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
     return Target(
-        url=url,
-        token=key,
+        url=client.url,
+        token=client.key,
         model=ready.model,
         context_tokens=ready.context_tokens,
         no_proxy=no_proxy,
@@ -196,16 +204,26 @@ class _Arrival:
         with suppress(OSError, HTTPException):  # how it goes on is seen at `/status`
             reply = self.client.count_tokens(model, bound_s=_LOAD_BOUND_S)
             if reply.status != OK:
-                self.refusal = reply.body.decode("utf-8", "replace")
+                self.refusal = reply.message
 
     def _server_ended(self) -> bool:
         return self.server is not None and self.server.ended()
+
+    def stop_own_server(self) -> None:
+        """Stop the server, if it is ours and was started just now."""
+        if self.server is not None:
+            self.server.stop()
 
     def _tell_of_server(self, ready: Go) -> None:
         if self.server is not None:
             self.line.say(
                 f"a server runs on {self.client.url} and stays while it is used (--idle-exit-seconds); "
                 f"kill {ready.pid} stops it; log: {self.server.log}"
+            )
+        elif not was_started_with(ready.pid, self.command.server_arguments):
+            self.line.say(
+                "the server that runs already keeps the settings that it was started with; for others, "
+                f"kill {ready.pid} and try again"
             )
 
     def _with_last_words(self, error: CommandError) -> CommandError:
