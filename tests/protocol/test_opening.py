@@ -74,7 +74,6 @@ def test_each_of_its_lists_is_known_as_the_opening_by_itself(translate: Translat
     "messages",
     [
         pytest.param(opening(system="Answer in French."), id="what anybody says"),
-        pytest.param(opening(system=environment("/shop")), id="of this folder alone"),
         pytest.param(opening(system=f"I say: {AGENTS}"), id="in the middle of a paragraph"),
         pytest.param([*opening("U", "S"), {"role": "system", "content": AGENTS}], id="not right behind the words"),
         pytest.param([{"role": "user", "content": "U"}, {"role": "assistant", "content": "A"}, *opening()], id="later"),

@@ -20,13 +20,15 @@ from pensieve_core import Role, TextPart, Turn
 __all__ = ["shared_first"]
 
 _PARAGRAPH = "\n\n"
-_OWN = ("# Environment\n", "Today's date is ")
-"""How paragraphs begin that are of this folder, or of this day."""
-_SHARED = (
+_FOLDER, _DAY = "# Environment\n", "Today's date is "
+"""How paragraphs begin that are of this folder, and of this day."""
+_TOLD = (
+    _FOLDER,
     "Available agent types for the Agent tool:",
     "The following skills are available for use with the Skill tool:",
     "The following deferred tools are now available via ToolSearch.",
 )
+"""How those begin by which Claude Code is known. Subagents and sessions with few tools are told of the folder alone."""
 
 
 def shared_first(turns: Sequence[Turn]) -> Sequence[Turn]:
@@ -44,7 +46,7 @@ def shared_first(turns: Sequence[Turn]) -> Sequence[Turn]:
 def _texts(turn: Turn) -> tuple[TextPart, ...] | None:
     """Return the texts of a turn in which Claude Code tells what it can do; None of any other, or if it holds more."""
     texts = tuple(part for part in turn.parts if isinstance(part, TextPart))
-    tells = any(paragraph.startswith(_SHARED) for paragraph in _paragraphs(texts))
+    tells = any(paragraph.startswith(_TOLD) for paragraph in _paragraphs(texts))
     return texts if tells and len(texts) == len(turn.parts) else None
 
 
@@ -54,5 +56,5 @@ def _paragraphs(texts: Sequence[TextPart]) -> list[str]:
 
 def _reminder(texts: Sequence[TextPart]) -> str:
     """What is every session's, then what is this one's; `sorted` keeps the order within both."""
-    ordered = sorted(_paragraphs(texts), key=lambda paragraph: paragraph.startswith(_OWN))
+    ordered = sorted(_paragraphs(texts), key=lambda paragraph: paragraph.startswith((_FOLDER, _DAY)))
     return f"<system-reminder>\n{_PARAGRAPH.join(ordered)}\n</system-reminder>"
