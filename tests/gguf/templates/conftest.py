@@ -18,6 +18,8 @@ import pytest
 ENGINE = "llama-cpp-python"
 WITHIN = "/vendor/llama.cpp/models/templates/"
 CACHE = Path.home() / ".cache/pensieve-test-models"
+DOWNLOAD_S = 90.0
+"""Less than a test may take, so that a slow network is no failure."""
 
 
 @pytest.fixture(scope="session")
@@ -36,10 +38,9 @@ def templates_folder() -> Path:
 def download(version: str, scratch: Path) -> Path:
     """Return the source distribution, or skip."""
     asked = ["uv", "tool", "run", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
+    asked += ["--dest", str(scratch), f"{ENGINE}=={version}"]
     try:
-        subprocess.run(
-            [*asked, "--dest", str(scratch), f"{ENGINE}=={version}"], check=True, timeout=120, capture_output=True
-        )
+        subprocess.run(asked, check=True, timeout=DOWNLOAD_S, capture_output=True)
     except (OSError, subprocess.SubprocessError) as exc:
         pytest.skip(f"the templates of llama.cpp cannot be downloaded: {exc}")
     return next(scratch.glob("*.tar.gz"))
