@@ -1,7 +1,7 @@
 """An answer in several generations: between them the server runs the searches that the model asked for.
 
     generate ──search calls alone──> search, and generate again with what was found
-        └──────anything else──────> the end, with the usage of all of them
+        └──────anything else──────> the end, with the usage and the time of all of them
 
 What a search finds is known as soon as its call is complete, and told at once. Calls of the client's own tools beside
 it end the answer as ever. The next generation's prompt goes on where this one's ended: what is found is described in
@@ -13,7 +13,7 @@ A pure machine. Above: `pensieve_http` hands `request` to an engine and feeds wh
 from __future__ import annotations
 
 import json
-from typing import Final, Literal, TypeAlias, cast
+from typing import Final, Literal, TypeAlias, TypeVar, cast
 
 import attrs
 
@@ -48,6 +48,7 @@ from pensieve_protocol._tool_search import SearchFailed, SearchResult, ToolSearc
 
 __all__ = ["SearchTurn", "Searched", "ServerCallStarted", "TurnEvent", "search_result_part"]
 
+_Figures = TypeVar("_Figures", Usage, Timings)
 _MOST_ROUNDS: Final = 10
 """Generations with searches. Afterwards the model must do without them; Anthropic's API would pause the turn there."""
 
@@ -160,7 +161,7 @@ class SearchTurn:
     def _finish(self, event: GenerationFinished) -> tuple[TurnEvent, ...]:
         told = self._close_call() if event.reason is FinishReason.TOOL_CALLS else ()
         self._usage = _added(self._usage, event.usage)
-        self._timings = event.timings if not self.begun else self._timings
+        self._timings = _added(self._timings, event.timings)
         self._rounds += 1
         calls = sum(isinstance(part, ToolCallPart) for part in self._parts)
         left = self._asked.max_tokens - self._usage.generated_tokens
@@ -171,7 +172,7 @@ class SearchTurn:
             return told
         self.request = None
         reason = FinishReason.MAX_TOKENS if goes_on else event.reason
-        return (*told, attrs.evolve(event, reason=reason, usage=self._usage))
+        return (*told, attrs.evolve(event, reason=reason, usage=self._usage, timings=self._timings))
 
     def _next(self, request: GenerationRequest, left: int) -> GenerationRequest:
         tools = request.tools
@@ -231,6 +232,6 @@ def _joined(parts: list[Part]) -> list[Part]:
     return joined
 
 
-def _added(one: Usage, other: Usage) -> Usage:
-    totals = {field.name: getattr(one, field.name) + getattr(other, field.name) for field in attrs.fields(Usage)}
-    return Usage(**totals)
+def _added(one: _Figures, other: _Figures) -> _Figures:
+    fields = attrs.fields_dict(type(one))
+    return type(one)(**{name: getattr(one, name) + getattr(other, name) for name in fields})
