@@ -74,11 +74,11 @@ def slow_words(request: GenerationRequest) -> Script:
 
 
 def counted(request: GenerationRequest) -> Script:
-    """Write the cue down in $SCRIPTED_LOG, and answer; to `slow …` after two seconds."""
+    """Write the cue down in $SCRIPTED_LOG, and answer; to `slow …` after five seconds."""
     cue = _last_text(request)
     with Path(os.environ["SCRIPTED_LOG"]).open("a") as log:
         log.write(f"{cue}\n")
-    return [Wait(2.0 if cue.startswith("slow") else 0.01), *_HELLO]
+    return [Wait(5.0 if cue.startswith("slow") else 0.01), *_HELLO]
 
 
 class FailsOnce:

@@ -51,7 +51,6 @@ class Answered:
     generated_tokens: int
     prefill_tokens_per_s: float | None = None
     decode_tokens_per_s: float | None = None
-    ended_s_ago: float = 0.0
 
 
 @attrs.frozen(kw_only=True)
