@@ -110,10 +110,17 @@ def test_drafts_are_the_engines_choice_unless_the_user_forbids_them() -> None:
 
 def test_the_memory_that_models_share_reaches_the_engine() -> None:
     catalog = InMemoryCatalog(make_descriptor("one"), make_descriptor("two"), aliases={"second": ModelId("two")})
-    memory = MemorySettings(memory_budget=1 << 33, pinned=("second",), idle_unload_seconds=60.0, residence_seconds=0.0)
+    memory = MemorySettings(
+        memory_budget=1 << 33,
+        gpu_memory_budget=1 << 34,
+        pinned=("second",),
+        idle_unload_seconds=60.0,
+        residence_seconds=0.0,
+    )
     application = compose(Settings(memory=memory), catalog=catalog)
     told = getattr(application.engines, "_settings", None)
     assert isinstance(told, GgufSettings)
+    assert told.gpu_memory_budget_bytes == 1 << 34
     assert (told.memory_budget_bytes, told.idle_unload_s, told.residence_s) == (1 << 33, 60.0, 0.0)
     assert [model.id for model in application.pinned] == ["two"]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pensieve_gguf.fit import ContextCost, Fit, Memory, ModelSize, Wishes, fit_model, needed_bytes, shortage
+from pensieve_gguf.fit import ContextCost, Fit, Memory, ModelSize, Wishes, fit_model, shortage
 from pensieve_gguf.memory_sum import total_bytes
 
 GIB = 1 << 30
@@ -239,37 +239,3 @@ def test_the_sum_is_within_memory_or_the_shortage_is_told(
     assert (total_bytes(fitted.terms) <= ram) == (shortage(fitted, memory, wishes) is None)
     if fitted.context > 2_048 and kept is None:
         assert total_bytes(fitted.terms) + min(GIB, ram // 8) <= ram
-
-
-def needed(ram: float, least: int, **wishes: Any) -> int | None:
-    return needed_bytes(SMALL, Memory(ram=int(ram * GIB)), Wishes(**wishes), least_context=least)
-
-
-def test_who_may_have_a_context_that_is_long_enough_needs_no_more() -> None:
-    assert needed(16, 32_768) is None
-    assert needed(2.0, 4_096) is None
-
-
-def test_what_is_needed_for_a_longer_context_is_told_to_a_hundredth() -> None:
-    """Weights, cells at q8_0, the process, and a fifth or so for prompts outside the cache and for nobody."""
-    more = needed(1.5, 32_768)
-    assert more is not None
-    assert 1.5 * GIB < more < 2.2 * GIB
-    assert fit(ram=more / GIB).context == 32_768
-    assert fit(ram=0.97 * more / GIB).context < 32_768
-
-
-def test_no_model_needs_more_than_it_was_trained_for_or_than_the_user_asked_for() -> None:
-    assert needed(1.5, 1_000_000) == needed(1.5, 32_768)
-    assert needed(16, 32_768, context=4_096) is None
-
-
-@given(st.integers(1, 8 * GIB), st.integers(256, 32_768), st.sampled_from([None, "f16", "q8_0"]))
-def test_what_is_needed_is_enough_and_more_than_there_is(ram: int, least: int, kv: str | None) -> None:
-    wishes = Wishes(kv_type=kv)
-    more = needed_bytes(SMALL, Memory(ram=ram), wishes, least_context=least)
-    limited = Memory(ram=more or ram, is_limit=True)
-    fitted = fit_model(SMALL, limited, wishes)
-    assert fitted.context >= least
-    assert shortage(fitted, limited, wishes) is None
-    assert more is None or more > ram

@@ -31,6 +31,7 @@ from pensieve_core import (
     Turn,
 )
 from pensieve_gguf import GgufProvider, GgufSettings
+from pensieve_gguf.footprint import Footprint
 from pensieve_gguf.too_little_memory import TooLittleMemoryError
 from pensieve_gguf.worker.messages import Loaded
 from pensieve_inference import EngineLoader, EngineProvider
@@ -76,7 +77,7 @@ class FakeEngine(ScriptedEngine):
             raise error
         allowed = self.settings.memory_bytes
         if allowed is not None and allowed < TAKES and self.settings.least_context is not None:
-            raise TooLittleMemoryError(TAKES)
+            raise TooLittleMemoryError(Footprint(ram=TAKES))
         self.status = attrs.evolve(self.status, phase=EnginePhase.READY, progress=1.0)
         self.came = True
 

@@ -16,6 +16,7 @@ _UNLOADED = {
     "model": "org/coder",
     "state": "unloaded",
     "memory_bytes": None,
+    "gpu_bytes": None,
     "resident_bytes": None,
     "pinned": False,
     "requests": 0,
@@ -49,7 +50,12 @@ async def _states(world: World) -> dict[str, str]:
 
 async def test_every_model_of_the_catalog_is_listed_loaded_or_not() -> None:
     listed = (await _world().client.get("/engines")).json()
-    assert listed["memory"] == {"budget_bytes": None, "used_bytes": 0}
+    assert listed["memory"] == {
+        "budget_bytes": None,
+        "used_bytes": 0,
+        "gpu_budget_bytes": None,
+        "gpu_used_bytes": 0,
+    }
     assert listed["engines"] == [{**_UNLOADED, "model": "scripted"}, _UNLOADED]
 
 

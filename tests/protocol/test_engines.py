@@ -28,6 +28,7 @@ READY = EngineResidency(
     loaded_at=1_699_999_000.0,
     unloads_at=1_700_000_300.0,
 )
+ON_GPU = EngineResidency(model=ModelId("two"), state=ResidencyState.READY, memory_bytes=1, gpu_bytes=7)
 RESIDENCY = Residency(memory=MemoryUse(budget_bytes=8, used_bytes=5), engines=(READY,))
 
 
@@ -36,6 +37,13 @@ def test_times_are_rfc_3339() -> None:
     assert info.last_used_at == "2023-11-14T22:13:20Z"
     assert info.loaded_at == "2023-11-14T21:56:40Z"
     assert info.unloads_at == "2023-11-14T22:18:20Z"
+
+
+def test_what_lies_on_the_gpu_is_told_beside_what_lies_in_ram() -> None:
+    memory = MemoryUse(gpu_budget_bytes=9, gpu_used_bytes=7)
+    listed = json.loads(dump_json(engine_list(Residency(memory=memory, engines=(ON_GPU,)), [])))
+    assert (listed["memory"]["gpu_budget_bytes"], listed["memory"]["gpu_used_bytes"]) == (9, 7)
+    assert (listed["engines"][0]["memory_bytes"], listed["engines"][0]["gpu_bytes"]) == (1, 7)
 
 
 @pytest.mark.parametrize("state", ResidencyState)

@@ -58,6 +58,15 @@ def test_the_table_has_a_row_for_each_model_in_memory() -> None:
     assert sums == "5.3 GB of 16.0 GB set aside"
 
 
+def test_what_lies_on_the_gpu_is_told_beside_what_lies_in_ram() -> None:
+    memory = Memory(budget_bytes=16 * 10**9, used_bytes=10**9, gpu_budget_bytes=24 * 10**9, gpu_used_bytes=7 * 10**9)
+    engine = Engine(model="m", state="ready", memory_bytes=10**9, gpu_bytes=7 * 10**9)
+    _, row, *sums = _printed(_report(engine, memory=memory))
+    assert "1.0 GB + 7.0 GB on the GPU" in row
+    assert sums == ["1.0 GB of 16.0 GB set aside", "7.0 GB of 24.0 GB set aside on the GPU"]
+    assert engine_line(engine).endswith("is ready, 1.0 GB, 7.0 GB on the GPU")
+
+
 def test_the_last_words_of_a_model_that_failed_are_told() -> None:
     assert _printed(_report(Engine(model="m", state="failed", detail="no room [here]")))[-1] == "m: no room [here]"
 

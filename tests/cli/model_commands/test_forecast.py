@@ -85,5 +85,6 @@ def test_what_is_free_is_looked_at_unless_a_budget_was_set() -> None:
     free = free_memory(Settings())
     assert free.ram > 0
     assert not free.is_limit
-    limited = free_memory(Settings(memory=MemorySettings(memory_budget=5 * GB)))
+    limited = free_memory(Settings(memory=MemorySettings(memory_budget=5 * GB, gpu_memory_budget=1)))
     assert attrs.evolve(limited, gpu=0) == Memory(ram=5 * GB, is_limit=True)
+    assert limited.gpu <= 1

@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from pensieve_core import EngineFailedError, ModelBrokenError, ModelId, OverloadedError
+from pensieve_gguf.footprint import Footprint
 from pensieve_gguf.tenancy import (
     Grant,
     IllegalPhaseError,
@@ -26,6 +27,15 @@ A, B, C = ModelId("a"), ModelId("b"), ModelId("c")
 TERMS = Terms(residence_s=10.0, drain_s=30.0)
 
 
+def ram(size: int) -> Footprint:
+    return Footprint(ram=size)
+
+
+def load_step(model: ModelId, room: int, reachable: int | None = None) -> Load:
+    """Return the step, in a world without a GPU where nobody is pinned: all of the room could be had."""
+    return Load(model=model, room=ram(room), reachable=ram(reachable or room))
+
+
 @attrs.define(kw_only=True)
 class Story:
     """A planner, and the time in which it lives. Every model takes 4 of 6 bytes, unless told otherwise."""
@@ -38,14 +48,14 @@ class Story:
         return self.planner.plan(self.now)
 
     def ask(self, model: ModelId) -> Ticket:
-        return self.planner.ask(model, least_bytes=self.takes)
+        return self.planner.ask(model, least=ram(self.takes))
 
     def asked(self, model: ModelId) -> tuple[Ticket, Sequence[Step]]:
         return self.ask(model), self.plan()
 
     def load(self, model: ModelId, takes: int | None = None) -> Sequence[Step]:
         """Let it be there."""
-        self.planner.loaded(model, takes or self.takes, self.now)
+        self.planner.loaded(model, ram(takes or self.takes), self.now)
         return self.plan()
 
     def serve(self, model: ModelId) -> Ticket:
@@ -71,16 +81,16 @@ class Story:
 
 
 def story(budget: int = 6, takes: int = 4, terms: Terms = TERMS) -> Story:
-    return Story(planner=Planner(budget, terms), takes=takes)
+    return Story(planner=Planner(ram(budget), terms), takes=takes)
 
 
 def test_who_asks_for_what_is_not_there_waits_until_it_is() -> None:
     tale = story()
     ticket, steps = tale.asked(A)
-    assert steps == [Load(model=A, memory_bytes=6)]
+    assert steps == [load_step(A, 6)]
     assert tale.plan() == []
     assert tale.load(A) == [Grant(ticket=ticket, model=A)]
-    assert tale.planner.used_bytes == 4
+    assert tale.planner.used.ram == 4
 
 
 def test_who_asks_for_what_is_there_is_let_in_at_once() -> None:
@@ -94,7 +104,7 @@ def test_models_live_side_by_side_when_the_budget_holds_them() -> None:
     tale = story(budget=8)
     tale.settle(A)
     tale.ask(B)
-    assert tale.plan() == [Load(model=B, memory_bytes=4)]
+    assert tale.plan() == [load_step(B, 4, 8)]
 
 
 def test_what_a_model_does_not_take_is_there_for_the_next() -> None:
@@ -102,8 +112,8 @@ def test_what_a_model_does_not_take_is_there_for_the_next() -> None:
     tale = story(budget=8)
     tale.ask(A)
     tale.ask(B)
-    assert tale.plan() == [Load(model=A, memory_bytes=8)]
-    assert Load(model=B, memory_bytes=4) in tale.load(A)
+    assert tale.plan() == [load_step(A, 8)]
+    assert load_step(B, 4, 8) in tale.load(A)
 
 
 def test_an_idle_model_makes_room_once_it_has_stayed() -> None:
@@ -116,7 +126,7 @@ def test_an_idle_model_makes_room_once_it_has_stayed() -> None:
     tale.now = 10.0
     assert tale.plan() == [Leave(model=A)]
     tale.planner.gone(A)
-    assert tale.plan() == [Load(model=B, memory_bytes=6)]
+    assert tale.plan() == [load_step(B, 6)]
     assert tale.load(B) == [Grant(ticket=ticket, model=B)]
 
 
@@ -140,7 +150,7 @@ def test_a_small_one_is_spared_when_the_large_one_alone_is_enough() -> None:
     tale.now = 1.0
     tale.settle(B, 5)
     tale.now = 30.0
-    tale.planner.ask(C, least_bytes=5)
+    tale.planner.ask(C, least=ram(5))
     assert tale.plan() == [Leave(model=B)]
 
 
@@ -150,7 +160,7 @@ def test_nobody_leaves_while_all_who_may_are_not_enough() -> None:
     tale.now = 8.0
     tale.settle(B, 2)
     tale.now = 12.0
-    tale.planner.ask(C, least_bytes=6)
+    tale.planner.ask(C, least=ram(6))
     assert tale.plan() == []
     assert tale.planner.due_at(tale.now) == 18.0
     tale.now = 18.0
@@ -182,7 +192,7 @@ def test_a_request_that_does_not_end_is_cut_short() -> None:
     assert not tale.tenant(A).running
     tale.planner.leave(running, tale.now)  # it hears of it later
     tale.planner.gone(A)
-    assert tale.plan() == [Load(model=B, memory_bytes=6)]
+    assert tale.plan() == [load_step(B, 6)]
 
 
 def test_the_idle_go_before_the_busy() -> None:
@@ -212,7 +222,7 @@ def test_a_small_model_does_not_overtake_a_large_one() -> None:
     tale = story(budget=6, takes=4)
     tale.settle(A)
     tale.ask(B)
-    tale.planner.ask(C, least_bytes=1)
+    tale.planner.ask(C, least=ram(1))
     assert tale.plan() == []
 
 
@@ -251,12 +261,12 @@ def test_a_pinned_model_that_still_loads_refuses_nobody() -> None:
     tale.plan()
     tale.ask(B)
     assert tale.plan() == []
-    assert Load(model=B, memory_bytes=4) in tale.load(A)
+    assert load_step(B, 4) in tale.load(A)
 
 
 def test_what_exceeds_the_budget_is_refused_with_the_figures() -> None:
     tale = story(budget=3 << 30)
-    ticket = tale.planner.ask(A, least_bytes=4 << 30)
+    ticket = tale.planner.ask(A, least=ram(4 << 30))
     (refusal,) = tale.plan()
     assert isinstance(refusal, Refuse)
     assert refusal.ticket == ticket
@@ -269,11 +279,11 @@ def test_an_engine_that_needs_more_gets_it_from_others() -> None:
     tale.settle(A, 3)
     tale.now = 20.0
     ticket, steps = tale.asked(B)
-    assert steps == [Load(model=B, memory_bytes=3)]
-    tale.planner.too_small(B, 5)
+    assert steps == [load_step(B, 3, 6)]
+    tale.planner.too_small(B, ram(5))
     assert tale.plan() == [Leave(model=A)]
     tale.planner.gone(A)
-    assert tale.plan() == [Load(model=B, memory_bytes=6)]
+    assert tale.plan() == [load_step(B, 6)]
     assert tale.load(B, 5) == [Grant(ticket=ticket, model=B)]
 
 
@@ -281,7 +291,7 @@ def test_an_engine_that_does_not_say_how_much_more_is_not_asked_for_ever() -> No
     tale = story()
     tale.ask(A)
     tale.plan()
-    tale.planner.too_small(A, 0)
+    tale.planner.too_small(A, ram(0))
     (refusal,) = tale.plan()
     assert isinstance(refusal, Refuse)
 
@@ -292,12 +302,12 @@ def test_a_model_that_cannot_be_loaded_is_told_each_time_until_it_is_mended() ->
     tale.plan()
     tale.planner.failed(A, error)
     assert tale.plan() == [Refuse(ticket=first, error=error)]
-    assert tale.planner.used_bytes == 0
+    assert tale.planner.used.ram == 0
     again, steps = tale.asked(A)
     assert steps == [Refuse(ticket=again, error=error)]
     tale.planner.mend(A)
     tale.ask(A)
-    assert tale.plan() == [Load(model=A, memory_bytes=6)]
+    assert tale.plan() == [load_step(A, 6)]
 
 
 def test_a_machine_that_has_no_process_to_spare_may_have_one_later() -> None:
@@ -307,7 +317,7 @@ def test_a_machine_that_has_no_process_to_spare_may_have_one_later() -> None:
     tale.planner.failed(A, error)
     assert tale.plan() == [Refuse(ticket=ticket, error=error)]
     tale.ask(A)
-    assert tale.plan() == [Load(model=A, memory_bytes=6)]
+    assert tale.plan() == [load_step(A, 6)]
 
 
 def test_an_engine_that_died_for_good_holds_nothing() -> None:
@@ -315,10 +325,10 @@ def test_an_engine_that_died_for_good_holds_nothing() -> None:
     running = tale.serve(A)
     tale.planner.failed(A, EngineFailedError("it died"))
     assert tale.plan() == []
-    assert tale.planner.used_bytes == 0
+    assert tale.planner.used.ram == 0
     tale.planner.leave(running, tale.now)
     tale.ask(A)
-    assert tale.plan() == [Load(model=A, memory_bytes=6)]
+    assert tale.plan() == [load_step(A, 6)]
 
 
 def test_an_idle_model_goes_when_its_time_is_over() -> None:
@@ -361,7 +371,7 @@ def test_who_is_told_to_go_goes_pinned_or_not_and_comes_back_when_asked() -> Non
     assert tale.plan() == [Leave(model=A)]
     tale.planner.dismiss(A)  # told twice
     tale.planner.gone(A)
-    assert tale.plan() == [Load(model=A, memory_bytes=6)]
+    assert tale.plan() == [load_step(A, 6)]
     assert tale.load(A) == [Grant(ticket=waiting, model=A)]
     assert not tale.tenant(A).pinned
 
@@ -391,7 +401,7 @@ def test_telling_what_is_not_there_to_go_does_nothing() -> None:
 def test_a_budget_that_shrinks_drives_nobody_out() -> None:
     tale = story(budget=8)
     tale.settle(A)
-    tale.planner.budget_bytes = 2
+    tale.planner.budget = ram(2)
     assert tale.plan() == []
     assert tale.phase(A) is Phase.READY
 
@@ -400,7 +410,7 @@ def test_a_move_that_cannot_be_is_a_bug() -> None:
     tale = story()
     tale.ask(A)
     with pytest.raises(IllegalPhaseError, match="a cannot go from ABSENT to READY"):
-        tale.planner.loaded(A, 1, 0.0)
+        tale.planner.loaded(A, ram(1), 0.0)
 
 
 def test_a_request_that_leaves_while_it_waits_is_forgotten() -> None:
@@ -411,3 +421,84 @@ def test_a_request_that_leaves_while_it_waits_is_forgotten() -> None:
     tale.planner.leave(ticket, tale.now)
     assert tale.load(A) == []
     assert tale.phase(A) is Phase.READY
+
+
+# -- with a GPU ----------------------------------------------------------------------------------------------------
+
+
+def both(ram_bytes: int, gpu_bytes: int) -> Footprint:
+    return Footprint(ram=ram_bytes, gpu=gpu_bytes)
+
+
+def gpu_story(*models: ModelId, gpu: int = 10) -> Story:
+    """20 bytes of RAM, and a GPU of which each of `models` takes 4; they came one second after the other."""
+    tale = Story(planner=Planner(both(20, gpu), TERMS), takes=1)
+    for model in models:
+        settle_on(tale, model, both(1, 4))
+    return tale
+
+
+def settle_on(tale: Story, model: ModelId, footprint: Footprint) -> None:
+    ticket = tale.ask(model)
+    tale.plan()
+    tale.planner.loaded(model, footprint, tale.now)
+    tale.plan()
+    tale.planner.leave(ticket, tale.now)
+    tale.now += 1.0
+
+
+def test_a_model_that_loads_is_allowed_what_is_free_of_the_gpu_too_and_told_what_there_could_be() -> None:
+    tale = gpu_story(A)
+    tale.ask(B)
+    assert tale.plan() == [Load(model=B, room=both(19, 6), reachable=both(20, 10))]
+    assert tale.planner.used == both(20, 10)
+
+
+def test_who_finds_the_gpu_full_has_the_longest_unused_make_room_though_ram_has_plenty() -> None:
+    tale = gpu_story(A, B)
+    tale.now = 30.0
+    tale.ask(A)
+    tale.plan()
+    tale.now = 40.0
+    ticket, steps = tale.asked(C)
+    assert steps == [Load(model=C, room=both(18, 2), reachable=both(20, 10))]
+    tale.planner.too_small(C, both(1, 4))
+    assert tale.plan() == [Leave(model=B)]
+    tale.planner.gone(B)
+    assert tale.plan() == [Load(model=C, room=both(19, 6), reachable=both(20, 10))]
+    tale.planner.loaded(C, both(1, 4), tale.now)
+    assert tale.plan() == [Grant(ticket=ticket, model=C)]
+    assert tale.planner.used == both(2, 8)
+
+
+def test_for_want_of_the_gpu_nobody_leaves_who_is_not_on_it() -> None:
+    tale = gpu_story()
+    settle_on(tale, A, both(5, 0))
+    settle_on(tale, B, both(1, 8))
+    tale.now = 40.0
+    tale.planner.ask(C, least=both(1, 4))
+    assert tale.plan() == [Leave(model=B)]
+
+
+def test_a_pin_on_the_gpu_refuses_nobody_who_can_do_with_the_rest_of_it() -> None:
+    tale = gpu_story(A)
+    tale.planner.pin(A, pinned=True)
+    tale.now = 40.0
+    tale.planner.ask(B, least=both(1, 8))
+    assert tale.plan() == [Load(model=B, room=both(19, 6), reachable=both(19, 6))]
+
+
+def test_who_can_have_no_more_of_the_gpu_and_is_not_content_gets_more_ram_at_the_others_cost() -> None:
+    tale = gpu_story(A, B)
+    tale.planner.pin(A, pinned=True)
+    tale.now = 40.0
+    tale.ask(C)
+    assert tale.plan() == [Load(model=C, room=both(18, 2), reachable=both(19, 6))]
+    tale.planner.too_small(C, both(1, 2))  # what it was given
+    assert tale.plan() == [Leave(model=B)]
+
+
+def test_what_the_gpu_alone_would_have_to_hold_is_never_refused() -> None:
+    tale = gpu_story(gpu=2)
+    tale.planner.ask(A, least=both(1, 99))
+    assert tale.plan() == [Load(model=A, room=both(20, 2), reachable=both(20, 2))]

@@ -11,6 +11,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from pensieve_core import ModelBrokenError, ModelId
+from pensieve_gguf.footprint import Footprint
 from pensieve_gguf.tenancy import Grant, Leave, Load, Phase, Planner, Refuse, Step, Terms, Ticket
 
 MODELS = [ModelId(name) for name in "abcd"]
@@ -24,6 +25,8 @@ class Kind:
     """What is known before it is ever loaded."""
     least: int
     takes: int
+    layers: int = 0
+    """Bytes that lie on the GPU, as far as it can have them there, and else in RAM."""
     load_s: float
     leave_s: float
     breaks: bool = False
@@ -48,6 +51,7 @@ def kinds(draw: st.DrawFn) -> Kind:
         known=draw(st.integers(1, least)),
         least=least,
         takes=draw(st.integers(least, 16)),
+        layers=draw(st.integers(0, 6)),
         load_s=draw(seconds),
         leave_s=draw(seconds),
         breaks=draw(st.integers(0, 9)) == 0,
@@ -92,7 +96,7 @@ class World:
         heapq.heappush(self.events, (when, next(self.order), do))
 
     def visit(self, visit: Visit) -> None:
-        ticket = self.planner.ask(visit.model, least_bytes=self.models[visit.model].known)
+        ticket = self.planner.ask(visit.model, least=Footprint(ram=self.models[visit.model].known))
         self.waiting[ticket] = visit
         self.arrived[ticket] = self.now
         if visit.patience_s is not None:
@@ -120,9 +124,9 @@ class World:
 
     def do(self, step: Step) -> None:
         match step:
-            case Load(model=model, memory_bytes=allowed):
+            case Load(model=model):
                 self.loads += 1
-                self.at(self.now + self.models[model].load_s, lambda: self.arrive(model, allowed))
+                self.at(self.now + self.models[model].load_s, lambda: self.arrive(model, step))
             case Grant(ticket=ticket, model=model):
                 visit = self.waiting.pop(ticket)
                 assert visit.model == model
@@ -134,28 +138,36 @@ class World:
             case Leave(model=model):
                 self.at(self.now + self.models[model].leave_s, lambda: self.planner.gone(model))
 
-    def arrive(self, model: ModelId, allowed: int) -> None:
+    def arrive(self, model: ModelId, step: Load) -> None:
         kind = self.models[model]
+        on_gpu = min(kind.layers, step.reachable.gpu)
+        least = Footprint(ram=kind.least + kind.layers - on_gpu, gpu=on_gpu)
         if kind.breaks:
             self.planner.failed(model, ModelBrokenError(model, "broken"))
-        elif kind.least > allowed:
-            self.planner.too_small(model, kind.least)
+        elif not least.fits(step.room):
+            self.planner.too_small(model, least)
         else:
             self.came[model] = self.now
-            self.planner.loaded(model, min(kind.takes, allowed), self.now)
+            takes = Footprint(ram=max(least.ram, min(kind.takes, step.room.ram)), gpu=on_gpu)
+            self.planner.loaded(model, takes, self.now)
 
     def check(self) -> None:
-        assert 0 <= self.planner.used_bytes <= self.planner.budget_bytes
+        assert self.planner.used.fits(self.planner.budget)
         for tenant in self.planner.tenants:
-            assert tenant.holds_memory == (tenant.memory_bytes > 0)
+            assert tenant.holds_memory == bool(tenant.footprint)
             assert tenant.phase in (Phase.READY, Phase.DRAINING) or not tenant.running
             assert tenant.phase is not Phase.READY or not tenant.waiting
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(kinds(), min_size=4, max_size=4), VISITS, TERMS, st.integers(1, 20))
+@given(
+    st.lists(kinds(), min_size=4, max_size=4),
+    VISITS,
+    TERMS,
+    st.builds(Footprint, ram=st.integers(1, 20), gpu=st.integers(0, 10)),
+)
 def test_the_budget_is_kept_and_everybody_is_served_or_told_why(
-    models: list[Kind], visits: list[Visit], terms: Terms, budget: int
+    models: list[Kind], visits: list[Visit], terms: Terms, budget: Footprint
 ) -> None:
     world = World(Planner(budget, terms), dict(zip(MODELS, models, strict=True)))
     for visit in visits:
@@ -163,18 +175,19 @@ def test_the_budget_is_kept_and_everybody_is_served_or_told_why(
     world.run()
     assert not world.waiting, "nobody waits for ever"
     for ticket in world.refused:
-        assert any(kind.breaks or kind.least > budget for kind in models), ticket
+        beside_gpu = (kind.least + max(0, kind.layers - budget.gpu) for kind in models)
+        assert any(kind.breaks for kind in models) or max(beside_gpu) > budget.ram, ticket
     event(f"{len(world.granted)} served, {world.loads} loads")
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(kinds(), min_size=4, max_size=4), VISITS, TERMS)
+@given(st.lists(kinds(), min_size=4, max_size=4), VISITS, TERMS, st.integers(0, 10))
 def test_nobody_waits_longer_than_a_turn_of_each_of_the_others(
-    models: list[Kind], visits: list[Visit], terms: Terms
+    models: list[Kind], visits: list[Visit], terms: Terms, gpu: int
 ) -> None:
     """The bound of the planner's own docstring; a model that asks for more than was free is loaded twice."""
     sound = [attrs.evolve(kind, breaks=False) for kind in models]
-    world = World(Planner(16, terms), dict(zip(MODELS, sound, strict=True)))
+    world = World(Planner(Footprint(ram=22, gpu=gpu), terms), dict(zip(MODELS, sound, strict=True)))
     for visit in visits:
         world.at(visit.at, lambda visit=visit: world.visit(visit))  # type: ignore[misc]
     world.run()
@@ -192,7 +205,7 @@ def test_two_models_that_want_one_place_take_turns_and_do_not_thrash(
     asked: list[tuple[ModelId, float]], residence_s: float
 ) -> None:
     kind = Kind(known=4, least=4, takes=4, load_s=1.0, leave_s=0.5)
-    world = World(Planner(6, Terms(residence_s=residence_s, drain_s=5.0)), dict.fromkeys(MODELS, kind))
+    world = World(Planner(Footprint(ram=6), Terms(residence_s=residence_s, drain_s=5.0)), dict.fromkeys(MODELS, kind))
     at = 0.0
     for model, pause_s in asked:
         at += pause_s
@@ -206,7 +219,7 @@ def test_two_models_that_want_one_place_take_turns_and_do_not_thrash(
 @given(st.lists(st.sampled_from(MODELS), min_size=1, max_size=30), st.integers(0, 3), TERMS)
 def test_what_is_pinned_stays(asked: list[ModelId], pinned: int, terms: Terms) -> None:
     kind = Kind(known=4, least=4, takes=4, load_s=1.0, leave_s=0.5)
-    world = World(Planner(10, terms), dict.fromkeys(MODELS, kind))
+    world = World(Planner(Footprint(ram=10), terms), dict.fromkeys(MODELS, kind))
     world.visit(Visit(model=MODELS[pinned], at=0, works_s=0.0, patience_s=None))
     world.planner.pin(MODELS[pinned], pinned=True)
     for number, model in enumerate(asked):

@@ -58,6 +58,7 @@ from pensieve_core import (
     Turn,
     Usage,
 )
+from pensieve_gguf.footprint import Footprint
 from pensieve_gguf.settings import GgufSettings, KvType
 from pensieve_gguf.worker.messages import (
     Admitted,
@@ -214,7 +215,7 @@ to_worker: st.SearchStrategy[ToWorker] = st.one_of(
 from_worker: st.SearchStrategy[FromWorker] = st.one_of(
     st.builds(Loading, progress=st.floats(0, 1)),
     st.builds(Loaded, description=descriptions, kv_type=st.sampled_from(get_args(KvType))),
-    st.builds(LoadFailed, reason=texts, needed_bytes=st.none() | counts),
+    st.builds(LoadFailed, reason=texts, needs=st.none() | st.builds(Footprint, ram=counts, gpu=counts)),
     st.builds(Admitted, key=counts, prompt=st.builds(PromptUsage, prompt_tokens=counts, cached_tokens=counts)),
     st.builds(Event, key=counts, event=events),
     st.builds(Counted, key=counts, tokens=counts),

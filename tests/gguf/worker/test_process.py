@@ -15,6 +15,7 @@ import pytest
 
 from pensieve_core import EngineDescription, GenerationRequest, ModelId, PromptUsage, RequestId
 from pensieve_gguf import GgufSettings
+from pensieve_gguf.footprint import Footprint
 from pensieve_gguf.worker.frames import encode_frame
 from pensieve_gguf.worker.messages import (
     Admitted,
@@ -83,10 +84,10 @@ async def test_a_worker_that_cannot_load_says_why() -> None:
 
 
 async def test_a_worker_that_has_too_little_memory_says_how_much_it_needs() -> None:
-    async with running(says(LoadFailed(reason="too little", needed_bytes=7))) as worker:
+    async with running(says(LoadFailed(reason="too little", needs=Footprint(ram=7, gpu=5)))) as worker:
         with pytest.raises(LoadRefused) as caught:
             await load(worker)
-        assert caught.value.needed_bytes == 7
+        assert caught.value.needs == Footprint(ram=7, gpu=5)
 
 
 async def test_a_worker_is_told_how_long_it_may_save_before_its_socket_ends() -> None:

@@ -63,6 +63,7 @@ _ENGINE_FLAGS = {
     "cache_disk_bytes": "--cache-disk-bytes",
     "cache_ram_bytes": "--cache-ram-bytes",
     "memory_budget_bytes": "--memory-budget",
+    "gpu_memory_budget_bytes": "--gpu-memory-budget",
     "idle_unload_s": "--idle-unload-seconds",
     "residence_s": "--residence-seconds",
 }
@@ -255,6 +256,7 @@ def _engine_options(all_settings: Settings, settings_class: Callable[..., Any]) 
         "cache_disk_bytes": cache.cache_disk_bytes if cache.cache_disk_bytes or "cache_disk_bytes" in known else None,
         "cache_ram_bytes": cache.cache_ram_bytes,
         "memory_budget_bytes": memory.memory_budget,
+        "gpu_memory_budget_bytes": memory.gpu_memory_budget,
         "idle_unload_s": memory.idle_unload_seconds,
         "residence_s": memory.residence_seconds,
     }

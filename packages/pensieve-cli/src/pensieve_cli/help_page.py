@@ -43,23 +43,23 @@ Usage: pensieve-server [serve] [OPTIONS]
 
 Model                                             Server
   --model NAME          id, alias or GGUF file      --host ADDRESS       listens there [127.0.0.1]
-  --models-folder DIR   has GGUF files [models]     --port N             0 for any free one [8000]
-  --projector FILE      by which it sees images     --drain-seconds S    answers go on so long [30]
-  --engine NAME         what runs it [gguf]         --idle-exit-seconds S  stop when unused
-  --ctx N               context tokens [fitted]     --strict             refuse unknown fields
-  --threads N           CPU threads [fitted]        --log-level LEVEL    debug to error [info]
-  --gpu-layers N        -1 for all [fitted]         --log-format FORMAT  pretty or json [auto]
-  --parallel N          requests at once [fitted] Access
-  --cells N             tokens in cache [fitted]    --api-key KEY        clients send it; repeatable
-  --kv-type TYPE        f16 or q8_0 [fitted]        --api-key-file FILE  keys, one a line
-  --no-drafts           compute nothing ahead       --allow-host NAME    of this server; repeatable
-Cache and files                                     --allow-origin URL   web page; repeatable
-  --data-dir DIR        what clients upload         --unsafe-no-key      open to all, without a key
-  --files-bytes N       limit of all of it        Memory, of several models
-  --cache-dir DIR       computed prompts            --memory-budget SIZE     8GB; else what is free
-  --cache-disk-bytes N  limit of these [fitted]     --pinned NAME            stays; repeatable
-  --cache-ram-bytes N   of those in RAM [fitted]    --idle-unload-seconds S  unload when unused
-                                                    --residence-seconds S    stay so long; else 10
+  --pinned NAME         stays loaded; repeatable    --port N             0 for any free one [8000]
+  --models-folder DIR   has GGUF files [models]     --drain-seconds S    answers go on so long [30]
+  --projector FILE      by which it sees images     --idle-exit-seconds S  stop when unused
+  --engine NAME         what runs it [gguf]         --strict             refuse unknown fields
+  --ctx N               context tokens [fitted]     --log-level LEVEL    debug to error [info]
+  --threads N           CPU threads [fitted]        --log-format FORMAT  pretty or json [auto]
+  --gpu-layers N        -1 for all [fitted]       Access
+  --parallel N          requests at once [fitted]   --api-key KEY        clients send it; repeatable
+  --cells N             tokens in cache [fitted]    --api-key-file FILE  keys, one a line
+  --kv-type TYPE        f16 or q8_0 [fitted]        --allow-host NAME    of this server; repeatable
+  --no-drafts           compute nothing ahead       --allow-origin URL   web page; repeatable
+Cache and files                                     --unsafe-no-key      open to all, without a key
+  --data-dir DIR        what clients upload       Memory, of several models
+  --files-bytes N       limit of all of it          --memory-budget SIZE     8GB; else what is free
+  --cache-dir DIR       computed prompts            --gpu-memory-budget SIZE  on the GPU; likewise
+  --cache-disk-bytes N  limit of these [fitted]     --idle-unload-seconds S  unload when unused
+  --cache-ram-bytes N   of those in RAM [fitted]    --residence-seconds S    stay so long; else 10
 
 A flag beats a variable PENSIEVE_<NAME> beats pensieve.toml, here or the user's.
 """

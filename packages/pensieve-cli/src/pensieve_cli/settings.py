@@ -153,6 +153,8 @@ class MemorySettings:
 
     memory_budget: Annotated[int | None, Parameter(converter=read_size, validator=Number(gte=1))] = None
     """Bytes of RAM for all loaded models together: `8GB`, `7.5GiB`. None: what is free when a model is to be loaded."""
+    gpu_memory_budget: Annotated[int | None, Parameter(converter=read_size, validator=Number(gte=1))] = None
+    """Likewise of GPU memory, all GPUs together. None: what is free there when the first model is loaded."""
     pinned: Annotated[tuple[ModelName, ...], _Repeatable] = ()
     """Models that are loaded at the start, and make no room for others."""
     idle_unload_seconds: Annotated[float | None, Parameter(validator=Number(gt=0))] = None

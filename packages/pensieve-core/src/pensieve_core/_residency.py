@@ -30,9 +30,12 @@ class MemoryUse:
     """What all models together may take, and what they take."""
 
     budget_bytes: int | None = None
-    """None: nobody counts."""
+    """Of RAM; None: nobody counts."""
     used_bytes: int = 0
     """What is set aside for those that are in memory: a prediction, made before each was loaded."""
+    gpu_budget_bytes: int | None = None
+    """Of all GPUs together; None: there is none, or nobody counts."""
+    gpu_used_bytes: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +45,9 @@ class EngineResidency:
     model: ModelId
     state: ResidencyState
     memory_bytes: int | None = None
-    """What is set aside for it; None: nothing is, or nobody counts."""
+    """What is set aside for it of the RAM; None: nothing is, or nobody counts."""
+    gpu_bytes: int | None = None
+    """What is set aside for it on the GPUs; None: nothing is, or nobody counts."""
     resident_bytes: int | None = None
     """What its process takes of the RAM by now; None: it has none, or nobody looks."""
     pinned: bool = False

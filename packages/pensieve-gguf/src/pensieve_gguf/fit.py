@@ -18,6 +18,7 @@ from pensieve_core import MemoryTerm
 from pensieve_gguf.memory_sum import said, total_bytes
 
 __all__ = [
+    "GPU_RESERVE_BYTES",
     "USEFUL_CONTEXT",
     "ContextCost",
     "CostOf",
@@ -27,7 +28,6 @@ __all__ = [
     "Wishes",
     "cost_by_metadata",
     "fit_model",
-    "needed_bytes",
     "shortage",
 ]
 
@@ -40,7 +40,7 @@ _CONVERSATIONS = 4
 _POOL_SHARE = 0.5
 """Of what is left once one full context fits: the rest of the machine lives there, too."""
 _GIB = 1 << 30
-_GPU_RESERVE_BYTES = _GIB
+GPU_RESERVE_BYTES = _GIB
 """Kept free on a GPU for compute buffers and for others."""
 _MARGIN_SHARE, _MARGIN_BYTES = 8, _GIB
 """An eighth of RAM, a GiB at most, is nobody's: the prediction may be wrong, and others grow."""
@@ -53,8 +53,6 @@ _BYTES_PER_WORD = 1_100
 Measured: 106 MiB with 49,152 words (SmolLM2), 214 MiB with 151,936 (Qwen)."""
 _KEPT_BYTES = 2 * _GIB
 _COPY_BYTES = 2 * _GIB
-_SEARCHED = 100
-"""What is needed is found to a hundredth."""
 _KEPT_SHARES = 8, 4
 """Of what the model leaves free, prompts outside the cache get at least the first part and at most the second."""
 
@@ -193,29 +191,6 @@ def shortage(fit: Fit, memory: Memory, wishes: Wishes) -> str | None:
     )
 
 
-def needed_bytes(
-    size: ModelSize, memory: Memory, wishes: Wishes, cost: CostOf | None = None, *, least_context: int
-) -> int | None:
-    """Return the RAM with which the model would have such a context, or all that it was trained for.
-
-    None: it has with `memory` as it is.
-    """
-    least = min(least_context, size.trained, wishes.context or size.trained)
-
-    def suffices(ram: int) -> bool:
-        limited = attrs.evolve(memory, ram=ram, is_limit=True)
-        fit = fit_model(size, limited, wishes, cost)
-        return fit.context >= least and shortage(fit, limited, wishes) is None
-
-    low, high = memory.ram, memory.ram
-    while not suffices(high):
-        low, high = high, 2 * high + 1
-    while high - low > high // _SEARCHED:
-        middle = (low + high) // 2
-        low, high = (low, middle) if suffices(middle) else (middle, high)
-    return None if high == memory.ram else high
-
-
 def _less(fit: Fit, wishes: Wishes) -> str:
     """Return what the user could have asked less of, with a comma behind each."""
     asked = {
@@ -258,7 +233,7 @@ class _Room:
         ram = max(0, self.ram - kept)
         if self.layers == 0:
             return ram
-        gpu = max(0, self.memory.gpu - self.size.weight_bytes * self.layers // everything - _GPU_RESERVE_BYTES)
+        gpu = max(0, self.memory.gpu - self.size.weight_bytes * self.layers // everything - GPU_RESERVE_BYTES)
         if self.layers == everything:
             return gpu
         # Each side holds the keys and values of its own layers.
@@ -275,7 +250,7 @@ def _layers(size: ModelSize, memory: Memory, wishes: Wishes) -> int:
     context = wishes.context or min(size.trained, USEFUL_CONTEXT)
     cached = context * _per_token(size, wishes.kv_type or "q8_0")
     each = (size.weight_bytes + cached) / everything
-    return min(everything, max(0, int((memory.gpu - _GPU_RESERVE_BYTES) / max(1.0, each))))
+    return min(everything, max(0, int((memory.gpu - GPU_RESERVE_BYTES) / max(1.0, each))))
 
 
 def _fixed(size: ModelSize, layers: int) -> tuple[MemoryTerm, ...]:

@@ -23,10 +23,12 @@ from pensieve_core import (
     PensieveError,
     ResidencyState,
 )
-from pensieve_gguf.fit import USEFUL_CONTEXT
+from pensieve_gguf.fit import GPU_RESERVE_BYTES, USEFUL_CONTEXT
+from pensieve_gguf.footprint import Footprint
 from pensieve_gguf.leases import LoadedEngine
+from pensieve_gguf.memory_sum import total_bytes
 from pensieve_gguf.settings import GgufSettings
-from pensieve_gguf.tenancy import Phase, Tenant
+from pensieve_gguf.tenancy import Load, Phase, Tenant
 from pensieve_gguf.too_little_memory import TooLittleMemoryError
 from pensieve_gguf.worker.messages import Loaded
 
@@ -89,10 +91,9 @@ class Lodging:
         self._last: Loaded | None = None
         """What was loaded last."""
 
-    @property
-    def least_bytes(self) -> int:
-        """With less it cannot be loaded: its weights are as large as its file."""
-        return max(1, self.model.size_bytes)
+    def least(self, *, gpu: int) -> Footprint:
+        """Return what it takes at least: its weights are as large as its file. `gpu`: so much may lie there."""
+        return Footprint(ram=max(1, self.model.size_bytes - gpu))
 
     @property
     def running(self) -> LodgedEngine:
@@ -118,10 +119,11 @@ class Lodging:
         return self._last.description
 
     @property
-    def memory_bytes(self) -> int:
-        """What the engine takes of the RAM at most, as it predicted; 0: it does not say."""
+    def footprint(self) -> Footprint:
+        """What the engine takes at most, as it predicted; nothing: it does not say."""
         terms = () if self._last is None else self._last.description.memory
-        return sum(term.size_bytes for term in terms if not term.on_gpu)
+        on_gpu = sum(term.size_bytes for term in terms if term.on_gpu)
+        return Footprint(ram=total_bytes(terms), gpu=on_gpu + GPU_RESERVE_BYTES if on_gpu else 0)
 
     @property
     def resident_bytes(self) -> int | None:
@@ -151,16 +153,19 @@ class Lodging:
             raise
         self._last = engine.loaded
 
-    def allowed(self, settings: GgufSettings, memory_bytes: int, *, alone: bool) -> GgufSettings:
+    def allowed(self, settings: GgufSettings, step: Load, *, alone: bool) -> GgufSettings:
         """Return how the model is to be loaded when it may take so much.
 
-        With less than a useful context it is not loaded, unless it is `alone`: nobody else could make room.
+        With less than a useful context, or of the GPU, it is not loaded, unless it is `alone`: nobody else could make
+        room.
         """
         wanted = settings.context_tokens or min(self.model.context_tokens, USEFUL_CONTEXT)
         before = None if self._last is None else self._last.description.context_tokens
         return attrs.evolve(
             settings,
-            memory_bytes=memory_bytes if settings.memory_budget_bytes is not None else None,
+            memory_bytes=None if settings.memory_budget_bytes is None else step.room.ram,
+            gpu_memory_bytes=None if settings.gpu_memory_budget_bytes is None else step.room.gpu,
+            gpu_most_bytes=step.reachable.gpu,
             least_context=None if alone else before or wanted,
             kv_type=settings.kv_type or (None if self._last is None else self._last.kv_type),
         )
@@ -177,7 +182,8 @@ class Lodging:
         return EngineResidency(
             model=self.model.id,
             state=_STATES[tenant.phase],
-            memory_bytes=tenant.memory_bytes or None,
+            memory_bytes=tenant.footprint.ram or None,
+            gpu_bytes=tenant.footprint.gpu or None,
             resident_bytes=self.resident_bytes,
             pinned=tenant.pinned,
             requests=len(tenant.running),

@@ -12,6 +12,7 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias, assert_never
 
+import attrs
 import psutil
 import structlog
 
@@ -27,6 +28,7 @@ from pensieve_core import (
     PensieveError,
     Residency,
 )
+from pensieve_gguf.footprint import Footprint
 from pensieve_gguf.leases import Lease, LeasedEngine
 from pensieve_gguf.lodging import LodgedEngine, Lodging, OpenEngine
 from pensieve_gguf.settings import GgufSettings
@@ -69,7 +71,8 @@ class GgufProvider:
             drain_s=settings.swap_drain_s,
             idle_unload_s=settings.idle_unload_s,
         )
-        self._planner = Planner(settings.memory_budget_bytes or 0, terms)
+        budget = Footprint(ram=settings.memory_budget_bytes or 0, gpu=settings.gpu_memory_budget_bytes or 0)
+        self._planner = Planner(budget, terms)
         self._lodgings: dict[ModelId, Lodging] = {}
         self._turns: dict[Ticket, _Turn] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,7 +97,8 @@ class GgufProvider:
         """
         self._check_open()
         lodging = self._lodging(model)
-        ticket = self._planner.ask(model.id, least_bytes=lodging.least_bytes)
+        on_gpu = 0 if self._settings.gpu_layers == 0 else self._planner.budget.gpu
+        ticket = self._planner.ask(model.id, least=lodging.least(gpu=on_gpu))
         turn = self._turns[ticket] = asyncio.get_running_loop().create_future()
         self._go_on()
         try:
@@ -115,11 +119,15 @@ class GgufProvider:
 
     def residency(self) -> Residency:
         """Return which models are in memory, and what each takes."""
-        used = self._planner.used_bytes
-        budget = self._settings.memory_budget_bytes or max(used, self._all_there_is())
+        used, gpu_budget = self._planner.used, self._planner.budget.gpu
         ago = self._clock.time() - self._clock.monotonic()
         return Residency(
-            memory=MemoryUse(budget_bytes=budget, used_bytes=used),
+            memory=MemoryUse(
+                budget_bytes=self._settings.memory_budget_bytes or max(used.ram, self._all_there_is()),
+                used_bytes=used.ram,
+                gpu_budget_bytes=max(used.gpu, gpu_budget) or None,
+                gpu_used_bytes=used.gpu,
+            ),
             engines=tuple(
                 self._lodgings[tenant.model].residency(tenant, unloads_at=self._planner.unloads_at(tenant), ago=ago)
                 for tenant in self._planner.tenants
@@ -170,8 +178,8 @@ class GgufProvider:
 
     def _do(self, step: Step) -> None:
         match step:
-            case Load(model=model, memory_bytes=memory_bytes):
-                self._begin(self._load(self._lodgings[model], memory_bytes))
+            case Load(model=model):
+                self._begin(self._load(self._lodgings[model], step))
             case Leave(model=model):
                 self._begin(self._leave(self._lodgings[model]))
             case Grant(ticket=ticket, model=model):
@@ -186,18 +194,19 @@ class GgufProvider:
         if not turn.done():  # else whoever waited has left, and says so next
             settle(turn)
 
-    async def _load(self, lodging: Lodging, memory_bytes: int) -> None:
-        model, alone = lodging.model.id, memory_bytes >= self._planner.budget_bytes
-        settings = lodging.allowed(self._settings, memory_bytes, alone=alone)
+    async def _load(self, lodging: Lodging, step: Load) -> None:
+        model, alone = lodging.model.id, self._planner.budget.fits(step.room)
+        settings = lodging.allowed(self._settings, step, alone=alone)
         try:
             await lodging.open(settings, self._clock, self._open_engine)
         except TooLittleMemoryError as error:
-            _log.info("engine_needs_more_memory", model=model, needed_bytes=error.needed_bytes, had_bytes=memory_bytes)
-            self._planner.too_small(model, error.needed_bytes)
+            _log.info("engine_needs_more_memory", model=model, **_said(needed=error.needs, had=step.room))
+            self._planner.too_small(model, error.needs)
         except PensieveError as error:
             self._planner.failed(model, error)
         else:
-            self._planner.loaded(model, lodging.memory_bytes or memory_bytes, self._clock.monotonic())
+            self._note_the_gpu(lodging)
+            self._planner.loaded(model, lodging.footprint or step.room, self._clock.monotonic())
         self._go_on()
 
     async def _leave(self, lodging: Lodging) -> None:
@@ -218,9 +227,15 @@ class GgufProvider:
 
     def _note_the_budget(self) -> None:
         """Where none was set, the budget is what could be had now; and whatever is alone is tried."""
-        wanting = [tenant.least_bytes for tenant in self._planner.tenants if tenant.waiting]
+        wanting = [tenant.least.ram for tenant in self._planner.tenants if tenant.waiting]
         if self._settings.memory_budget_bytes is None and wanting:
-            self._planner.budget_bytes = max(self._all_there_is(), *wanting)
+            self._planner.budget = attrs.evolve(self._planner.budget, ram=max(self._all_there_is(), *wanting))
+
+    def _note_the_gpu(self, lodging: Lodging) -> None:
+        """Where no budget was set, it is what an engine found free there while it had the GPU for itself."""
+        others = (tenant.footprint.gpu for tenant in self._planner.tenants if tenant.model != lodging.model.id)
+        if self._settings.gpu_memory_budget_bytes is None and not any(others):
+            self._planner.budget = attrs.evolve(self._planner.budget, gpu=lodging.running.loaded.gpu_bytes)
 
     def _all_there_is(self) -> int:
         return self._free_bytes() + sum(lodging.resident_bytes or 0 for lodging in self._lodgings.values())
@@ -255,6 +270,12 @@ class GgufProvider:
     def _check_open(self) -> None:
         if self._closed:
             raise _closing()
+
+
+def _said(**footprints: Footprint) -> dict[str, int]:
+    """Return them as the log has numbers."""
+    of_ram = {f"{name}_bytes": footprint.ram for name, footprint in footprints.items()}
+    return of_ram | {f"{name}_gpu_bytes": footprint.gpu for name, footprint in footprints.items() if footprint.gpu}
 
 
 def _closing() -> OverloadedError:

@@ -45,6 +45,8 @@ class GgufSettings:
     """Sequences, running or idle, that keep their place in the KV cache for reuse."""
     memory_bytes: int | None = attrs.field(default=None, validator=optional(ge(1)))
     """RAM that the engine may take; what does not fit into it is not loaded. None: what is free, a margin spared."""
+    gpu_memory_bytes: int | None = attrs.field(default=None, validator=optional(ge(0)))
+    """Memory of the GPUs that the engine may take. None: what is free there."""
     cache_ram_bytes: int | None = attrs.field(default=None, validator=optional(ge(0)))
     """Prefixes that leave the KV cache are kept in so much RAM at most. None: 2 GiB, or less as memory allows."""
     cache_folder: Path | None = None
@@ -64,6 +66,8 @@ class GgufSettings:
 
     memory_budget_bytes: int | None = attrs.field(default=None, validator=optional(ge(1)))
     """RAM that all engines together may take. None: what is free, looked at whenever a model is to be loaded."""
+    gpu_memory_budget_bytes: int | None = attrs.field(default=None, validator=optional(ge(1)))
+    """Memory of all GPUs that all engines together may take. None: what the first one found free there."""
     residence_s: float = attrs.field(default=10.0, validator=ge(0))
     """So long a model stays in memory at least, whoever wants its room: two that take turns are not loaded for each
     request."""
@@ -73,6 +77,9 @@ class GgufSettings:
     """A model that nobody asked for so long is unloaded. None: only when another one needs the room."""
     least_context: int | None = attrs.field(default=None, validator=optional(ge(1)))
     """An engine that can have no such context is not loaded: others can make room. None: it takes what there is."""
+    gpu_most_bytes: int | None = attrs.field(default=None, validator=optional(ge(0)))
+    """What of the GPUs it could have if others made room: with less of it there than that would hold, it is not loaded
+    either. Of no account without `least_context`."""
 
     @property
     def slots_with_state(self) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pensieve_gguf.footprint import Footprint
+
 __all__ = ["TooLittleMemoryError"]
 
 
 class TooLittleMemoryError(Exception):
-    """The model would be loaded if it might take `needed_bytes` of RAM."""
+    """The model would be loaded, or loaded better, if it might take what it `needs`."""
 
-    def __init__(self, needed_bytes: int) -> None:
-        super().__init__(f"it takes {needed_bytes:,} bytes, and may not")
-        self.needed_bytes = needed_bytes
+    def __init__(self, needs: Footprint) -> None:
+        super().__init__(f"it takes {needs.ram:,} bytes of RAM and {needs.gpu:,} of the GPU, and may not")
+        self.needs = needs

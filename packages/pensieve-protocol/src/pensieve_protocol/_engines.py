@@ -49,6 +49,8 @@ class EngineInfo:
     """`draining`: it lets nobody in any more, ends its running answers, and leaves."""
     memory_bytes: int | None
     """What is set aside for it, predicted before it was loaded; null: nothing is, or nobody counts."""
+    gpu_bytes: int | None
+    """Likewise of all GPUs together."""
     resident_bytes: int | None
     """What its process takes of the RAM by now; null: it has none, or nobody looks."""
     pinned: bool
@@ -98,6 +100,7 @@ def engine_info(residency: EngineResidency) -> EngineInfo:
         model=residency.model,
         state=_STATES[residency.state],
         memory_bytes=residency.memory_bytes,
+        gpu_bytes=residency.gpu_bytes,
         resident_bytes=residency.resident_bytes,
         pinned=residency.pinned,
         requests=residency.requests,

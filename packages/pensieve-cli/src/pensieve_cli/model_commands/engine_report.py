@@ -34,10 +34,12 @@ _OUT_OF_MEMORY = "unloaded"
 
 @attrs.frozen(kw_only=True)
 class Memory:
-    """What all models together may take, and what they take."""
+    """What all models together may take, and what they take: of RAM, and of all GPUs."""
 
     budget_bytes: int | None = None
     used_bytes: int | None = None
+    gpu_budget_bytes: int | None = None
+    gpu_used_bytes: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -48,7 +50,9 @@ class Engine:
     state: str
     """unloaded, loading, ready, draining or failed."""
     memory_bytes: int | None = None
-    """What is set aside for it."""
+    """What is set aside for it, of RAM."""
+    gpu_bytes: int | None = None
+    """Likewise of the GPUs."""
     resident_bytes: int | None = None
     """What its process takes."""
     pinned: bool = False
@@ -105,21 +109,34 @@ def engine_lines(report: EngineReport, now: float) -> Iterator[RenderableType]:
         yield table(columns, (_row(engine, now) for engine in report.engines), right=("MEMORY", "REQUESTS"))
     else:
         yield f"No model is loaded on {report.server}. The first request for one loads it; so does load MODEL."
-    if report.memory.budget_bytes is not None:
-        used, budget = megabytes(report.memory.used_bytes or 0), megabytes(report.memory.budget_bytes)
-        yield f"{used} of {budget} set aside"
+    yield from _sums(report.memory)
     yield from (f"[red]{escape(e.model)}[/red]: {escape(e.detail)}" for e in report.engines if e.detail)
 
 
 def engine_line(engine: Engine) -> str:
     """Return what has become of one engine, in a sentence."""
     facts = [engine.state]
-    if engine.memory_bytes is not None and engine.state != _OUT_OF_MEMORY:
-        facts.append(megabytes(engine.memory_bytes))
+    if engine.state != _OUT_OF_MEMORY:
+        facts.extend(_memory(engine))
     if engine.pinned:
         facts.append("pinned")
     detail = f": {engine.detail}" if engine.detail else ""
     return f"[bold]{escape(engine.model)}[/bold] is {escape(', '.join(facts) + detail)}"
+
+
+def _sums(memory: Memory) -> Iterator[str]:
+    if memory.budget_bytes is not None:
+        yield f"{megabytes(memory.used_bytes or 0)} of {megabytes(memory.budget_bytes)} set aside"
+    if memory.gpu_budget_bytes is not None:
+        yield f"{megabytes(memory.gpu_used_bytes or 0)} of {megabytes(memory.gpu_budget_bytes)} set aside on the GPU"
+
+
+def _memory(engine: Engine) -> Iterator[str]:
+    """Yield what is set aside for one."""
+    if engine.memory_bytes is not None:
+        yield megabytes(engine.memory_bytes)
+    if engine.gpu_bytes is not None:
+        yield f"{megabytes(engine.gpu_bytes)} on the GPU"
 
 
 def _read(body: bytes, kind: type[_Read]) -> _Read:
@@ -136,7 +153,7 @@ def _row(engine: Engine, now: float) -> tuple[str, ...]:
     return (
         engine.model,
         f"{state}, pinned" if engine.pinned else state,
-        "" if engine.memory_bytes is None else megabytes(engine.memory_bytes),
+        " + ".join(_memory(engine)),
         requests,
         "" if engine.last_used_at is None else lately(now - _seconds(engine.last_used_at)),
         "never" if engine.unloads_at is None else soon(_seconds(engine.unloads_at) - now),

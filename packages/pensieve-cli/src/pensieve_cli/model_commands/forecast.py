@@ -22,10 +22,11 @@ _WEIGHTS, _CONTEXT = frozenset({"weights"}), frozenset({"KV cache", "compute buf
 
 def free_memory(settings: Settings) -> Memory:
     """Return what models may take now, as the engine will see it; asks llama.cpp in a process of its own."""
-    engine, budget = native_engine(), settings.memory.memory_budget
+    engine, budget, gpu_budget = native_engine(), settings.memory.memory_budget, settings.memory.gpu_memory_budget
+    gpu = 0 if engine is None else sum(engine.gpu_free_bytes)
     return Memory(
         ram=psutil.virtual_memory().available if budget is None else budget,
-        gpu=0 if engine is None else sum(engine.gpu_free_bytes),
+        gpu=gpu if gpu_budget is None else min(gpu, gpu_budget),
         is_limit=budget is not None,
     )
 

@@ -97,6 +97,7 @@ class GgufEngine:
         model, context = loaded.model, loaded.context
         self.description = description = loaded.description
         self.kv_type: KvType = "q8_0" if context.shape.kv_type == "q8_0" else "f16"
+        self.gpu_bytes = loaded.gpu_bytes
         self._model = model
         self._settings = settings
         self._clock = clock

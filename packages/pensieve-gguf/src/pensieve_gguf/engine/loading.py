@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 import psutil
@@ -28,12 +28,12 @@ from pensieve_gguf.fit import (
     Wishes,
     cost_by_metadata,
     fit_model,
-    needed_bytes,
     shortage,
 )
 from pensieve_gguf.llama import (
     Context,
     ContextShape,
+    Gpu,
     LoadError,
     Model,
     Projector,
@@ -43,10 +43,11 @@ from pensieve_gguf.llama import (
     version,
 )
 from pensieve_gguf.memory_sum import total_bytes
+from pensieve_gguf.needs import needs
 from pensieve_gguf.settings import GgufSettings
 from pensieve_gguf.too_little_memory import TooLittleMemoryError
 
-__all__ = ["Loaded", "OutsideTheCache", "load", "open_cache"]
+__all__ = ["Loaded", "OutsideTheCache", "fit_file", "free_memory", "load", "open_cache"]
 
 
 _MORE_THAN_THERE_IS = 1 << 62
@@ -72,6 +73,8 @@ class Loaded:
     vocabulary: VocabularyAhead
     projector: Projector | None = None
     outside: OutsideTheCache = OutsideTheCache()
+    gpu_bytes: int = 0
+    """What was free on all GPUs together before."""
 
     def close(self) -> None:
         """Free all of it."""
@@ -88,11 +91,11 @@ def load(
 
     Raises:
         pensieve_gguf.llama.LoadError: llama.cpp refused the file or there is too little memory.
-        TooLittleMemoryError: there is too little for the context that it is to have at least.
+        TooLittleMemoryError: there is too little for the context that it is to have at least, or of the GPU.
     """
     vocabulary = VocabularyAhead(descriptor.path)
-    memory = _memory(settings)
-    fit = _fit(descriptor, settings, memory)
+    memory = free_memory(settings)
+    fit = fit_file(descriptor, settings, memory)
     with contextlib.ExitStack() as undo:
         mapped = _mapped(fit, memory)
         model = Model(descriptor.path, gpu_layers=fit.gpu_layers, on_progress=on_progress, mapped=mapped)
@@ -107,15 +110,19 @@ def load(
     sighted = _with_sight(descriptor, sees=projector is not None)
     description = _description(sighted, context, fit, settings, *adapted, *blind)
     outside = OutsideTheCache(kept=fit.kept_bytes, copied=fit.copy_bytes)
-    return Loaded(model, context, description, vocabulary, projector, outside)
+    return Loaded(model, context, description, vocabulary, projector, outside, memory.gpu)
 
 
-def _memory(settings: GgufSettings) -> Memory:
+def free_memory(settings: GgufSettings, devices: Callable[[], Sequence[Gpu]] = gpus) -> Memory:
+    """Return what the engine may take, of RAM and of all `devices` together."""
     ram = psutil.virtual_memory().available if settings.memory_bytes is None else settings.memory_bytes
-    return Memory(ram=ram, gpu=sum(gpu.free_bytes for gpu in gpus()), is_limit=settings.memory_bytes is not None)
+    gpu = sum(gpu.free_bytes for gpu in devices())
+    if settings.gpu_memory_bytes is not None:
+        gpu = min(gpu, settings.gpu_memory_bytes)
+    return Memory(ram=ram, gpu=gpu, is_limit=settings.memory_bytes is not None)
 
 
-def _fit(descriptor: ModelDescriptor, settings: GgufSettings, memory: Memory) -> Fit:
+def fit_file(descriptor: ModelDescriptor, settings: GgufSettings, memory: Memory) -> Fit:
     """Decide how to load, before anything is: llama.cpp plans contexts for the model without its weights.
 
     Raises:
@@ -130,7 +137,8 @@ def _fit(descriptor: ModelDescriptor, settings: GgufSettings, memory: Memory) ->
         if not fit.gpu_layers:  # there a reserve is kept instead, and nothing is planned
             context_bytes(dry, _shape(dry, fit, settings))  # what cannot be, whatever memory there is, says why
         if settings.least_context is not None:
-            needed = needed_bytes(size, memory, wishes, cost, least_context=settings.least_context)
+            most = settings.gpu_most_bytes or 0
+            needed = needs(size, memory, wishes, cost, least_context=settings.least_context, gpu_most=most)
             if needed is not None:
                 raise TooLittleMemoryError(needed)
     finally:

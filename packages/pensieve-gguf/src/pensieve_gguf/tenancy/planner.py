@@ -2,14 +2,15 @@
 
 The rules:
 
-- Never more than the budget is set aside. A model that loads is allowed all that is free, and gives back what it does
-  not take.
+- Never more than the budget is set aside, of RAM and of the GPUs. A model that loads is allowed all that is free, and
+  gives back what it does not take.
 - Who asks for a model that is there is let in at once. Who asks for one that is not waits, and the model that is
   wanted longest comes first: nobody overtakes it, so that a small one cannot keep a large one out for ever.
 - Room is made by the idle, the longest unused first; then by those at work. A pin exempts from it.
 - Whoever has come stays for `residence_s` at least, so that two models that want each other's place take turns instead
   of being loaded for every request. After that it lets nobody in, and its running requests have `drain_s` to end.
-- What can never be served as things stand is refused at once, with the figures.
+- What can never be served as things stand is refused at once, with the figures. For want of a GPU nobody is: what the
+  pinned leave of it is all that is waited for.
 
 So everybody is served: the first in line waits for each of the others at most once, for a residence and a drain.
 
@@ -19,12 +20,13 @@ Above: the provider, which does what `plan` returns and tells what has become of
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 import attrs
 
 from pensieve_core import ModelBrokenError, ModelId, OverloadedError, PensieveError
+from pensieve_gguf.footprint import Footprint, total
 from pensieve_gguf.tenancy.tenant import Phase, Tenant, Ticket
 
 __all__ = ["Grant", "Leave", "Load", "Planner", "Refuse", "Step", "Terms"]
@@ -46,10 +48,11 @@ class Terms:
 
 @attrs.frozen(kw_only=True)
 class Load:
-    """Load the model with so much memory at most."""
+    """Load the model with so much memory at most. `reachable`: what it could have if all made room who may."""
 
     model: ModelId
-    memory_bytes: int
+    room: Footprint
+    reachable: Footprint
 
 
 @attrs.frozen(kw_only=True)
@@ -82,12 +85,12 @@ class Planner:
     """Who is in memory.
 
     Args:
-        budget_bytes: Of all models together.
+        budget: Of all models together.
         terms: What they live by.
     """
 
-    def __init__(self, budget_bytes: int, terms: Terms) -> None:
-        self.budget_bytes = budget_bytes
+    def __init__(self, budget: Footprint, terms: Terms) -> None:
+        self.budget = budget
         """May be changed at any time; it counts from the next plan on."""
         self._terms = terms
         self._tenants: dict[ModelId, Tenant] = {}
@@ -95,9 +98,9 @@ class Planner:
         self._wants: dict[Ticket, Tenant] = {}
 
     @property
-    def used_bytes(self) -> int:
+    def used(self) -> Footprint:
         """What is set aside for all."""
-        return sum(tenant.memory_bytes for tenant in self._tenants.values())
+        return _footprint(self._tenants.values())
 
     @property
     def tenants(self) -> tuple[Tenant, ...]:
@@ -106,9 +109,9 @@ class Planner:
 
     # -- what happens --------------------------------------------------------------------------------------------------
 
-    def ask(self, model: ModelId, *, least_bytes: int) -> Ticket:
-        """A request wants `model`, which takes `least_bytes` at least."""
-        tenant = self._tenants.setdefault(model, Tenant(model=model, least_bytes=least_bytes))
+    def ask(self, model: ModelId, *, least: Footprint) -> Ticket:
+        """A request wants `model`, which takes `least` at least."""
+        tenant = self._tenants.setdefault(model, Tenant(model=model, least=least))
         ticket = Ticket(next(self._numbers))
         self._wants[ticket] = tenant
         tenant.waiting.append(ticket)
@@ -125,17 +128,19 @@ class Planner:
         else:
             tenant.waiting.remove(ticket)
 
-    def loaded(self, model: ModelId, memory_bytes: int, now: float) -> None:
-        """A model is there, and takes `memory_bytes`."""
+    def loaded(self, model: ModelId, footprint: Footprint, now: float) -> None:
+        """A model is there, and takes so much."""
         tenant = self._tenants[model]
         tenant.move(Phase.READY)
-        tenant.memory_bytes = memory_bytes
+        tenant.footprint = footprint
         tenant.ready_at = now
 
-    def too_small(self, model: ModelId, least_bytes: int) -> None:
-        """A model was not loaded, for it takes `least_bytes` at least: more than it was allowed."""
-        tenant = self._tenants[model]
-        tenant.least_bytes = max(least_bytes, tenant.memory_bytes + 1)
+    def too_small(self, model: ModelId, least: Footprint) -> None:
+        """A model was not loaded, for it takes `least` at least: more than it was allowed."""
+        tenant, allowed = self._tenants[model], self._tenants[model].footprint
+        tenant.least = least
+        if self._waited_for(tenant).fits(allowed):  # else it would be asked again, and answer the same
+            tenant.least = attrs.evolve(least, ram=allowed.ram + 1)
         tenant.move(Phase.ABSENT)
 
     def failed(self, model: ModelId, error: PensieveError) -> None:
@@ -213,19 +218,30 @@ class Planner:
     def _hopeless(self, tenant: Tenant) -> PensieveError | None:
         if tenant.phase is not Phase.ABSENT or not tenant.waiting:
             return None
-        if tenant.least_bytes > self.budget_bytes:
-            needs = f"it takes {_gib(tenant.least_bytes)} at least, and the memory budget is {_gib(self.budget_bytes)}"
+        least = tenant.least.ram
+        if least > self.budget.ram:
+            needs = f"it takes {_gib(least)} at least, and the memory budget is {_gib(self.budget.ram)}"
             return ModelBrokenError(tenant.model, needs)
-        # Not one that still loads: it gives back what it does not take.
-        pinned = [other for other in self._tenants.values() if other.pinned and other.phase is Phase.READY]
-        room = self.budget_bytes - sum(other.memory_bytes for other in pinned)
-        if tenant.least_bytes > room:
-            names = ", ".join(other.model for other in pinned)
+        room = self._reachable().ram
+        if least > room:
+            names = ", ".join(other.model for other in self._pinned())
             return OverloadedError(
-                f"model {tenant.model} takes {_gib(tenant.least_bytes)} at least, and beside what is pinned ({names})"
-                f" the memory budget leaves {_gib(max(0, room))}; take a pin off",
+                f"model {tenant.model} takes {_gib(least)} at least, and beside what is pinned ({names})"
+                f" the memory budget leaves {_gib(room)}; take a pin off",
             )
         return None
+
+    def _pinned(self) -> list[Tenant]:
+        """Return those that stay; not one that still loads, for it gives back what it does not take."""
+        return [tenant for tenant in self._tenants.values() if tenant.pinned and tenant.phase is Phase.READY]
+
+    def _reachable(self) -> Footprint:
+        """Return what one model could have, if all made room who may."""
+        return self.budget - _footprint(self._pinned())
+
+    def _waited_for(self, tenant: Tenant) -> Footprint:
+        """Return what must be free for it to be loaded: of a GPU no more than there may ever be."""
+        return attrs.evolve(tenant.least, gpu=min(tenant.least.gpu, self._reachable().gpu))
 
     def _make_room(self, now: float) -> Iterator[Load]:
         """Load who is wanted longest, as long as there is room; else see to it that there will be."""
@@ -234,13 +250,13 @@ class Planner:
             key=lambda tenant: tenant.waiting[0],
         )
         for tenant in in_line:
-            free = self.budget_bytes - self.used_bytes
-            if tenant.least_bytes > free:
-                self._clear(tenant.least_bytes - free, now)
+            free, least = self.budget - self.used, self._waited_for(tenant)
+            if not least.fits(free):
+                self._clear(least - free, now)
                 return
             tenant.move(Phase.LOADING)
-            tenant.memory_bytes = free
-            yield Load(model=tenant.model, memory_bytes=free)
+            tenant.footprint = free
+            yield Load(model=tenant.model, room=free, reachable=self._reachable())
         self._reprieve()
 
     def _reprieve(self) -> None:
@@ -249,26 +265,26 @@ class Planner:
             if tenant.phase is Phase.DRAINING and not tenant.dismissed:
                 tenant.move(Phase.READY)
 
-    def _clear(self, missing: int, now: float) -> None:
-        """Let models make way for `missing` more bytes; none, while all that may go would not be enough."""
-        missing -= sum(tenant.memory_bytes for tenant in self._tenants.values() if tenant.makes_way)
+    def _clear(self, missing: Footprint, now: float) -> None:
+        """Let models make way for what is `missing`; none, while all that may go would not be enough."""
+        missing -= _footprint(tenant for tenant in self._tenants.values() if tenant.makes_way)
         # A model that loads gives back what it does not take: that may be enough.
-        if missing <= 0 or any(tenant.phase is Phase.LOADING for tenant in self._tenants.values()):
+        if not missing or any(tenant.phase is Phase.LOADING for tenant in self._tenants.values()):
             return
         for tenant in self._victims(missing, now):
             self._drain(tenant, now)
 
-    def _victims(self, missing: int, now: float) -> Sequence[Tenant]:
+    def _victims(self, missing: Footprint, now: float) -> Sequence[Tenant]:
         """Return who makes way: the idle before the busy, the longest unused first, and nobody in vain."""
         chosen: list[Tenant] = []
         for tenant in sorted(self._evictable(now), key=lambda tenant: (bool(tenant.running), tenant.used_at)):
-            if _bytes(chosen) < missing:
+            if tenant.footprint.common(missing - _footprint(chosen)):
                 chosen.append(tenant)
-        if _bytes(chosen) < missing:
+        if not missing.fits(_footprint(chosen)):
             return ()
         for tenant in tuple(chosen):
-            if _bytes(chosen) - tenant.memory_bytes >= missing:
-                chosen.remove(tenant)
+            others = [other for other in chosen if other is not tenant]
+            chosen = others if missing.fits(_footprint(others)) else chosen
         return chosen
 
     def _evictable(self, now: float) -> Iterator[Tenant]:
@@ -322,8 +338,8 @@ class Planner:
                 yield self._stays_until(tenant)
 
 
-def _bytes(tenants: Sequence[Tenant]) -> int:
-    return sum(tenant.memory_bytes for tenant in tenants)
+def _footprint(tenants: Iterable[Tenant]) -> Footprint:
+    return total(tenant.footprint for tenant in tenants)
 
 
 def _gib(size_bytes: int) -> str:

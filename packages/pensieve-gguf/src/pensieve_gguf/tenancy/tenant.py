@@ -21,6 +21,7 @@ from typing import NewType
 import attrs
 
 from pensieve_core import ModelId, PensieveError
+from pensieve_gguf.footprint import Footprint
 
 __all__ = ["IllegalPhaseError", "Phase", "Tenant", "Ticket"]
 
@@ -63,10 +64,10 @@ class Tenant:
     """
 
     model: ModelId
-    least_bytes: int
-    """With less it cannot be loaded, as far as is known: the file's size, until an engine says more."""
+    least: Footprint
+    """With less it is not loaded, as far as is known: the file's size, until an engine says more."""
     phase: Phase = Phase.ABSENT
-    memory_bytes: int = 0
+    footprint: Footprint = attrs.field(factory=Footprint)
     """Set aside for it: what it was allowed while it loads, what it takes once it is there."""
     pinned: bool = False
     dismissed: bool = False
@@ -105,6 +106,6 @@ class Tenant:
             raise IllegalPhaseError(f"{self.model} cannot go from {self.phase.name} to {phase.name}")
         self.phase = phase
         if not self.holds_memory:
-            self.memory_bytes = 0
+            self.footprint = Footprint()
             self.dismissed = False
             self.ready_at = None

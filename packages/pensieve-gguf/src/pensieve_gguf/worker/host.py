@@ -124,11 +124,12 @@ class Host:
         except LoadError as error:
             self._send(LoadFailed(reason=str(error)))
         except TooLittleMemoryError as error:
-            self._send(LoadFailed(reason=str(error), needed_bytes=error.needed_bytes))
+            self._send(LoadFailed(reason=str(error), needs=error.needs))
         except Exception as error:  # noqa: BLE001 - whatever a file provokes, the supervisor must hear of it
             self._send(LoadFailed(reason=f"the engine cannot use it: {error!r}"))
         else:
-            self._send(Loaded(description=self._engine.description, kv_type=self._engine.kv_type))
+            engine = self._engine
+            self._send(Loaded(description=engine.description, kv_type=engine.kv_type, gpu_bytes=engine.gpu_bytes))
 
     async def _answer(self, key: int, work: Callable[[], Awaitable[None]]) -> None:
         try:

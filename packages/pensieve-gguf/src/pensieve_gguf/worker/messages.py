@@ -26,6 +26,7 @@ from pensieve_core import (
     PromptUsage,
     RequestRefusedError,
 )
+from pensieve_gguf.footprint import Footprint
 from pensieve_gguf.settings import GgufSettings, KvType
 
 __all__ = [
@@ -117,6 +118,8 @@ class Loaded:
     kind: Literal["loaded"] = "loaded"
     description: EngineDescription
     kv_type: KvType
+    gpu_bytes: int = 0
+    """What was free on all GPUs together before it was loaded."""
 
 
 @attrs.frozen(kw_only=True)
@@ -125,7 +128,7 @@ class LoadFailed:
 
     kind: Literal["load_failed"] = "load_failed"
     reason: str
-    needed_bytes: int | None = None
+    needs: Footprint | None = None
     """What it would have taken, if only memory was short."""
 
 

@@ -19,6 +19,7 @@ import structlog
 
 from pensieve_core import Clock, ModelDescriptor
 from pensieve_gguf.cores import PAGES_DEFAULT, SPIN_DEFAULT
+from pensieve_gguf.footprint import Footprint
 from pensieve_gguf.settings import GgufSettings
 from pensieve_gguf.worker.frames import FrameDecoder, FrameError, encode_frame
 from pensieve_gguf.worker.messages import (
@@ -61,11 +62,11 @@ class WorkerDied(Exception):  # noqa: N818 - an event, and the supervisor decide
 
 
 class LoadRefused(Exception):  # noqa: N818 - the worker's answer, not a fault of its
-    """The worker lives, but cannot load the model. `needed_bytes`: it could, if it might take so much."""
+    """The worker lives, but cannot load the model. `needs`: it could, if it might take so much."""
 
-    def __init__(self, reason: str, needed_bytes: int | None = None) -> None:
+    def __init__(self, reason: str, needs: Footprint | None = None) -> None:
         super().__init__(reason)
-        self.needed_bytes = needed_bytes
+        self.needs = needs
 
 
 class Channel:
@@ -266,8 +267,8 @@ class WorkerProcess:
                 self._on_progress(progress)
             case Loaded() if not self._load.done():
                 self._load.set_result(message)
-            case LoadFailed(reason=reason, needed_bytes=needed) if not self._load.done():
-                self._load.set_exception(LoadRefused(reason, needed))
+            case LoadFailed(reason=reason, needs=needs) if not self._load.done():
+                self._load.set_exception(LoadRefused(reason, needs))
             case Loaded() | LoadFailed():
                 msg = "a model is loaded once"
                 raise MessageError(msg)

@@ -216,8 +216,8 @@ class SupervisedEngine:
                 continue
             except (LoadRefused, TimeoutError) as error:
                 await worker.aclose()
-                if isinstance(error, LoadRefused) and error.needed_bytes is not None:
-                    raise TooLittleMemoryError(error.needed_bytes) from None
+                if isinstance(error, LoadRefused) and error.needs is not None:
+                    raise TooLittleMemoryError(error.needs) from None
                 raise self._given_up(
                     str(error) or f"it did not load within {self._settings.spawn_timeout_s:.0f} s"
                 ) from None

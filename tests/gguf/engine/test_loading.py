@@ -1,0 +1,53 @@
+"""Ours: how a file is to be loaded, decided before it is. Devices are pretended."""
+
+from __future__ import annotations
+
+import attrs
+import psutil
+import pytest
+
+from pensieve_core import ModelDescriptor
+from pensieve_gguf import GgufSettings
+from pensieve_gguf.engine.loading import fit_file, free_memory
+from pensieve_gguf.fit import Memory
+from pensieve_gguf.llama import Gpu
+from pensieve_gguf.too_little_memory import TooLittleMemoryError
+
+GIB, MIB = 1 << 30, 1 << 20
+SETTINGS = GgufSettings()
+
+
+def two_gpus() -> tuple[Gpu, Gpu]:
+    return tuple(Gpu(name=name, free_bytes=free * GIB, total_bytes=24 * GIB) for name, free in (("a", 3), ("b", 9)))  # type: ignore[return-value]
+
+
+def test_what_is_free_on_all_gpus_together_may_be_taken() -> None:
+    memory = free_memory(SETTINGS, two_gpus)
+    assert memory.gpu == 12 * GIB
+    assert not memory.is_limit
+    assert 0 < memory.ram <= psutil.virtual_memory().total
+
+
+def test_what_was_set_is_a_limit_and_no_promise() -> None:
+    limited = attrs.evolve(SETTINGS, memory_bytes=5 * GIB, gpu_memory_bytes=4 * GIB)
+    assert free_memory(limited, two_gpus) == Memory(ram=5 * GIB, gpu=4 * GIB, is_limit=True)
+    assert free_memory(attrs.evolve(SETTINGS, gpu_memory_bytes=40 * GIB), two_gpus).gpu == 12 * GIB
+    assert free_memory(attrs.evolve(SETTINGS, gpu_memory_bytes=0), two_gpus).gpu == 0
+
+
+@pytest.mark.model
+def test_a_model_that_others_keep_off_the_gpu_says_what_it_needs_there(smollm2: ModelDescriptor) -> None:
+    """The starter: 92 MiB of weights, 96 of 8,192 cells at q8_0, and a GiB of reserve."""
+    sharing = attrs.evolve(SETTINGS, least_context=8_192, gpu_most_bytes=8 * GIB)
+    with pytest.raises(TooLittleMemoryError, match="of the GPU") as short:
+        fit_file(smollm2, sharing, Memory(ram=16 * GIB, gpu=GIB))
+    assert short.value.needs.ram == 16 * GIB
+    assert 1_200 * MIB < short.value.needs.gpu < 1_230 * MIB
+    fit = fit_file(smollm2, sharing, Memory(ram=16 * GIB, gpu=short.value.needs.gpu))
+    assert (fit.gpu_layers, fit.context) == (31, 8_192)
+
+
+@pytest.mark.model
+def test_a_model_that_nobody_makes_room_for_takes_what_there_is(smollm2: ModelDescriptor) -> None:
+    assert fit_file(smollm2, SETTINGS, Memory(ram=16 * GIB, gpu=GIB)).gpu_layers == 0
+    assert fit_file(smollm2, attrs.evolve(SETTINGS, least_context=8_192), Memory(ram=16 * GIB, gpu=GIB)).gpu_layers == 0
