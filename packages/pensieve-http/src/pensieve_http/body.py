@@ -1,6 +1,6 @@
 """Reads a request's body within limits: of size, before and after decoding, and of time.
 
-`BodyDecoder` is the machine, `read_body` the shell around it. Hypercorn limits neither size nor time.
+`BodyDecoder` is the machine, `BodyReader` the shell around it. Hypercorn limits neither size nor time.
 """
 
 from __future__ import annotations

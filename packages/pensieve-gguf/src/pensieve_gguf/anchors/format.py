@@ -119,7 +119,7 @@ class Header:
 
     @classmethod
     def decode(cls, data: bytes) -> Header:
-        """Read a header. What it says is a claim until `verify` has seen the tokens.
+        """Read a header. What it says is a claim until `verified_tokens` has seen the tokens.
 
         Raises:
             NotAnAnchorError: it is none.
