@@ -72,6 +72,7 @@ class AnsweredRequest:
     decode_tokens_per_s: float | None
     """None: too little was computed to say."""
     ended_s_ago: float = 0.0
+    """Seconds since its end."""
 
 
 @attrs.frozen(kw_only=True)
