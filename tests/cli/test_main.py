@@ -81,29 +81,30 @@ def test_a_traceback_is_shown_only_to_those_who_debug(capsys: pytest.CaptureFixt
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_a_bug_is_one_line_too(
-    scripted_engine: tuple[tuple[str, ...], dict[str, str]],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+@pytest.fixture
+def scripted_here(
+    scripted_engine: tuple[tuple[str, ...], dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, ...]:
+    """Return arguments with which this process finds the scripted engine."""
     arguments, variables = scripted_engine
     for folder in variables["PYTHONPATH"].split(":"):
         monkeypatch.syspath_prepend(folder)
+    return arguments
+
+
+def test_a_bug_is_one_line_too(
+    scripted_here: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("CLI_SCRIPT", "bug")
-    assert main(arguments) == ExitCode.FAILURE
+    assert main(scripted_here) == ExitCode.FAILURE
     assert "unexpected ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_ctrl_c_before_the_server_runs_is_no_error_message(
-    scripted_engine: tuple[tuple[str, ...], dict[str, str]],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    scripted_here: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments, variables = scripted_engine
-    for folder in variables["PYTHONPATH"].split(":"):
-        monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("CLI_SCRIPT", "interrupted")
-    assert main(arguments) == ExitCode.INTERRUPTED
+    assert main(scripted_here) == ExitCode.INTERRUPTED
     assert capsys.readouterr().err == ""
 
 

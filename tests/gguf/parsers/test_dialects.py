@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,16 +22,13 @@ from pensieve_core import (
     RequestId,
     Role,
     TextPart,
-    TextProduced,
-    ThinkingProduced,
     Tool,
-    ToolCallArguments,
     ToolCallId,
-    ToolCallStarted,
     ToolChoice,
     Turn,
 )
-from pensieve_gguf.parsers import Dialect, OutputParser, ParsedEvent, Utf8Decoder, dialect_of, make_parser
+from pensieve_gguf.parsers import Dialect, OutputParser, Utf8Decoder, dialect_of, make_parser
+from pensieve_gguf.testing import spell
 
 GOLDENS: Final = Path(__file__).parent / "goldens"
 
@@ -116,25 +113,6 @@ def open_parser(dialect: str, *, parallel: bool = True) -> OutputParser:
         opens_thinking=False,
         new_call_id=lambda: ToolCallId(f"toolu_{next(numbers)}"),
     )
-
-
-def spell(events: Iterable[ParsedEvent]) -> list[str]:
-    """Events as short lines, neighbours of one kind joined: what does not depend on the cut."""
-    lines: list[tuple[str, str]] = []
-    for event in events:
-        match event:
-            case TextProduced(text=text):
-                kind, body = "text", text
-            case ThinkingProduced(text=text):
-                kind, body = "think", text
-            case ToolCallStarted(name=name):
-                kind, body = "call", name
-            case ToolCallArguments(fragment=fragment):
-                kind, body = "args", fragment
-        if lines and lines[-1][0] == kind != "call":
-            body = lines.pop()[1] + body
-        lines.append((kind, body))
-    return [f"{kind} {body}" for kind, body in lines]
 
 
 def parse(pieces: Sequence[str], parser: OutputParser) -> list[str]:

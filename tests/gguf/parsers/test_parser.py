@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import orjson
 import pytest
@@ -17,17 +17,15 @@ from pensieve_core import (
     RequestId,
     Role,
     TextPart,
-    TextProduced,
-    ThinkingProduced,
     Tool,
-    ToolCallArguments,
     ToolCallId,
     ToolCallStarted,
     ToolChoice,
     ToolChoiceMode,
     Turn,
 )
-from pensieve_gguf.parsers import OutputParser, ParsedEvent, make_parser
+from pensieve_gguf.parsers import OutputParser, make_parser
+from pensieve_gguf.testing import spell
 
 LS = '{"name": "Bash", "arguments": {"command": "ls -la"}}'
 LS_CALL = ["call Bash", 'args {"command":"ls -la"}']
@@ -61,25 +59,6 @@ def open_parser(
         opens_thinking=opens_thinking,
         new_call_id=lambda: ToolCallId(f"toolu_{next(numbers)}"),
     )
-
-
-def spell(events: Iterable[ParsedEvent]) -> list[str]:
-    """Events as short lines, neighbours of one kind joined: what does not depend on the cut."""
-    lines: list[tuple[str, str]] = []
-    for event in events:
-        match event:
-            case TextProduced(text=text):
-                kind, body = "text", text
-            case ThinkingProduced(text=text):
-                kind, body = "think", text
-            case ToolCallStarted(name=name):
-                kind, body = "call", name
-            case ToolCallArguments(fragment=fragment):
-                kind, body = "args", fragment
-        if lines and lines[-1][0] == kind != "call":
-            body = lines.pop()[1] + body
-        lines.append((kind, body))
-    return [f"{kind} {body}" for kind, body in lines]
 
 
 def parse(pieces: str | Sequence[str], parser: OutputParser | None = None) -> list[str]:
