@@ -372,6 +372,18 @@ async def test_who_leaves_while_it_loads_stops_nothing() -> None:
         assert house.residency(A).requests == house.residency(A).waiting == 0
 
 
+async def test_how_much_of_a_model_is_there_is_told_while_it_loads() -> None:
+    async with world() as house:
+        house.loading.clear()
+        waiting = asyncio.ensure_future(house.say(A))
+        await until(lambda: house.engines != [] and house.engines[0].status.phase is EnginePhase.LOADING)
+        house.engines[0].status = attrs.evolve(house.engines[0].status, progress=0.4)
+        assert (house.state(A), house.residency(A).progress) == (ResidencyState.LOADING, 0.4)
+        house.loading.set()
+        await waiting
+        assert house.residency(A).progress == 1.0
+
+
 async def test_closing_tells_who_waits() -> None:
     async with world() as house:
         await house.say(A)

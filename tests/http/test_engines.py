@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pensieve_core import ModelBrokenError, ModelId
+from pensieve_core import EngineResidency, ModelBrokenError, ModelId, Residency, ResidencyState
 from pensieve_http import ApiKey, HttpSettings
 from pensieve_http.testing import World, build_world
 from pensieve_inference.testing import InMemoryCatalog, ScriptedProvider, make_descriptor
@@ -57,6 +57,27 @@ async def test_every_model_of_the_catalog_is_listed_loaded_or_not() -> None:
         "gpu_used_bytes": 0,
     }
     assert listed["engines"] == [{**_UNLOADED, "model": "scripted"}, _UNLOADED]
+
+
+async def test_one_model_is_told_by_its_id_or_any_alias() -> None:
+    world = _world()
+    for name in ("org/coder", "coder"):
+        assert (await world.client.get(f"/engines/{name}")).json() == _UNLOADED
+    assert (await world.client.get("/engines/nobody/here")).status == 404
+
+
+async def test_how_much_of_a_model_is_there_is_told_while_it_is_loaded() -> None:
+    """A provider that knows nothing of memory still knows that."""
+
+    class Loading(ScriptedProvider):
+        def residency(self) -> Residency:
+            engine = EngineResidency(model=ModelId("scripted"), state=ResidencyState.LOADING, waiting=1, progress=0.25)
+            return Residency(engines=(engine,))
+
+    world = _world(provider=Loading)
+    told = (await world.client.get("/engines/scripted")).json()
+    assert (told["state"], told["progress"], told["waiting"]) == ("loading", 0.25, 1)
+    assert told in (await world.client.get("/engines")).json()["engines"]
 
 
 async def test_a_model_is_loaded_without_a_body_and_unloaded_again() -> None:
@@ -128,3 +149,17 @@ async def test_the_list_of_models_says_which_are_in_memory() -> None:
             ("coder", "ready"),
         ]
         assert listed[1]["pensieve"] == {"state": "ready", "pinned": True, "memory_bytes": None}
+
+
+async def test_looking_again_and_again_fills_no_log() -> None:
+    """Ours: `pensieve-server load` looks five times a second. What is done is logged."""
+    world = _world()
+    await world.client.get("/engines")
+    await world.client.get("/engines/coder")
+    await _post(world, "/engines/coder/load")
+    lines = [entry for entry in world.log if entry["event"] == "request_finished"]
+    assert [(line["path"], line["log_level"]) for line in lines] == [
+        ("/engines", "debug"),
+        ("/engines/coder", "debug"),
+        ("/engines/coder/load", "info"),
+    ]

@@ -7,25 +7,31 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.main import main
+from pensieve_cli.model_commands.commands import LoadModel
 from pensieve_cli.model_commands.engine_report import (
     Engine,
     EngineReport,
     EngineTable,
     Memory,
+    arrival,
     engine_line,
     engine_lines,
     read_table,
 )
+from pensieve_cli.model_commands.engines import run
 from pensieve_cli.printing import print_lines
+from pensieve_cli.settings import ListenSettings, Settings
 
 CheckJson = Callable[[str, str], Any]
+_BOUND_S = 10.0
 _NOW = 1_800_000_000.0
 _BUSY = Engine(
     model="qwen [7b]",
@@ -136,24 +142,130 @@ def test_where_no_server_answers_there_is_an_exit_code_for_that(
     assert main([*words, "--port", "0"]) == ExitCode.USAGE
 
 
+class Keyboard(io.StringIO):
+    """A person's terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@contextmanager
+def _loading(*states: dict[str, object], refusal: str | None = None) -> Iterator[Settings]:
+    """A server whose model is one state further each time that somebody looks, and loaded or refused after the last."""
+    told, looked = iter(states), threading.Event()
+
+    class Handler(_Quiet):
+        def do_GET(self) -> None:
+            state = next(told, None)
+            if state is None:
+                looked.set()
+                self.send_error(503)
+            else:
+                self.answer(200, {"model": "qwen", **state})
+
+        def do_POST(self) -> None:
+            assert looked.wait(_BOUND_S)
+            if refusal is None:
+                self.answer(200, {"model": "qwen", "state": "ready", "memory_bytes": 10**9})
+            else:
+                self.answer(400, {"error": {"message": refusal}})
+
+    with _server(Handler) as port:
+        yield Settings(listen=ListenSettings(port=port))
+
+
+def _load(settings: Settings, errors: io.StringIO, **more: bool) -> str:
+    output = io.StringIO()
+    command = LoadModel(settings=settings, model="coder", **{"pin": False, "json": False, **more})
+    assert run(command, output, errors) is ExitCode.OK
+    return output.getvalue()
+
+
+_STATES: tuple[dict[str, object], ...] = (
+    {"state": "unloaded", "waiting": 1},
+    {"state": "loading", "waiting": 1},
+    {"state": "loading", "waiting": 1, "progress": 0.5},
+)
+
+
+def test_a_terminal_shows_how_much_of_a_model_is_loaded() -> None:
+    with _loading(*_STATES) as settings:
+        screen = Keyboard()
+        assert "qwen is ready, 1.0 GB" in _load(settings, screen)
+    shown = [line for line in screen.getvalue().split("\r\x1b[K") if line]
+    assert shown == [
+        "pensieve-server: coder is loading …",
+        "pensieve-server: coder waits for others to make room …",
+        "pensieve-server: [------------------------]   0%  coder is loading …",
+        "pensieve-server: [############------------]  50%  coder is loading …",
+    ]
+    assert screen.getvalue().endswith("\r\x1b[K"), "nothing of it stays"
+
+
+def test_into_a_pipe_each_state_is_a_line_and_json_is_as_ever(check_json: CheckJson) -> None:
+    with _loading(*_STATES) as settings:
+        pipe = io.StringIO()
+        assert json.loads(_load(settings, pipe, json=True))["state"] == "ready"
+    assert pipe.getvalue().splitlines() == [
+        "pensieve-server: coder is loading",
+        "pensieve-server: coder waits for others to make room",
+        "pensieve-server: coder is loading",
+    ]
+
+
+def test_a_refusal_is_told_once_the_bar_is_gone() -> None:
+    with _loading(*_STATES, refusal="no room") as settings, pytest.raises(CommandError, match="no room"):
+        _load(settings, Keyboard())
+
+
+@pytest.mark.parametrize(
+    ("state", "words", "share"),
+    [
+        (Engine(model="m", state="loading", progress=0.25), "m is loading", 0.25),
+        (Engine(model="m", state="unloaded", waiting=2), "m waits for others to make room", None),
+        (Engine(model="m", state="unloaded"), "m is loading", None),
+        (Engine(model="m", state="draining"), "m is leaving, and comes back", None),
+        (Engine(model="org/m", state="ready", progress=1.0), "m is loading", 1.0),
+    ],
+)
+def test_what_is_waited_for_is_told(state: Engine, words: str, share: float | None) -> None:
+    assert arrival(state, "m") == (words, share)
+
+
 @contextmanager
 def _stranger(status: int, body: bytes) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(_Quiet):
         def do_GET(self) -> None:
-            self.send_response(status)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.write(status, body)
 
-        def log_message(self, *_: object) -> None:
-            pass
+    with _server(Handler) as port:
+        yield str(port)
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
+
+class _Quiet(BaseHTTPRequestHandler):
+    """Answers, and logs nothing."""
+
+    def answer(self, status: int, document: object) -> None:
+        self.write(status, json.dumps(document).encode())
+
+    def write(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def _server(handler: type[_Quiet]) -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    yield str(server.server_address[1])
+    yield server.server_address[1]
     server.shutdown()
-    thread.join(10)
+    thread.join(_BOUND_S)
     server.server_close()
 
 

@@ -115,7 +115,7 @@ Usage: pensieve-server ps [--json]
 """
 
 _LOAD = """\
-Let the server load a model, and wait until it is there.
+Let the server load a model, and wait until it is there; a bar shows how much of it is.
 Usage: pensieve-server load MODEL [--pin] [--json]
 
   --pin                 never unload it to make room for another

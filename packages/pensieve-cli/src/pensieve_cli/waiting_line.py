@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TextIO
 
+from pensieve_cli.wording import bar
+
 __all__ = ["WaitingLine"]
 
 _CLEAR = "\r\x1b[K"
@@ -18,10 +20,11 @@ class WaitingLine:
         self._stream = stream
         self._shown = ""
 
-    def show(self, text: str) -> None:
-        """Show `text` until something else is shown."""
+    def show(self, text: str, share: float | None = None) -> None:
+        """Show `text` until something else is shown. `share`: how much is done, 0 to 1; a terminal has a bar of it."""
         if self._stream.isatty():
-            self._write(f"{_CLEAR}pensieve-server: {text} …")
+            done = "" if share is None else f"{bar(share)}  "
+            self._write(f"{_CLEAR}pensieve-server: {done}{text} …")
         elif (kind := _PERCENT.sub("", text)) != self._shown:
             self._shown = kind
             self._write(f"pensieve-server: {kind}\n")

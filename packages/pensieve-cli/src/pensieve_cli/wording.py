@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FIRST_MODEL", "counted", "duration", "lately", "megabytes", "soon"]
+__all__ = ["FIRST_MODEL", "bar", "counted", "duration", "lately", "megabytes", "soon"]
 
 FIRST_MODEL = (
     "pensieve-server pull fetches one that suits this machine; or put a GGUF file into the folder models/, or name one"
@@ -10,6 +10,7 @@ FIRST_MODEL = (
 )
 """What to do where there is no model."""
 
+_BAR_WIDTH = 24
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 
 
@@ -18,6 +19,11 @@ def megabytes(size_bytes: int) -> str:
     if size_bytes < 10**9:
         return f"{size_bytes / 10**6:.0f} MB"
     return f"{size_bytes / 10**9:.1f} GB"
+
+
+def bar(share: float) -> str:
+    """Return "[######------------------]  25%": how much of something is done, 0 to 1."""
+    return f"[{'#' * int(share * _BAR_WIDTH):-<{_BAR_WIDTH}}] {share:4.0%}"
 
 
 def counted(count: int, noun: str) -> str:

@@ -56,6 +56,10 @@ class EngineClient:
         """Return all engines."""
         return self._read(read_table, self._ask("GET", "/engines", bound_s=_QUICK_S))
 
+    def engine(self, model: str) -> Engine:
+        """Return the engine of `model`, loaded or not."""
+        return self._read(read_engine, self._ask("GET", _path(model), bound_s=_QUICK_S))
+
     def load(self, model: str, *, pin: bool) -> Engine:
         """Let the server load `model`, and wait until it is there."""
         body = {"pin": True} if pin else {}

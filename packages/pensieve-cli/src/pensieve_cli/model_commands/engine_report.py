@@ -22,6 +22,7 @@ __all__ = [
     "EngineReport",
     "EngineTable",
     "Memory",
+    "arrival",
     "engine_line",
     "engine_lines",
     "read_engine",
@@ -122,6 +123,24 @@ def engine_line(engine: Engine) -> str:
         facts.append("pinned")
     detail = f": {engine.detail}" if engine.detail else ""
     return f"[bold]{escape(engine.model)}[/bold] is {escape(', '.join(facts) + detail)}"
+
+
+def arrival(engine: Engine, name: str) -> tuple[str, float | None]:
+    """Return what is going on while somebody waits for a model, and how much of it is loaded, 0 to 1.
+
+    Args:
+        engine: How it stands.
+        name: What the model was called.
+    """
+    match engine.state:
+        case "loading" | "ready":
+            return f"{name} is loading", engine.progress
+        case "unloaded" if engine.waiting:
+            return f"{name} waits for others to make room", None
+        case "draining":
+            return f"{name} is leaving, and comes back", None
+        case _:
+            return f"{name} is loading", None
 
 
 def _sums(memory: Memory) -> Iterator[str]:

@@ -12,13 +12,12 @@ from typing import Protocol, TextIO, assert_never
 
 import cattrs.preconf.json
 
-from pensieve_cli.wording import counted, duration, megabytes
+from pensieve_cli.wording import bar, counted, duration, megabytes
 from pensieve_registry.hub import Advanced, Planned, Pulled, PullEvent, Retrying, Speed, Verified, Waiting
 
 __all__ = ["FetchPrinter", "JsonPrinter", "LinePrinter", "progress_line"]
 
 _BAR_EVERY_S, _LINE_EVERY_S, _JSON_EVERY_S = 0.2, 5.0, 1.0
-_BAR_WIDTH = 24
 _CLEAR = "\r\x1b[K"
 
 
@@ -139,10 +138,9 @@ class JsonPrinter:
 
 
 def progress_line(event: Advanced, speed: Speed) -> str:
-    """Return "[######------------------]  25 %  1.2 of 4.7 GB  23 MB/s  2 min 30 s left"."""
+    """Return "[######------------------]  25%  1.2 of 4.7 GB  23 MB/s  2 min 30 s left"."""
     share = event.done_bytes / event.total_bytes if event.total_bytes else 1.0
-    bar = "#" * int(share * _BAR_WIDTH)
-    parts = [f"[{bar:-<{_BAR_WIDTH}}] {share:4.0%}", f"{megabytes(event.done_bytes)} of {megabytes(event.total_bytes)}"]
+    parts = [bar(share), f"{megabytes(event.done_bytes)} of {megabytes(event.total_bytes)}"]
     rate, left_s = speed.bytes_per_s, speed.left_s(event.total_bytes - event.done_bytes)
     if rate is not None:
         parts.append(f"{megabytes(int(rate))}/s")

@@ -47,6 +47,13 @@ LIST_ENGINES = Operation(
     summary="Say which models are in memory, what each takes, and who is pinned",
     answers={200: (Body(type=EngineList),)},
 )
+SHOW_ENGINE = Operation(
+    name="show_engine",
+    summary="Say whether a model is in memory, and how much of it is there while it is loaded",
+    path=EnginePath,
+    answers={200: (Body(type=EngineInfo),)},
+    errors=(404,),
+)
 LOAD_ENGINE = Operation(
     name="load_engine",
     summary="Load a model, and answer when it is ready; `pin` keeps it in memory",
@@ -66,7 +73,7 @@ UNLOAD_ENGINE = Operation(
 
 @attrs.frozen(kw_only=True, eq=False)
 class Engines:
-    """The three endpoints."""
+    """The four endpoints."""
 
     catalog: ModelCatalog
     loader: EngineLoader
@@ -75,16 +82,21 @@ class Engines:
 
     def endpoints(self) -> Sequence[Endpoint]:
         """Return them."""
-        page, of_one = request_response(self.page), "/engines/{model:path}"
+        page, one, of_one = request_response(self.page), request_response(self.one), "/engines/{model:path}"
         return [
             Endpoint(method="GET", path="/engines", app=page, operation=LIST_ENGINES),
             Endpoint(method="POST", path=f"{of_one}/load", app=self.load, operation=LOAD_ENGINE),
             Endpoint(method="POST", path=f"{of_one}/unload", app=self.unload, operation=UNLOAD_ENGINE),
+            Endpoint(method="GET", path=of_one, app=one, operation=SHOW_ENGINE),  # last: its path takes in the others
         ]
 
     async def page(self, _request: Request) -> Response:
         """`GET /engines`."""
         return _json(self._listed())
+
+    async def one(self, request: Request) -> Response:
+        """`GET /engines/{model}`."""
+        return self._info(self.catalog.resolve(request.path_params["model"]).id)
 
     async def load(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`POST /engines/{model}/load`, an ASGI application. Who leaves while it loads stops nothing."""

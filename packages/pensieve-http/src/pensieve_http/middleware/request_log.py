@@ -21,6 +21,8 @@ __all__ = ["RequestLog"]
 
 _QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/status"})
 """Probes and status lines call them every few seconds: their lines are for debugging."""
+_LOOKED_AT = "/engines"
+"""Likewise, when it is read: `pensieve-server load` does while it waits."""
 
 
 class RequestLog:
@@ -65,7 +67,7 @@ class RequestLog:
             now = self._clock.monotonic()
             self._metrics.note(record, now)
             self._activity.ended(record, now)
-            self._write(record.path, record.line(now))
+            self._write(record, record.line(now))
 
     def _record(self, scope: Scope) -> RequestRecord:
         now = self._clock.monotonic()
@@ -82,8 +84,9 @@ class RequestLog:
 
         return noting_send
 
-    def _write(self, path: str, line: Mapping[str, object]) -> None:
-        if path in _QUIET_PATHS:
+    def _write(self, record: RequestRecord, line: Mapping[str, object]) -> None:
+        looks = record.method == "GET" and record.path.startswith(_LOOKED_AT)
+        if looks or record.path in _QUIET_PATHS:
             self._log.debug("request_finished", **line)
         else:
             self._log.info("request_finished", **line)
