@@ -75,6 +75,24 @@ class CountedSteps:
         self.widths[rows] += 1
         self._costs.note(rows, cost)
 
+    @property
+    def guess(self) -> float:
+        """See `StepCosts`."""
+        return self._costs.guess
+
+    @property
+    def catch_up(self) -> float:
+        """See `StepCosts`."""
+        return self._costs.catch_up
+
+    def note_guess(self, cost: float) -> None:
+        """Let the costs learn."""
+        self._costs.note_guess(cost)
+
+    def note_catch_up(self, cost: float) -> None:
+        """Let the costs learn."""
+        self._costs.note_catch_up(cost)
+
 
 @attrs.frozen(kw_only=True)
 class Answered:

@@ -6,7 +6,7 @@ from array import array
 
 import pytest
 
-from pensieve_gguf.engine.drafter import Drafter, DraftSource
+from pensieve_gguf.engine.drafter import Drafter, DraftSource, Guess
 
 
 class Skeleton:
@@ -137,3 +137,83 @@ def test_what_stands_before_is_not_looked_up_where_it_must_not_be() -> None:
         drafter = Drafter(tokens, len(tokens), since=since)
         tokens.extend([1, 2])
         assert drafter.draft(2).tokens == drafted
+
+
+# -- a draft model's guesses -------------------------------------------------------------------------------------------
+
+
+def guessed(text: Text, said: str, probability: float = 0.8, *, asked: int | None = None) -> float:
+    """Return how many tokens of a guess are expected to be right."""
+    text.drafter.draft(1)
+    guess = Guess(tuple(said.encode()), (probability,) * len(said))
+    draft = text.drafter.guessed(guess, len(said) if asked is None else asked)
+    assert draft.guessed
+    assert draft.cut(1).guessed
+    return draft.expected[-1] if said else 0.0
+
+
+def test_a_guess_is_trusted_the_more_the_surer_the_model_is() -> None:
+    text = Text("?")
+    text.say("a")
+    expected = [guessed(text, "bcd", probability) for probability in (0.3, 0.7, 0.8, 0.95, 0.99)]
+    assert expected == sorted(expected)
+    assert 0 < expected[0] < 1 < expected[-1] < 3
+
+
+def test_how_far_a_model_can_be_trusted_is_learned_for_each_degree_of_sureness() -> None:
+    text = Text("?")
+    text.say("a")
+    sure, unsure = guessed(text, "b", 0.99), guessed(text, "b", 0.3)
+    for _ in range(10):
+        guessed(text, "b", 0.99)
+        text.say("x")
+        guessed(text, "b", 0.3)
+        text.say("b")
+    assert guessed(text, "b", 0.99) < sure
+    assert guessed(text, "b", 0.3) > unsure
+
+
+def test_a_model_promises_what_it_has_kept() -> None:
+    good, bad = Text("?"), Text("?")
+    before = good.drafter.promise(4)
+    for _ in range(5):
+        for text, said in ((good, "bcde"), (bad, "xyz!")):
+            guessed(text, "bcde")
+            text.say(said)
+    for text in (good, bad):
+        text.drafter.draft(1)
+    assert bad.drafter.promise(4) < before < good.drafter.promise(4) < 4
+    assert good.drafter.promise(1) < good.drafter.promise(2)
+
+
+def test_guesses_that_were_asked_for_and_doubted_count_as_wrong_once_they_are_reached() -> None:
+    doubting, wanting = Text("?"), Text("?")
+    for text, asked in ((doubting, 4), (wanting, 2)):
+        guessed(text, "bc", asked=asked)
+        text.say("bcd")
+        text.drafter.draft(1)
+    assert doubting.drafter.promise(4) < wanting.drafter.promise(4)
+
+
+def test_after_a_wrong_guess_the_rest_of_it_teaches_nothing() -> None:
+    ones = Text("?"), Text("?")
+    for text, said in zip(ones, ("bxxx", "b"), strict=True):
+        guessed(text, said)
+        text.say("bqxx")
+        text.drafter.draft(1)
+    assert ones[0].drafter.promise(1) < ones[1].drafter.promise(1)
+    again = Text("?")
+    guessed(again, "bx")
+    again.say("bqxx")
+    again.drafter.draft(1)
+    assert again.drafter.promise(1) == ones[0].drafter.promise(1)
+
+
+def test_what_is_taken_back_is_no_guess_any_more() -> None:
+    text = Text("?")
+    guessed(text, "bc")
+    before = text.drafter.promise(1)
+    text.drafter.restart()
+    text.say("xx")
+    text.drafter.draft(1)
+    assert text.drafter.promise(1) == before

@@ -39,12 +39,12 @@ def policy(costs: StepCosts, *, longest: int = 10_000) -> DraftPolicy:
 
 
 def lengths(costs: StepCosts, *sequences: Sequence, room: int = 500, longest: int = 10_000) -> list[int]:
-    return [len(draft) for draft in policy(costs, longest=longest).plan(sequences, room)]
+    return [len(draft.tokens) for draft in policy(costs, longest=longest).plan(sequences, room)]
 
 
 def test_where_further_rows_cost_nothing_drafts_are_long() -> None:
     (draft,) = policy(FREE).plan([sequence()], 500)
-    assert "".join(map(chr, draft)) == (ALPHABET * 2)[30 : 30 + MOST_DRAFTED]
+    assert "".join(map(chr, draft.tokens)) == (ALPHABET * 2)[30 : 30 + MOST_DRAFTED]
 
 
 def test_where_two_rows_cost_two_steps_nothing_is_drafted() -> None:
@@ -119,8 +119,8 @@ def test_what_pays_is_learned_from_the_steps_themselves(seconds: dict[int, float
     widths = []
     for _ in range(100):
         (draft,) = machine.plan([one], 500)
-        widths.append(len(draft))
-        machine.note(one, 1 + len(draft), clock.of(1 + len(draft)) * seconds[1])
+        widths.append(len(draft.tokens))
+        machine.note(one, 1 + len(draft.tokens), clock.of(1 + len(draft.tokens)) * seconds[1])
     assert widths[:2] == ([1, 3] if drafted else [1, 0])
     assert (sum(widths) > 2_000) == drafted
     assert drafted or sum(widths) == 1, "one try is enough"
@@ -155,7 +155,7 @@ def test_whatever_was_seen_drafts_fit(
     several = [sequence("abcabcbca", one, max_tokens=max_tokens) for one in said]
     for rows, elapsed_s in steps:
         machine.note(several[0], rows, elapsed_s)
-    drafts = machine.plan(several, room)
+    drafts = [draft.tokens for draft in machine.plan(several, room)]
     assert len(drafts) == len(several)
     assert sum(map(len, drafts)) <= min(room, MOST_DRAFTED)
     for one, draft in zip(several, drafts, strict=True):

@@ -8,7 +8,7 @@ import pytest
 
 from pensieve_core import ModelDescriptor
 from pensieve_gguf import GgufSettings
-from pensieve_gguf.engine.loading import fit_file, free_memory
+from pensieve_gguf.engine.loading import free_memory, plan_file
 from pensieve_gguf.fit import Memory
 from pensieve_gguf.llama import Gpu
 from pensieve_gguf.too_little_memory import TooLittleMemoryError
@@ -40,14 +40,14 @@ def test_a_model_that_others_keep_off_the_gpu_says_what_it_needs_there(smollm2: 
     """The starter: 92 MiB of weights, 96 of 8,192 cells at q8_0, and a GiB of reserve."""
     sharing = attrs.evolve(SETTINGS, least_context=8_192, gpu_most_bytes=8 * GIB)
     with pytest.raises(TooLittleMemoryError, match="of the GPU") as short:
-        fit_file(smollm2, sharing, Memory(ram=16 * GIB, gpu=GIB))
+        plan_file(smollm2, sharing, Memory(ram=16 * GIB, gpu=GIB))
     assert short.value.needs.ram == 16 * GIB
     assert 1_200 * MIB < short.value.needs.gpu < 1_230 * MIB
-    fit = fit_file(smollm2, sharing, Memory(ram=16 * GIB, gpu=short.value.needs.gpu))
+    fit = plan_file(smollm2, sharing, Memory(ram=16 * GIB, gpu=short.value.needs.gpu)).fit
     assert (fit.gpu_layers, fit.context) == (31, 8_192)
 
 
 @pytest.mark.model
 def test_a_model_that_nobody_makes_room_for_takes_what_there_is(smollm2: ModelDescriptor) -> None:
-    assert fit_file(smollm2, SETTINGS, Memory(ram=16 * GIB, gpu=GIB)).gpu_layers == 0
-    assert fit_file(smollm2, attrs.evolve(SETTINGS, least_context=8_192), Memory(ram=16 * GIB, gpu=GIB)).gpu_layers == 0
+    for settings in (SETTINGS, attrs.evolve(SETTINGS, least_context=8_192)):
+        assert plan_file(smollm2, settings, Memory(ram=16 * GIB, gpu=GIB)).fit.gpu_layers == 0

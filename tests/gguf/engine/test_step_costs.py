@@ -21,6 +21,26 @@ def test_given_costs_do_not_change() -> None:
     assert costs.of(8) == 1.0
 
 
+def test_given_costs_of_a_draft_model_do_not_change_either() -> None:
+    costs = GivenCosts({1: 1.0, 8: 1.0}, guess=0.2, catch_up=0.01)
+    costs.note_guess(9.0)
+    costs.note_catch_up(9.0)
+    assert (costs.guess, costs.catch_up) == (0.2, 0.01)
+
+
+def test_a_draft_model_is_taken_to_cost_its_part_of_the_weights_until_it_is_seen_and_forgotten_when_it_is_not() -> None:
+    costs = LearnedCosts(0.25)
+    assert (costs.guess, costs.catch_up) == (0.25, 0.25 / 16)
+    costs.note_guess(0.1)
+    assert (costs.guess, costs.catch_up) == (0.1, 0.1 / 16)
+    costs.note_guess(0.2)
+    costs.note_catch_up(0.004)
+    assert [costs.guess, costs.catch_up] == pytest.approx([0.13, 0.004])
+    for _ in range(1_024):
+        costs.note(1, 1.0)
+    assert (costs.guess, costs.catch_up) == (0.25, 0.25 / 16)
+
+
 def test_before_anything_is_known_a_further_row_costs_half_a_step_and_few_are_tried() -> None:
     costs = LearnedCosts()
     assert [costs.of(rows) for rows in (1, 2, 4)] == [1.0, 1.5, 2.5]

@@ -62,6 +62,8 @@ class DraftModel:
     size_bytes: int
     """All shards."""
     parameters: int
+    named: bool = False
+    """Whether the user named it: then it is used even if that shortens the context."""
 
 
 @attrs.frozen(kw_only=True)

@@ -28,6 +28,7 @@ __all__ = [
     "Wishes",
     "cost_by_metadata",
     "fit_model",
+    "margin_bytes",
     "shortage",
 ]
 
@@ -71,6 +72,8 @@ class ModelSize:
     """Words."""
     projector_bytes: int = 0
     adapter_bytes: int = 0
+    draft_bytes: int = 0
+    """Of a draft model with its context; where the model has layers on the GPU, there."""
 
 
 @attrs.frozen(kw_only=True)
@@ -155,7 +158,7 @@ def fit_model(size: ModelSize, memory: Memory, wishes: Wishes, cost: CostOf | No
     """Choose how to load a model. `cost`: of a context in RAM; None: as the metadata say. A GPU's is always theirs."""
     layers = _layers(size, memory, wishes)
     cost_of = cost_by_metadata(size) if cost is None or layers else cost
-    ram = max(0, memory.ram - total_bytes(_fixed(size, layers)) - _margin(memory.ram))
+    ram = max(0, memory.ram - total_bytes(_fixed(size, layers)) - margin_bytes(memory.ram))
     room = _Room(size=size, memory=memory, layers=layers, ram=ram)
     batch = wishes.batch_tokens or _batch(room.for_context(0), whole_on_gpu=layers == size.layers + 1)
     context_cost = _Priced(cost_of, batch)
@@ -233,7 +236,7 @@ class _Room:
         ram = max(0, self.ram - kept)
         if self.layers == 0:
             return ram
-        gpu = max(0, self.memory.gpu - self.size.weight_bytes * self.layers // everything - GPU_RESERVE_BYTES)
+        gpu = max(0, _gpu_bytes(self.size, self.memory) - self.size.weight_bytes * self.layers // everything)
         if self.layers == everything:
             return gpu
         # Each side holds the keys and values of its own layers.
@@ -250,7 +253,11 @@ def _layers(size: ModelSize, memory: Memory, wishes: Wishes) -> int:
     context = wishes.context or min(size.trained, USEFUL_CONTEXT)
     cached = context * _per_token(size, wishes.kv_type or "q8_0")
     each = (size.weight_bytes + cached) / everything
-    return min(everything, max(0, int((memory.gpu - GPU_RESERVE_BYTES) / max(1.0, each))))
+    return min(everything, max(0, int(_gpu_bytes(size, memory) / max(1.0, each))))
+
+
+def _gpu_bytes(size: ModelSize, memory: Memory) -> int:
+    return memory.gpu - GPU_RESERVE_BYTES - size.draft_bytes
 
 
 def _fixed(size: ModelSize, layers: int) -> tuple[MemoryTerm, ...]:
@@ -261,6 +268,7 @@ def _fixed(size: ModelSize, layers: int) -> tuple[MemoryTerm, ...]:
         MemoryTerm(name="weights", size_bytes=size.weight_bytes - on_gpu),
         MemoryTerm(name="adapter", size_bytes=size.adapter_bytes, on_gpu=bool(layers)),
         MemoryTerm(name="projector", size_bytes=size.projector_bytes, on_gpu=bool(layers)),
+        MemoryTerm(name="draft model", size_bytes=size.draft_bytes, on_gpu=bool(layers)),
         MemoryTerm(name="process and vocabulary", size_bytes=_PROCESS_BYTES + size.vocabulary * _BYTES_PER_WORD),
     )
     return tuple(term for term in terms if term.size_bytes)
@@ -280,7 +288,8 @@ def _terms(size: ModelSize, fit: Fit, cost: ContextCost) -> tuple[MemoryTerm, ..
     return (*weights, *(term for term in further if term.size_bytes))
 
 
-def _margin(ram: int) -> int:
+def margin_bytes(ram: int) -> int:
+    """Return how much of the RAM is not planned for."""
     return min(_MARGIN_BYTES, ram // _MARGIN_SHARE)
 
 

@@ -38,6 +38,7 @@ from pensieve_gguf.engine.candidates import Candidates
 from pensieve_gguf.engine.carrying import ON_CPU, ON_GPU
 from pensieve_gguf.engine.courier import Courier
 from pensieve_gguf.engine.disk_tier import LAST_SAVES_S
+from pensieve_gguf.engine.draft_model import DraftModel
 from pensieve_gguf.engine.drafter import Drafter
 from pensieve_gguf.engine.drafts import DraftPolicy
 from pensieve_gguf.engine.generation import GenerationItem, GgufGeneration
@@ -54,7 +55,8 @@ from pensieve_gguf.engine.scheduler import Scheduler
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.single_calls import paced
 from pensieve_gguf.engine.step_costs import LearnedCosts, StepCosts
-from pensieve_gguf.llama import Context, Model, Sampler, SamplingDefaults
+from pensieve_gguf.engine.vitals import GuessFigures
+from pensieve_gguf.llama import Model, Sampler, SamplingDefaults
 from pensieve_gguf.parsers import make_parser
 from pensieve_gguf.settings import GgufSettings, KvType
 from pensieve_gguf.templates import ChatTemplate
@@ -110,6 +112,8 @@ class GgufEngine:
             ready=lambda: loaded.vocabulary.ready,
         )
         self._defaults = SamplingDefaults.of(model)
+        figures, self._draft = GuessFigures(), loaded.draft
+        policy = _draft_policy(loaded, costs, figures, clock)
         residents, shelf = open_cache(context, loaded.outside.kept)
         scheduler = Scheduler(
             residents,
@@ -118,7 +122,7 @@ class GgufEngine:
             stretch=settings.stretch,
             shelf=shelf,
             carrying=ON_GPU if description.gpu_layers > model.layers else ON_CPU,
-            drafts=DraftPolicy(costs or LearnedCosts(), longest=description.context_tokens, most=context.shape.drafted),
+            drafts=policy,
         )
         # What a model cannot forget must not be computed on a guess.
         self._drafts = settings.drafts and not model.has_state
@@ -135,9 +139,10 @@ class GgufEngine:
             clock.monotonic,
             longest=description.context_tokens,
             anchors=self._anchors,
-            warm_up=functools.partial(_calibrate, context, scheduler, clock),
+            warm_up=functools.partial(_calibrate, loaded, scheduler, policy, clock),
             pictures=self._pictures,
         )
+        self._loop.vitals.guesser = figures
         self._last_prompts = LastPrompts()
         self._keys = itertools.count(1)
         self._running: set[GgufGeneration] = set()
@@ -223,6 +228,8 @@ class GgufEngine:
         if self._answers_kept is not None:
             self._answers_kept.close()
         self._pictures.close()
+        if self._draft is not None:
+            self._draft.close()
         self._model.close()
 
     def _in_prompts_thread(self, do: Callable[[], None]) -> None:
@@ -330,9 +337,25 @@ def _template(model: Model, architecture: str) -> ChatTemplate:
     )
 
 
-def _calibrate(context: Context, scheduler: Scheduler, clock: Clock, wanted: Callable[[], bool]) -> None:
-    for time in calibrate(context, clock.monotonic, wanted):
+def _draft_policy(loaded: Loaded, costs: StepCosts | None, figures: GuessFigures, clock: Clock) -> DraftPolicy:
+    longest, most, draft = loaded.description.context_tokens, loaded.context.shape.drafted, loaded.draft
+    if draft is None:
+        return DraftPolicy(costs or LearnedCosts(), longest=longest, most=most)
+    guesser = DraftModel(draft.context, figures, clock.monotonic, vocabulary=loaded.model.vocabulary_size)
+    share = draft.model.weight_bytes / loaded.model.weight_bytes
+    return DraftPolicy(costs or LearnedCosts(share), longest=longest, most=most, guesser=guesser)
+
+
+def _calibrate(
+    loaded: Loaded, scheduler: Scheduler, policy: DraftPolicy, clock: Clock, wanted: Callable[[], bool]
+) -> None:
+    for time in calibrate(loaded.context, clock.monotonic, wanted):
         scheduler.pace.note(streaming=time.streaming, prefilled=time.prefilled, elapsed_s=time.elapsed_s)
+        if time.streaming == 1:
+            policy.note_several(1, time.elapsed_s)
+    if loaded.draft is not None:
+        for time in calibrate(loaded.draft.context, clock.monotonic, wanted):
+            policy.note_draft_model(rows=time.streaming + time.prefilled, elapsed_s=time.elapsed_s)
 
 
 def _conversation(origin: Origin) -> Hashable:

@@ -14,7 +14,9 @@ import psutil
 
 from pensieve_core import EngineDescription, ModelDescriptor
 from pensieve_gguf.cores import usable_cores
+from pensieve_gguf.draft_fit import DraftCost, fit_with_draft
 from pensieve_gguf.engine.checkpoints import Checkpoints
+from pensieve_gguf.engine.draft_loading import DraftPlan, LoadedDraft, open_draft, plan_draft
 from pensieve_gguf.engine.drafts import MOST_DRAFTED
 from pensieve_gguf.engine.residents import Residents
 from pensieve_gguf.engine.shelf import Shelf
@@ -47,7 +49,7 @@ from pensieve_gguf.needs import needs
 from pensieve_gguf.settings import GgufSettings
 from pensieve_gguf.too_little_memory import TooLittleMemoryError
 
-__all__ = ["Loaded", "OutsideTheCache", "fit_file", "free_memory", "load", "open_cache"]
+__all__ = ["Loaded", "OutsideTheCache", "free_memory", "load", "open_cache", "plan_file"]
 
 
 _MORE_THAN_THERE_IS = 1 << 62
@@ -75,9 +77,12 @@ class Loaded:
     outside: OutsideTheCache = OutsideTheCache()
     gpu_bytes: int = 0
     """What was free on all GPUs together before."""
+    draft: LoadedDraft | None = None
 
     def close(self) -> None:
         """Free all of it."""
+        if self.draft is not None:
+            self.draft.close()
         if self.projector is not None:
             self.projector.close()
         self.context.close()
@@ -95,7 +100,8 @@ def load(
     """
     vocabulary = VocabularyAhead(descriptor.path)
     memory = free_memory(settings)
-    fit = fit_file(descriptor, settings, memory)
+    plan = plan_file(descriptor, settings, memory)
+    fit = plan.fit
     with contextlib.ExitStack() as undo:
         mapped = _mapped(fit, memory)
         model = Model(descriptor.path, gpu_layers=fit.gpu_layers, on_progress=on_progress, mapped=mapped)
@@ -106,11 +112,13 @@ def load(
         context = Context(model, _shape(model, fit, settings))
         undo.callback(context.close)
         adapted = _adapted(descriptor, context)
+        draft, about_draft = open_draft(descriptor, plan, settings, mapped=mapped)
         undo.pop_all()
-    sighted = _with_sight(descriptor, sees=projector is not None)
-    description = _description(sighted, context, fit, settings, *adapted, *blind)
+    found = _as_loaded(descriptor, sees=projector is not None, guesses=draft is not None)
+    notes = (*adapted, *blind, *([about_draft] if about_draft else []))
+    description = _description(found, context, fit, settings, *notes)
     outside = OutsideTheCache(kept=fit.kept_bytes, copied=fit.copy_bytes)
-    return Loaded(model, context, description, vocabulary, projector, outside, memory.gpu)
+    return Loaded(model, context, description, vocabulary, projector, outside, memory.gpu, draft)
 
 
 def free_memory(settings: GgufSettings, devices: Callable[[], Sequence[Gpu]] = gpus) -> Memory:
@@ -122,7 +130,7 @@ def free_memory(settings: GgufSettings, devices: Callable[[], Sequence[Gpu]] = g
     return Memory(ram=ram, gpu=gpu, is_limit=settings.memory_bytes is not None)
 
 
-def fit_file(descriptor: ModelDescriptor, settings: GgufSettings, memory: Memory) -> Fit:
+def plan_file(descriptor: ModelDescriptor, settings: GgufSettings, memory: Memory) -> DraftPlan:
     """Decide how to load, before anything is: llama.cpp plans contexts for the model without its weights.
 
     Raises:
@@ -141,12 +149,17 @@ def fit_file(descriptor: ModelDescriptor, settings: GgufSettings, memory: Memory
             needed = needs(size, memory, wishes, cost, least_context=settings.least_context, gpu_most=most)
             if needed is not None:
                 raise TooLittleMemoryError(needed)
+        too_little = shortage(fit, memory, wishes)
+        if too_little is not None:
+            raise LoadError(too_little)
+        named = descriptor.draft is not None and descriptor.draft.named
+
+        def beside(draft: DraftCost) -> Fit | None:
+            return fit_with_draft(fit, size, memory, wishes, cost, draft=draft, named=named)
+
+        return plan_draft(descriptor, dry, settings, fit, beside)
     finally:
         dry.close()
-    too_little = shortage(fit, memory, wishes)
-    if too_little is not None:
-        raise LoadError(too_little)
-    return fit
 
 
 def _cost(dry: Model, size: ModelSize, settings: GgufSettings) -> CostOf:
@@ -188,8 +201,10 @@ def _adapted(descriptor: ModelDescriptor, context: Context) -> tuple[str, ...]:
     return (f"Changed by the LoRA adapter {applied.adapter.name}, scaled by {applied.scale:g}.",)
 
 
-def _with_sight(descriptor: ModelDescriptor, *, sees: bool) -> ModelDescriptor:
-    return attrs.evolve(descriptor, capabilities=attrs.evolve(descriptor.capabilities, images=sees))
+def _as_loaded(descriptor: ModelDescriptor, *, sees: bool, guesses: bool) -> ModelDescriptor:
+    """Return the model as it turned out to be."""
+    capabilities = attrs.evolve(descriptor.capabilities, images=sees)
+    return attrs.evolve(descriptor, capabilities=capabilities, draft=descriptor.draft if guesses else None)
 
 
 def open_cache(context: Context, cap_bytes: int) -> tuple[Residents, Shelf]:

@@ -26,6 +26,7 @@ from pensieve_gguf.engine.anchoring import Anchoring
 from pensieve_gguf.engine.candidates import Loaded
 from pensieve_gguf.engine.cells import Cells
 from pensieve_gguf.engine.chooser import Chooser, Drawn
+from pensieve_gguf.engine.counting import count_step
 from pensieve_gguf.engine.disk_tier import LAST_SAVES_S, DiskTier
 from pensieve_gguf.engine.job import Job, blaming, timings_of, usage_of
 from pensieve_gguf.engine.mail import Cancel, Close, Fetched, Mail, Submit
@@ -256,7 +257,7 @@ class EngineLoop:
     def _commit(self, step: Step, last: list[int], elapsed_s: float) -> None:
         jobs = [self._jobs[row.sequence.key] for row in step.rows]
         drawn = [self._draw(job, row, index) for job, row, index in zip(jobs, step.rows, last, strict=True)]
-        self._count(step, drawn)
+        count_step(self.vitals, step, [len(of.tokens) for of in drawn])
         # What failed is computed all the same: it is noted before anyone is told, and stays as a prefix.
         sampled = {row.sequence.key: of.tokens for row, of in zip(step.rows, drawn, strict=True)}
         self._cells.make_all(self._scheduler.commit(step, sampled, elapsed_s, self._clock()))
@@ -274,18 +275,6 @@ class EngineLoop:
             with blaming(job):
                 self._chooser.draw(job, row.draft, last, drawn)
         return drawn
-
-    def _count(self, step: Step, drawn: list[Drawn]) -> None:
-        vitals = self.vitals
-        vitals.decodes += 1
-        for row, of in zip(step.rows, drawn, strict=True):
-            vitals.tokens_sampled += len(of.tokens)
-            vitals.tokens_drafted += len(row.draft)
-            vitals.drafts_accepted += max(0, len(of.tokens) - 1)
-            if row.sequence.answering:
-                vitals.decode_steps += 1
-            else:
-                vitals.tokens_prefilled += row.stop - row.start
 
     def _tell(self, job: Job, row: Row, drawn: Drawn) -> None:
         sequence = job.sequence

@@ -18,6 +18,7 @@ from collections.abc import Sequence as Several
 
 from pensieve_gguf.engine.carrying import ON_CPU, Carrying
 from pensieve_gguf.engine.checkpoints import plan_checkpoints
+from pensieve_gguf.engine.drafter import NO_DRAFT, Draft
 from pensieve_gguf.engine.drafts import DraftPolicy
 from pensieve_gguf.engine.moves import Change, Cut, Evict, Idle, Rewind, Save
 from pensieve_gguf.engine.pace import Pace
@@ -138,6 +139,8 @@ class Scheduler:
     def remove(self, sequence: Sequence, now: float) -> None:
         """Take `sequence` out, done or cancelled; what it computed stays as an idle prefix."""
         self._placing.remove(sequence, now)
+        if self._drafts is not None:
+            self._drafts.forget(sequence)
 
     def relieve(self) -> Relief:
         """Make room after a decode found none: drafts go first, then idle prefixes, then the youngest waits."""
@@ -226,8 +229,11 @@ class Scheduler:
 
     def _learn(self, step: Step, streaming: int, elapsed_s: float) -> None:
         tokens = step.tokens
-        if self._drafts is not None and streaming == len(step.rows) == 1:
-            self._drafts.note(step.rows[0].sequence, tokens, elapsed_s)
+        if self._drafts is not None and streaming == len(step.rows):
+            if streaming == 1:
+                self._drafts.note(step.rows[0].sequence, tokens, elapsed_s)
+            else:
+                self._drafts.note_several(tokens, elapsed_s)
         if not self._drafted:
             self.pace.note(streaming=streaming, prefilled=tokens - streaming, elapsed_s=elapsed_s)
 
@@ -249,10 +255,16 @@ class Scheduler:
         return Cut(sequence.place, sequence.computed) if wrong else save
 
 
-def _row(sequence: Sequence, count: int, draft: tuple[int, ...] = ()) -> Row:
+def _row(sequence: Sequence, count: int, draft: Draft = NO_DRAFT) -> Row:
     stop = sequence.computed + count
-    samples = stop == len(sequence.tokens)
-    return Row(sequence=sequence, start=sequence.computed, stop=stop, samples=samples, draft=draft)
+    return Row(
+        sequence=sequence,
+        start=sequence.computed,
+        stop=stop,
+        samples=stop == len(sequence.tokens),
+        draft=draft.tokens,
+        by_model=draft.guessed,
+    )
 
 
 def _save(sequence: Sequence, computed: int) -> Save | None:

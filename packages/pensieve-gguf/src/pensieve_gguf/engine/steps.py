@@ -43,6 +43,8 @@ class Row:
     samples: bool
     draft: tuple[int, ...] = ()
     """Guessed tokens that follow: a token is drawn after each of them, too, as long as it is the guessed one."""
+    by_model: bool = False
+    """Whether a draft model has guessed them."""
 
 
 @attrs.frozen(kw_only=True)

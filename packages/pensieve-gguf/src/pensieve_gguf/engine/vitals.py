@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import attrs
 
-__all__ = ["Vitals"]
+__all__ = ["GuessFigures", "Vitals"]
+
+
+@attrs.define(kw_only=True)
+class GuessFigures:
+    """What a draft model has computed."""
+
+    steps: int = 0
+    """Decodes that each guessed a token, for one sequence or several."""
+    prefilled: int = 0
+    """Known tokens, to catch up."""
+    astray: int = 0
+    """Sequences that were not in its cache as they should have been: a bug, found before it could cost guesses."""
 
 
 @attrs.define(kw_only=True)
@@ -20,6 +32,11 @@ class Vitals:
     """Guessed tokens that were computed…"""
     drafts_accepted: int = 0
     """… and those of them that were then sampled."""
+    guesses_drafted: int = 0
+    """Of the tokens drafted, those that the draft model guessed…"""
+    guesses_accepted: int = 0
+    """… and those of them that were then sampled."""
+    guesser: GuessFigures = attrs.field(factory=GuessFigures)
     evictions: int = 0
     preemptions: int = 0
     shelved: int = 0

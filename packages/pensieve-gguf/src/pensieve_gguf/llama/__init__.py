@@ -29,6 +29,7 @@ from pensieve_gguf.llama.library import last_words, library_folder, state_versio
 from pensieve_gguf.llama.model import LoadError, Model, Special, TokenIds
 from pensieve_gguf.llama.projector import Embeddings, Pieces, ProjectionError, Projector
 from pensieve_gguf.llama.sampler import Sampler, SamplingDefaults
+from pensieve_gguf.llama.vocabularies import vocabularies_differ
 
 __all__ = [
     "Abort",
@@ -62,4 +63,5 @@ __all__ = [
     "state_version",
     "system_info",
     "version",
+    "vocabularies_differ",
 ]

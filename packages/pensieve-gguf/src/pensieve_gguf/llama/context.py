@@ -75,6 +75,8 @@ class ContextShape:
     kv_type: str = "f16"
     drafted: int = 0
     """Tokens drafted in one decode at most: the logits after each of them are kept, too."""
+    whole_windows: bool = False
+    """Of sliding windows all is kept: it costs cells, and a sequence can be cut back however far."""
 
 
 class Abort:
@@ -110,7 +112,7 @@ def context_params(shape: ContextShape) -> lib.llama_context_params:
     params.n_threads = params.n_threads_batch = shape.threads
     params.type_k = params.type_v = _KV_TYPES[shape.kv_type]
     params.kv_unified = True
-    params.swa_full = False  # of sliding windows only what is in sight is kept: checkpoints lead back
+    params.swa_full = shape.whole_windows  # else only what is in sight is kept: checkpoints lead back
     params.no_perf = True
     return params
 
@@ -136,7 +138,8 @@ class Context:
             raise LoadError(last_words() or "llama.cpp could not allocate the context")
         self._handle = handle
         self._memory = lib.llama_get_memory(handle)
-        self._window, self._has_state = model.window, model.has_state
+        self._window = 0 if shape.whole_windows else model.window
+        self._has_state = model.has_state
         self.cells: int = lib.llama_n_ctx(handle)
         # llama.cpp takes no larger batch than its context, and a larger one is a C assert.
         self.batch_tokens: int = lib.llama_n_batch(handle)
@@ -215,6 +218,12 @@ class Context:
     def forbid(self, index: int, tokens: Sequence[int]) -> None:
         """Make `tokens` impossible in the logits of batch row `index`; in place."""
         self.logits(index)[np.asarray(tokens)] = -np.inf
+
+    def likeliest(self, index: int) -> tuple[int, float]:
+        """Return the likeliest token after batch row `index`, and its probability at temperature 1."""
+        logits = self.logits(index)
+        token = int(logits.argmax())
+        return token, float(1 / np.exp(logits - logits[token]).sum())
 
     def logits(self, index: int) -> Logits:
         """Return a view on the logits after batch row `index`, good until the next decode. To write is to constrain."""

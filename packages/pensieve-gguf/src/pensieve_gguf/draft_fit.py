@@ -1,0 +1,72 @@
+"""Whether a draft model fits beside its model. Pure.
+
+One that was found by itself must cost the model nothing: neither context, nor layers on the GPU, nor the type of its
+keys and values; only room for further conversations. One that the user named may shorten the context. Neither keeps
+the model from being loaded.
+
+Above: `engine.loading`, and `show`. Below: `fit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import attrs
+
+from pensieve_gguf.fit import CostOf, Fit, Memory, ModelSize, Wishes, fit_model, margin_bytes, shortage
+from pensieve_gguf.memory_sum import total_bytes
+
+__all__ = ["DRAFT_KV_TYPE", "DraftCost", "draft_cost", "fit_with_draft"]
+
+DRAFT_KV_TYPE = "f16"
+"""Of its keys and values, few as they are."""
+_BATCH_BYTES = 64 << 20
+"""A draft model's compute buffers, where nobody has asked llama.cpp."""
+
+DraftCost: TypeAlias = Callable[[int], int]
+"""Says how many bytes it takes with so many cells, weights and all."""
+
+
+def draft_cost(draft: ModelSize) -> DraftCost:
+    """Return the cost of a draft model, as its metadata say."""
+    return lambda cells: draft.weight_bytes + cells * draft.kv_bytes_per_token + _BATCH_BYTES
+
+
+def fit_with_draft(
+    fit: Fit,
+    size: ModelSize,
+    memory: Memory,
+    wishes: Wishes,
+    cost: CostOf | None,
+    *,
+    draft: DraftCost,
+    named: bool,
+) -> Fit | None:
+    """Return how to load a model with a draft model beside it, whose context is as long as that of a request.
+
+    Args:
+        fit: How to load it without.
+        size: Of the model alone.
+        memory: As it was fitted into.
+        wishes: As it was fitted by.
+        cost: Of its contexts.
+        draft: Of the draft model.
+        named: The user wants it, whatever it costs.
+
+    Returns:
+        None: there is no room for it.
+    """
+    beside = attrs.evolve(size, draft_bytes=draft(fit.context))
+    found = fit_model(beside, memory, wishes, cost)
+    if shortage(found, memory, attrs.evolve(wishes, context=None, cells=None, kept_bytes=None)) is not None:
+        return None
+    return found if named or (_costs_nothing(fit, found) and _is_at_ease(found, memory)) else None
+
+
+def _costs_nothing(fit: Fit, found: Fit) -> bool:
+    return (found.context, found.kv_type, found.gpu_layers) == (fit.context, fit.kv_type, fit.gpu_layers)
+
+
+def _is_at_ease(found: Fit, memory: Memory) -> bool:
+    return total_bytes(found.terms) <= memory.ram - margin_bytes(memory.ram)
