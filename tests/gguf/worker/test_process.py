@@ -222,7 +222,7 @@ async def test_nothing_is_left_of_a_closed_worker() -> None:
     async with running(SOCKET + READ_FOR_EVER) as worker:
         pid = worker.pid
         assert this.num_fds() > before
-    assert this.num_fds() == before
+    assert this.num_fds() <= before
     assert not psutil.pid_exists(pid)
     await worker.aclose()  # again: it is idempotent
 
@@ -232,7 +232,7 @@ async def test_a_program_that_cannot_be_started_leaves_nothing() -> None:
     before = this.num_fds()
     with pytest.raises(FileNotFoundError):
         await WorkerProcess.run(("/nowhere/python",), SystemClock())
-    assert this.num_fds() == before
+    assert this.num_fds() <= before
 
 
 async def test_whoever_cancels_a_start_at_any_moment_leaves_nothing() -> None:
@@ -253,7 +253,7 @@ async def test_whoever_cancels_a_start_at_any_moment_leaves_nothing() -> None:
         starting.cancel()
         await asyncio.wait((starting,))
         assert this.children() == []
-    assert this.num_fds() == before
+    assert this.num_fds() <= before
     assert rounds > 3
 
 

@@ -176,7 +176,7 @@ async def test_nothing_is_left_when_it_is_closed(open_supervised: OpenSupervised
         assert pid is not None
     assert not psutil.pid_exists(pid)
     assert this.children() == []
-    assert this.num_fds() == before
+    assert this.num_fds() <= before
 
 
 async def test_what_was_answered_a_moment_before_the_end_is_known_at_the_next_start(
