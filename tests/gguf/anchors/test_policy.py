@@ -206,6 +206,17 @@ def test_no_more_is_written_within_an_hour_than_allowed_whoever_writes(
     assert store.save(tokens(40), state(4, 10_000), kind=HEAD) is Saved.WRITTEN_ENOUGH
 
 
+def test_the_hours_last_byte_may_be_written(
+    open_store: OpenStore, tokens: Tokens, state: MakeState, folder: Path
+) -> None:
+    assert open_store().save(tokens(10), state(1, 10_000), kind=HEAD) is Saved.SAVED
+    (written,) = [path.stat().st_size for path in folder.glob("*.anchor")]
+    others = array("i", [token + 1 for token in tokens(10)])
+    too_little, enough = open_store(bytes_per_hour=2 * written - 1), open_store(bytes_per_hour=2 * written)
+    assert too_little.save(others, state(2, 10_000), kind=HEAD) is Saved.WRITTEN_ENOUGH
+    assert enough.save(others, state(2, 10_000), kind=HEAD) is Saved.SAVED
+
+
 def test_the_hours_writes_are_not_forgotten_with_the_index(
     open_store: OpenStore, tokens: Tokens, state: MakeState, folder: Path
 ) -> None:
