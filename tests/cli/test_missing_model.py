@@ -72,7 +72,7 @@ def test_a_server_is_named_its_models_as_pull_is(
     assert (answered.returncode, answered.stdout) == (0, "0 1 2 3 \n")
     assert main(["unload", "small:Q8_0", *port]) == 0
     body = {"model": "Owner/Small-GGUF:Q8_0", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello!"}]}
-    assert httpx2.post(f"{server.url}/v1/messages", json=body).status_code == httpx2.codes.OK
+    assert httpx2.post(f"{server.url}/v1/messages", json=body, timeout=60).status_code == httpx2.codes.OK
 
 
 @pytest.mark.parametrize("words", [["load"], ["run"], ["run", "Hello!", "--model"]])

@@ -134,7 +134,7 @@ def _await_ready(server: Server) -> None:
     answer = None
     for _ in _every(0.1, START_S):
         assert server.process.poll() is None, f"ended early\n{server.tail()}"
-        answer = httpx2.get(f"{server.url}/readyz", timeout=10)
+        answer = httpx2.get(f"{server.url}/readyz", timeout=60)
         if answer.status_code == 200:
             return
         assert "broken" not in answer.text, f"{answer.text}\n{server.tail()}"

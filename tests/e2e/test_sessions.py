@@ -46,7 +46,7 @@ def usage(server: Any, body: dict[str, Any], **sent: str) -> dict[str, int]:
 
 
 def status(server: Any) -> dict[str, Any]:
-    report: dict[str, Any] = httpx2.get(f"{server.url}/status", timeout=10).json()
+    report: dict[str, Any] = httpx2.get(f"{server.url}/status", timeout=60).json()
     return report
 
 

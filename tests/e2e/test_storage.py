@@ -26,10 +26,11 @@ def batch_of(*cues: str, max_tokens: int = 100) -> dict[str, Any]:
 
 def results_of(server: Any, batch_id: str) -> list[dict[str, Any]]:
     deadline = time.monotonic() + BOUND_S
-    while httpx2.get(f"{server.url}{BATCHES}/{batch_id}").json()["processing_status"] != "ended":
+    while httpx2.get(f"{server.url}{BATCHES}/{batch_id}", timeout=BOUND_S).json()["processing_status"] != "ended":
         assert time.monotonic() < deadline, server.tail()
         time.sleep(0.05)
-    return [json.loads(line) for line in httpx2.get(f"{server.url}{BATCHES}/{batch_id}/results").text.splitlines()]
+    results = httpx2.get(f"{server.url}{BATCHES}/{batch_id}/results", timeout=BOUND_S)
+    return [json.loads(line) for line in results.text.splitlines()]
 
 
 def kill(server: Any) -> None:
@@ -108,11 +109,12 @@ def test_of_two_servers_on_one_folder_one_runs_the_batch_and_both_tell_of_it(
 def test_files_are_there_after_a_kill(start: Callable[..., Any]) -> None:
     first = start()
     sent = {"file": ("notes.txt", b"kept" * 100_000, "text/plain")}
-    file = httpx2.post(f"{first.url}/v1/files", files=sent).json()
+    file = httpx2.post(f"{first.url}/v1/files", files=sent, timeout=BOUND_S).json()
     kill(first)
     second = start()
-    assert httpx2.get(f"{second.url}/v1/files").json()["data"] == [file]
-    assert httpx2.get(f"{second.url}/v1/files/{file['id']}/content").content == b"kept" * 100_000
+    assert httpx2.get(f"{second.url}/v1/files", timeout=BOUND_S).json()["data"] == [file]
+    kept = httpx2.get(f"{second.url}/v1/files/{file['id']}/content", timeout=BOUND_S)
+    assert kept.content == b"kept" * 100_000
 
 
 @pytest.mark.model

@@ -31,7 +31,7 @@ def models(tmp_path: Path, starter_model: Path) -> Path:
 
 
 def states(server: Any) -> dict[str, str]:
-    listed = httpx2.get(f"{server.url}/engines", timeout=10).json()
+    listed = httpx2.get(f"{server.url}/engines", timeout=60).json()
     return {engine["model"]: engine["state"] for engine in listed["engines"] if engine["model"] in ("one", "two")}
 
 

@@ -43,7 +43,7 @@ def upstream(start_shared_server: Callable[..., Any], starter_model: Path) -> An
 
 @pytest.fixture
 def settings(upstream: Any) -> UpstreamSettings:
-    model = httpx2.get(f"{upstream.url}/v1/models").json()["data"][0]["id"]
+    model = httpx2.get(f"{upstream.url}/v1/models", timeout=60).json()["data"][0]["id"]
     return UpstreamSettings(url=upstream.url, model=model, max_running=3)
 
 
@@ -101,5 +101,5 @@ def test_claude_code_is_served_through_the_plugin(
     said = claude_code.run("Say hello.", "--bare", url=server.url, **terse)
     assert said.returncode == 0, said.stdout + said.stderr + server.tail()
     assert said.stdout.strip()
-    totals = httpx2.get(f"{settings.url}/status").json()["totals"]
+    totals = httpx2.get(f"{settings.url}/status", timeout=60).json()["totals"]
     assert totals["answers"] >= 1, totals

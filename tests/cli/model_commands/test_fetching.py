@@ -91,10 +91,10 @@ def test_a_server_that_runs_finds_what_was_fetched(hub: LoopbackHub, run_command
     server = start_server()
     assert run_command("pull", "owner/Model-GGUF").returncode == 0
     deadline = time.monotonic() + BOUND_S
-    while httpx2.get(f"{server.url}/v1/models/model-q4_k_m").status_code != httpx2.codes.OK:
+    while httpx2.get(f"{server.url}/v1/models/model-q4_k_m", timeout=BOUND_S).status_code != httpx2.codes.OK:
         assert time.monotonic() < deadline
         threading.Event().wait(0.1)
-    listed = httpx2.get(f"{server.url}/v1/models").json()["data"]
+    listed = httpx2.get(f"{server.url}/v1/models", timeout=BOUND_S).json()["data"]
     assert [model["id"] for model in listed][:2] == ["tiny", "model-q4_k_m"]
 
 

@@ -39,8 +39,8 @@ from pensieve_inference.testing import (
 
 __all__ = ["Client", "ScriptedServer", "Serve", "checked_events", "checked_message", "scripted_server"]
 
-BOUND_S = 20.0
-"""No request of these tests takes longer."""
+BOUND_S = 90.0
+"""No request of these tests takes longer; the longest, which fills a model's window, takes 12 s on a core alone."""
 
 _EVENT: pydantic.TypeAdapter[object] = pydantic.TypeAdapter(types.RawMessageStreamEvent)
 _NOT_IN_THE_UNION = frozenset({"ping", "error"})
