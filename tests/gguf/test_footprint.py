@@ -16,8 +16,13 @@ def test_what_fits_leaves_the_rest_and_what_does_not_lacks_something(one: Footpr
 
 
 @given(footprints, footprints)
-def test_what_two_have_in_common_fits_into_both(one: Footprint, other: Footprint) -> None:
-    common = one.common(other)
+def test_what_two_have_in_common_fits_into_both_and_both_into_the_most_of_them(
+    one: Footprint, other: Footprint
+) -> None:
+    common, most = one.common(other), one.most(other)
+    assert one.fits(most)
+    assert other.fits(most)
+    assert common + most == one + other
     assert common.fits(one)
     assert common.fits(other)
     assert common in (one, other) or not (one.fits(other) or other.fits(one))

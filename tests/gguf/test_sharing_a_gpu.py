@@ -229,6 +229,13 @@ async def test_a_model_larger_than_ram_is_loaded_where_the_gpu_holds_the_rest_of
         assert (at.residency(A).memory_bytes or 0) < 4 * GIB
 
 
+async def test_so_it_is_where_nobody_has_said_how_much_the_gpu_holds() -> None:
+    async with house(gpu_gib=12, ram_gib=4) as at:
+        await settle(at, A, B)
+        assert at.ready() == {"b"}
+        assert at.layers(B) == 25
+
+
 async def test_models_that_are_kept_in_ram_make_no_room_on_the_gpu() -> None:
     settings = GgufSettings(memory_budget_bytes=64 * GIB, gpu_layers=0)
     async with house(gpu_gib=16, settings=settings) as at:

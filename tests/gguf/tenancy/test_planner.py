@@ -423,6 +423,15 @@ def test_a_request_that_leaves_while_it_waits_is_forgotten() -> None:
     assert tale.phase(A) is Phase.READY
 
 
+def test_what_is_learned_of_a_model_meanwhile_counts_when_it_is_asked_for_again() -> None:
+    tale = story()
+    tale.settle(A)
+    tale.now = 20.0
+    tale.planner.ask(B, least=ram(1))
+    tale.planner.ask(B, least=ram(4))
+    assert tale.plan() == [Leave(model=A)]
+
+
 # -- with a GPU ----------------------------------------------------------------------------------------------------
 
 

@@ -31,6 +31,10 @@ class Footprint:
         """Whether `room` holds it, in RAM and on the GPUs."""
         return not self - room
 
+    def most(self, other: Footprint) -> Footprint:
+        """Return the smallest room that holds either."""
+        return Footprint(ram=max(self.ram, other.ram), gpu=max(self.gpu, other.gpu))
+
     def common(self, other: Footprint) -> Footprint:
         """Return what both have."""
         return Footprint(ram=min(self.ram, other.ram), gpu=min(self.gpu, other.gpu))

@@ -73,6 +73,7 @@ class GgufProvider:
         )
         budget = Footprint(ram=settings.memory_budget_bytes or 0, gpu=settings.gpu_memory_budget_bytes or 0)
         self._planner = Planner(budget, terms)
+        self._gpu_is_known = settings.gpu_memory_budget_bytes is not None
         self._lodgings: dict[ModelId, Lodging] = {}
         self._turns: dict[Ticket, _Turn] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -97,8 +98,7 @@ class GgufProvider:
         """
         self._check_open()
         lodging = self._lodging(model)
-        on_gpu = 0 if self._settings.gpu_layers == 0 else self._planner.budget.gpu
-        ticket = self._planner.ask(model.id, least=lodging.least(gpu=on_gpu))
+        ticket = self._planner.ask(model.id, least=lodging.least(gpu=self._gpu_for(model)))
         turn = self._turns[ticket] = asyncio.get_running_loop().create_future()
         self._go_on()
         try:
@@ -231,11 +231,18 @@ class GgufProvider:
         if self._settings.memory_budget_bytes is None and wanting:
             self._planner.budget = attrs.evolve(self._planner.budget, ram=max(self._all_there_is(), *wanting))
 
+    def _gpu_for(self, model: ModelDescriptor) -> int:
+        """Return what of a model may lie on a GPU: all of it, until an engine has looked whether there is one."""
+        if self._settings.gpu_layers == 0:
+            return 0
+        return self._planner.budget.gpu if self._gpu_is_known else model.size_bytes
+
     def _note_the_gpu(self, lodging: Lodging) -> None:
         """Where no budget was set, it is what an engine found free there while it had the GPU for itself."""
         others = (tenant.footprint.gpu for tenant in self._planner.tenants if tenant.model != lodging.model.id)
         if self._settings.gpu_memory_budget_bytes is None and not any(others):
             self._planner.budget = attrs.evolve(self._planner.budget, gpu=lodging.running.loaded.gpu_bytes)
+        self._gpu_is_known = True
 
     def _all_there_is(self) -> int:
         return self._free_bytes() + sum(lodging.resident_bytes or 0 for lodging in self._lodgings.values())

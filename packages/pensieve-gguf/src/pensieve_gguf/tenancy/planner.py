@@ -112,6 +112,7 @@ class Planner:
     def ask(self, model: ModelId, *, least: Footprint) -> Ticket:
         """A request wants `model`, which takes `least` at least."""
         tenant = self._tenants.setdefault(model, Tenant(model=model, least=least))
+        tenant.least = tenant.least.most(least)
         ticket = Ticket(next(self._numbers))
         self._wants[ticket] = tenant
         tenant.waiting.append(ticket)
