@@ -1,6 +1,6 @@
 """The example of an engine plugin against a real second server on loopback: another Pensieve, with the starter model.
 
-It passes the checks that the engines of Pensieve itself pass, and serves the real Claude Code.
+In both of its dialects it passes the checks that the engines of Pensieve itself pass, and serves the real Claude Code.
 """
 
 from __future__ import annotations
@@ -41,13 +41,14 @@ def upstream(start_shared_server: Callable[..., Any], starter_model: Path) -> An
     return start_shared_server("--model", str(starter_model), "--ctx", str(CONTEXT))
 
 
-@pytest.fixture
-def settings(upstream: Any) -> UpstreamSettings:
+@pytest.fixture(params=["anthropic", "openai"])
+def settings(upstream: Any, request: pytest.FixtureRequest) -> UpstreamSettings:
     model = httpx2.get(f"{upstream.url}/v1/models", timeout=60).json()["data"][0]["id"]
-    return UpstreamSettings(url=upstream.url, model=model, max_running=3)
+    told = CONTEXT if request.param == "openai" else None  # OpenAI's list of models has no word for it
+    return UpstreamSettings(url=upstream.url, model=model, dialect=request.param, max_running=3, context_tokens=told)
 
 
-def request(text: str, *, max_tokens: int) -> GenerationRequest:
+def asking(text: str, *, max_tokens: int) -> GenerationRequest:
     return GenerationRequest(
         id=RequestId(f"req_{next(_ids)}"),
         model=ModelId("any"),
@@ -63,7 +64,7 @@ async def test_it_keeps_the_engine_contract(check: EngineCheck, settings: Upstre
         provider = create_provider(settings, SystemClock())
         return await provider.engine(provider.models()[0])
 
-    await check(EngineCase(open_engine=open_engine, request=request))
+    await check(EngineCase(open_engine=open_engine, request=asking))
 
 
 @pytest.mark.parametrize("check", PROVIDER_CHECKS, ids=check_name)
@@ -72,7 +73,7 @@ async def test_it_keeps_the_provider_contract(check: ProviderCheck, settings: Up
         return create_provider(settings, SystemClock())
 
     (model,) = UpstreamProvider(settings, SystemClock()).models()
-    await check(ProviderCase(open_provider=open_provider, model=model, request=request))
+    await check(ProviderCase(open_provider=open_provider, model=model, request=asking))
 
 
 @pytest.fixture(scope="module")
@@ -91,15 +92,22 @@ def test_claude_code_is_served_through_the_plugin(
     installed: Path,
     settings: UpstreamSettings,
 ) -> None:
+    before = _totals(settings)["answers"]
     server = start_server(
         *("--engine", "upstream"),
+        *(("--ctx", str(settings.context_tokens)) if settings.context_tokens else ()),
         PYTHONPATH=os.pathsep.join(filter(None, (str(installed), os.environ.get("PYTHONPATH")))),
         PENSIEVE_UPSTREAM_URL=settings.url,
         PENSIEVE_UPSTREAM_MODEL=settings.model,
+        PENSIEVE_UPSTREAM_DIALECT=settings.dialect,
     )
     assert server.workers() == []  # nothing is computed here
     said = claude_code.run("Say hello.", "--bare", url=server.url, **terse)
     assert said.returncode == 0, said.stdout + said.stderr + server.tail()
     assert said.stdout.strip()
-    totals = httpx2.get(f"{settings.url}/status", timeout=60).json()["totals"]
-    assert totals["answers"] >= 1, totals
+    assert _totals(settings)["answers"] > before
+
+
+def _totals(settings: UpstreamSettings) -> dict[str, int]:
+    totals: dict[str, int] = httpx2.get(f"{settings.url}/status", timeout=60).json()["totals"]
+    return totals

@@ -15,6 +15,7 @@ from pensieve_upstream import UpstreamEngine, UpstreamProvider, UpstreamSettings
 from pensieve_core import (
     EngineFailedError,
     EnginePhase,
+    FinishReason,
     GenerationFinished,
     GenerationRequest,
     ModelBrokenError,
@@ -35,6 +36,7 @@ from pensieve_inference.testing.contract import check_transcript
 
 PATIENCE_S = 20.0
 MODELS = {"data": [{"id": "other", "max_model_len": 9}, {"id": "there", "max_input_tokens": 100}]}
+STREAMS = {"/v1/messages", "/v1/chat/completions"}
 BEGUN = b'data: {"type":"message_start","message":{"usage":{"input_tokens":4}}}\n\n'
 ENDED = b'data: {"type":"message_delta","delta":{"stop_reason":"end_turn"}}\n\ndata: {"type":"message_stop"}\n\n'
 
@@ -69,7 +71,7 @@ class Upstream:
         status, body = self.answers[head.split()[1]]
         writer.write(f"HTTP/1.1 {status} X\r\nconnection: close\r\n{self.headers}\r\n".encode() + body)
         await writer.drain()
-        if not self.hangs_up and head.split()[1] == "/v1/messages":
+        if not self.hangs_up and head.split()[1] in STREAMS and b"data:" in body:
             await reader.read()
             self.left.set()
 
@@ -102,12 +104,12 @@ def telling(messages: tuple[int, bytes] = (200, BEGUN + ENDED), *, tokens: int =
     return Upstream(answers, **more)
 
 
-def request() -> GenerationRequest:
+def request(*, max_tokens: int = 8) -> GenerationRequest:
     return GenerationRequest(
         id=RequestId("req_1"),
         model=ModelId("there"),
         turns=(Turn(role=Role.USER, parts=(TextPart(text="Hi"),)),),
-        max_tokens=8,
+        max_tokens=max_tokens,
         origin=Origin(session=SessionId("one")),
     )
 
@@ -214,6 +216,128 @@ async def test_an_answer_that_was_done_when_the_engine_closed_is_still_read() ->
         assert isinstance([event async for event in generation][-1], GenerationFinished)
 
 
+@pytest.mark.parametrize(
+    ("asked", "sent", "reason"), [(96, 96, FinishReason.MAX_TOKENS), (32_000, 96, FinishReason.CONTEXT_FULL)]
+)
+async def test_no_more_is_asked_for_than_the_context_holds(asked: int, sent: int, reason: FinishReason) -> None:
+    """vLLM refuses what could become longer; Claude Code asks for 32,000 tokens whatever the model."""
+    upstream = telling((200, BEGUN + ENDED.replace(b"end_turn", b"max_tokens")))
+    async with opened(upstream) as engine, contextlib.aclosing(await engine.generate(request(max_tokens=asked))) as one:
+        *_, finish = [event async for event in one]
+    assert f'"max_tokens":{sent}' in upstream.heard[-1]
+    assert isinstance(finish, GenerationFinished)
+    assert finish.reason is reason
+
+
+# -- OpenAI's dialect ----------------------------------------------------------------------------------------------
+
+CHAT = "/v1/chat/completions"
+CHUNK = b'data: {"choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":null}]}\n\n'
+LAST = (
+    b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+    b'data: {"choices":[],"usage":{"prompt_tokens":4,"completion_tokens":1}}\n\ndata: [DONE]\n\n'
+)
+
+
+def chatting(stream: bytes = CHUNK + LAST, *, hangs_up: bool = True, **counts: Any) -> Upstream:
+    """Return an upstream that knows the ways to count in `counts`, by their paths' last words."""
+    paths = {"tokenize": "/tokenize", "input_tokens": f"{CHAT}/input_tokens"}
+    answers = dict.fromkeys(paths.values(), (404, b"{}"))
+    answers |= {paths[name]: (200, json.dumps(answer).encode()) for name, answer in counts.items()}
+    answers |= {"/v1/models": (200, json.dumps(MODELS).encode()), CHAT: (200, stream)}
+    return Upstream(answers, hangs_up=hangs_up)
+
+
+def asked_paths(upstream: Upstream) -> list[str]:
+    return [heard.split()[1] for heard in upstream.heard if heard.startswith("POST")]
+
+
+async def test_in_openais_words_a_request_is_answered_and_its_session_and_key_are_told() -> None:
+    upstream = chatting(tokenize={"count": 4})
+    async with opened(upstream, dialect="openai", key="secret") as engine:
+        async with contextlib.aclosing(await engine.generate(request())) as generation:
+            events = [event async for event in generation]
+        await engine.count_tokens(request())
+    check_transcript(events)
+    assert generation.prompt.prompt_tokens == 4
+    assert asked_paths(upstream) == ["/tokenize", CHAT, "/tokenize"]
+    assert "authorization: Bearer secret" in upstream.heard[-1]
+    assert "x-claude-code-session-id: one" in upstream.heard[-2]
+
+
+@pytest.mark.parametrize(
+    ("counts", "tokens"),
+    [({"tokenize": {"count": 4}}, 4), ({"tokenize": {"tokens": []}, "input_tokens": {"input_tokens": 5}}, 5), ({}, 6)],
+)
+async def test_the_way_to_count_that_the_upstream_knows_is_found_and_kept(counts: Any, tokens: int) -> None:
+    upstream = chatting(json.dumps({"usage": {"prompt_tokens": 6}}).encode(), **counts)
+    async with opened(upstream, dialect="openai") as engine:
+        assert await engine.count_tokens(request()) == tokens
+        tried = len(upstream.heard)
+        assert await engine.count_tokens(request()) == tokens
+    assert len(upstream.heard) == tried + 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "prompt is too long: 200 tokens > 100 maximum",  # Pensieve
+        "This model's maximum context length is 100 tokens. However, your request has 200 input tokens.",  # vLLM
+        "request (200 tokens) exceeds the available context size (100 tokens), try increasing it",  # llama-server
+    ],
+)
+async def test_too_long_a_prompt_is_counted_by_the_refusal(message: str) -> None:
+    upstream = chatting()
+    upstream.answers[CHAT] = (400, refusal(message))
+    async with opened(upstream, dialect="openai") as engine:
+        assert await engine.count_tokens(request()) == 200
+        with pytest.raises(PromptTooLongError, match="200 tokens > 100 maximum"):
+            await engine.generate(request())
+
+
+async def test_too_long_an_answer_is_no_prompt_that_is_too_long() -> None:
+    """vLLM's words for it name the prompt, too."""
+    words = "'max_tokens' is too large: 900. This model's maximum context length is 100 tokens and your request has 10"
+    upstream = chatting(tokenize={"count": 10})
+    upstream.answers[CHAT] = (400, refusal(words))
+    async with opened(upstream, dialect="openai") as engine:
+        with pytest.raises(RequestRefusedError, match="too large: 900") as refused:
+            await engine.generate(request())
+    assert not isinstance(refused.value, PromptTooLongError)
+
+
+async def test_an_upstream_that_knows_no_way_to_count_is_told() -> None:
+    upstream = chatting(b"{}")
+    async with opened(upstream, dialect="openai") as engine:
+        with pytest.raises(EngineFailedError, match="counts no tokens"):
+            await engine.count_tokens(request())
+        upstream.answers[CHAT] = (500, b"{}")
+        with pytest.raises(EngineFailedError, match="answered 500"):
+            await engine.count_tokens(request())
+
+
+async def test_who_leaves_hangs_up_on_a_chat_too() -> None:
+    upstream = chatting(CHUNK, hangs_up=False, tokenize={"count": 4})
+    async with opened(upstream, dialect="openai") as engine:
+        generation = await engine.generate(request())
+        generation.cancel()
+        await upstream.left.wait()
+        await generation.aclose()
+
+
+async def test_a_chat_that_ends_without_its_last_word_is_a_failed_engine() -> None:
+    async with opened(chatting(CHUNK, tokenize={"count": 4}), dialect="openai") as engine:
+        generation = await engine.generate(request())
+        with pytest.raises(EngineFailedError, match="hung up in the middle"):
+            [event async for event in generation]
+        await generation.aclose()
+
+
+def test_a_dialect_that_nobody_speaks_is_refused() -> None:
+    with pytest.raises(ValueError, match="anthropic"):
+        UpstreamSettings(dialect="latin")
+
+
 # -- the provider --------------------------------------------------------------------------------------------------
 
 
@@ -280,10 +404,11 @@ async def test_an_upstream_that_counts_nothing_is_told() -> None:
 
 
 async def test_settings_come_from_the_environment_and_the_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"URL": "http://127.0.0.1:1", "MODEL": "m", "KEY": "secret"}.items():
+    for name, value in {"URL": "http://127.0.0.1:1", "MODEL": "m", "KEY": "secret", "DIALECT": "openai"}.items():
         monkeypatch.setenv(f"PENSIEVE_UPSTREAM_{name}", value)
     settings = UpstreamSettings(context_tokens=5)
     assert (settings.url, settings.model, settings.key) == ("http://127.0.0.1:1", "m", "secret")
+    assert settings.dialect == "openai"
     assert "secret" not in repr(settings)
     async with asyncio.timeout(PATIENCE_S):
         provider = create_provider(settings, SystemClock())

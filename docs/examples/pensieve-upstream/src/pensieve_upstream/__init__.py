@@ -1,4 +1,4 @@
-"""An engine plugin: generates on another server that speaks the Anthropic Messages API (vLLM, llama-server, Pensieve…).
+"""An engine plugin: generates on another server, by Anthropic's API or by OpenAI's (vLLM, llama-server, Pensieve…).
 
 `pensieve-server --engine upstream` finds it by its entry point in the group `pensieve.engines`.
 """

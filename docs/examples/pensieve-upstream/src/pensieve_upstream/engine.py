@@ -10,20 +10,21 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-import httpx2
+import attrs
 
 from pensieve_core import (
     EngineDescription,
     EngineFailedError,
+    FinishReason,
     GenerationEvent,
+    GenerationFinished,
     GenerationRequest,
     OverloadedError,
     PensieveError,
     PromptTooLongError,
     PromptUsage,
 )
-from pensieve_upstream.answer import AnswerReader
-from pensieve_upstream.upstream import Upstream
+from pensieve_upstream.upstream import Answer, Upstream
 
 __all__ = ["UpstreamEngine", "UpstreamGeneration"]
 
@@ -68,11 +69,13 @@ class UpstreamEngine:
         tokens = await self._upstream.count(request)
         if tokens > self.description.context_tokens:
             raise PromptTooLongError(tokens, self.description.context_tokens)
-        response = await self._upstream.begin(request)
+        room = max(self.description.context_tokens - tokens, 1)
+        # vLLM refuses what could become longer than the context, Claude Code asks for 32,000 tokens anywhere.
+        answer = await self._upstream.begin(attrs.evolve(request, max_tokens=min(request.max_tokens, room)))
         if self._closed:
-            await response.aclose()
+            await answer.aclose()
             raise _closing()
-        generation = UpstreamGeneration(self._upstream, response, tokens, self._running.discard)
+        generation = UpstreamGeneration(answer, tokens, self._running.discard, shortened=request.max_tokens > room)
         self._running.add(generation)
         return generation
 
@@ -85,22 +88,29 @@ class UpstreamEngine:
 
 
 class UpstreamGeneration:
-    """`Generation` over one response. A task reads it, so that a slow reader here keeps nothing busy there.
+    """`Generation` over one answer. A task reads it, so that a slow reader here keeps nothing busy there.
 
     What it has read ahead is bounded by `max_tokens` of the request.
+
+    Args:
+        answer: Closed when it has ended, or the client has left.
+        prompt_tokens: As counted.
+        released: Called then.
+        shortened: The answer may have fewer tokens than were asked for, since the context ends there.
     """
 
     def __init__(
         self,
-        upstream: Upstream,
-        response: httpx2.Response,
+        answer: Answer,
         prompt_tokens: int,
         released: Callable[[UpstreamGeneration], None],
+        *,
+        shortened: bool = False,
     ) -> None:
         self.prompt = PromptUsage(prompt_tokens=prompt_tokens)
-        self._upstream = upstream
-        self._response = response
+        self._answer = answer
         self._released = released
+        self._shortened = shortened
         self._inbox: asyncio.Queue[GenerationEvent | PensieveError | None] = asyncio.Queue()
         self._done = False
         self._told_last = False
@@ -133,44 +143,41 @@ class UpstreamGeneration:
         self._tell_last(error)
 
     async def stopped(self) -> None:
-        """Wait until the response is closed."""
+        """Wait until the answer is closed."""
         await asyncio.wait((self._pump,))
 
     async def aclose(self) -> None:
-        """Cancel unless finished, and wait until the response is closed."""
+        """Cancel unless finished, and wait until the answer is closed."""
         self._done = True
         self.cancel()
         await self.stopped()
 
     async def _run(self) -> None:
-        """Read until the end, or until the client has left; never cancelled itself, so that the response is closed."""
+        """Read until the end, or until the client has left; never cancelled itself, so that the answer is closed."""
         tasks = (asyncio.create_task(self._read()), asyncio.create_task(self._left.wait()))
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
         self._released(self)
-        await self._response.aclose()
+        await self._answer.aclose()
 
     async def _read(self) -> None:
         try:
-            await self._read_events()
+            async with contextlib.aclosing(self._answer.events()) as events:
+                async for event in events:
+                    self._inbox.put_nowait(self._meant(event))
+            self._tell_last(None)
         except PensieveError as error:
             self._tell_last(error)
         except Exception as error:  # noqa: BLE001 - this is the engine's loop: whatever it is, the reader must hear of it
             self._tell_last(EngineFailedError(f"the upstream's answer could not be read: {error!r}"))
 
-    async def _read_events(self) -> None:
-        reader = AnswerReader()
-        async with contextlib.aclosing(self._upstream.payloads(self._response)) as payloads:
-            async for payload in payloads:
-                for event in reader.feed(payload):
-                    self._inbox.put_nowait(event)
-                if reader.finished:
-                    self._tell_last(None)
-                    return
-        msg = "the upstream hung up in the middle of its answer"
-        raise EngineFailedError(msg)
+    def _meant(self, event: GenerationEvent) -> GenerationEvent:
+        """Return the event; where the limit was the context's, the upstream knows of no other."""
+        if self._shortened and isinstance(event, GenerationFinished) and event.reason is FinishReason.MAX_TOKENS:
+            return attrs.evolve(event, reason=FinishReason.CONTEXT_FULL)
+        return event
 
     def _tell_last(self, last: PensieveError | None) -> None:
         if not self._told_last:

@@ -6,6 +6,8 @@ import os
 
 import attrs
 
+from pensieve_upstream.dialect import DIALECTS
+
 __all__ = ["UpstreamSettings"]
 
 
@@ -18,7 +20,12 @@ class UpstreamSettings:
     """How to reach the upstream. `context_tokens` and `max_running` are `--ctx` and `--parallel` of the server."""
 
     url: str = _variable("URL", "http://127.0.0.1:8080")
-    """`PENSIEVE_UPSTREAM_URL`; what stands before `/v1/messages`."""
+    """`PENSIEVE_UPSTREAM_URL`; what stands before `/v1`."""
+    dialect: str = attrs.field(
+        factory=lambda: os.environ.get("PENSIEVE_UPSTREAM_DIALECT", "anthropic"),
+        validator=attrs.validators.in_(DIALECTS),
+    )
+    """`PENSIEVE_UPSTREAM_DIALECT`: `anthropic` or `openai`."""
     model: str = _variable("MODEL", "default")
     """`PENSIEVE_UPSTREAM_MODEL`: the upstream's name of the model."""
     key: str = attrs.field(factory=lambda: os.environ.get("PENSIEVE_UPSTREAM_KEY", ""), repr=False)

@@ -1,9 +1,8 @@
-"""The upstream over HTTP: three questions, and what its refusals mean. Every error leaves here as a `PensieveError`."""
+"""The upstream over HTTP: three questions, in either dialect. Every error leaves here as a `PensieveError`."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Any
 
@@ -12,34 +11,33 @@ import orjson
 
 from pensieve_core import (
     EngineFailedError,
+    GenerationEvent,
     GenerationRequest,
-    OverloadedError,
     PensieveError,
     PromptTooLongError,
     RequestRefusedError,
 )
+from pensieve_upstream.dialect import DIALECTS, AnswerReader
+from pensieve_upstream.refusals import refusal
 from pensieve_upstream.settings import UpstreamSettings
-from pensieve_upstream.wire import count_body, messages_body
 
 __all__ = ["Upstream"]
 
-_VERSION = {"anthropic-version": "2023-06-01"}
-_TOO_LONG = re.compile(r"prompt is too long: (\d+) tokens > (\d+) maximum")
 _CONNECT_S = 10.0
-_LONGEST_WAIT_S = 60
-_REFUSALS = frozenset({400, 413, 422})
-_BUSY = frozenset({429, 503, 529})
+_END = "[DONE]"
+"""Not JSON: the last word of OpenAI's streams."""
 
 
 class Upstream:
-    """A server that speaks the Messages API. One connection pool; closed by `aclose`."""
+    """A server that generates. One connection pool; closed by `aclose`."""
 
     def __init__(self, settings: UpstreamSettings) -> None:
-        keys = {"x-api-key": settings.key} if settings.key else {}
         self._settings = settings
+        self._dialect = DIALECTS[settings.dialect]
+        self._counts = self._dialect.counts
         self._client = httpx2.AsyncClient(
             base_url=settings.url.rstrip("/"),
-            headers={**_VERSION, **keys},
+            headers=self._dialect.headers(settings.key),
             timeout=httpx2.Timeout(settings.silence_s, connect=_CONNECT_S),
             limits=httpx2.Limits(max_connections=None),
             trust_env=False,
@@ -62,35 +60,37 @@ class Upstream:
         return None
 
     async def count(self, request: GenerationRequest) -> int:
-        """Return how many tokens the upstream counts in the prompt."""
-        body = count_body(request, self._settings.model)
-        counted = (await self._asked("POST", "/v1/messages/count_tokens", body)).get("input_tokens")
-        if not isinstance(counted, int):
-            msg = "the upstream counts no tokens"
-            raise EngineFailedError(msg)
-        return counted
+        """Return how many tokens the upstream counts in the prompt. The way that it knows is remembered."""
+        for count in self._counts:
+            try:
+                answer = await self._asked("POST", count.path, count.body(request, self._settings.model))
+            except PromptTooLongError as error:
+                return error.prompt_tokens
+            except (EngineFailedError, RequestRefusedError):
+                if count is self._counts[-1]:
+                    raise
+                continue
+            tokens = count.read(answer)
+            if isinstance(tokens, int):
+                self._counts = (count,)
+                return tokens
+        msg = "the upstream counts no tokens"
+        raise EngineFailedError(msg)
 
-    async def begin(self, request: GenerationRequest) -> httpx2.Response:
-        """Send a request; returns once the upstream has taken it. The caller closes the response."""
+    async def begin(self, request: GenerationRequest) -> Answer:
+        """Send a request; returns once the upstream has taken it. The caller closes the answer."""
         session = {"x-claude-code-session-id": request.origin.session} if request.origin.session else {}
-        body = messages_body(request, self._settings.model)
+        body = self._dialect.body(request, self._settings.model)
         with _translated(self._settings.url):
             response = await self._client.send(
-                self._client.build_request("POST", "/v1/messages", json=body, headers=session), stream=True
+                self._client.build_request("POST", self._dialect.path, json=body, headers=session), stream=True
             )
         if response.status_code != httpx2.codes.OK:
             with _translated(self._settings.url), contextlib.suppress(httpx2.StreamError):
                 await response.aread()
             await response.aclose()
             raise _refusal(response)
-        return response
-
-    async def payloads(self, response: httpx2.Response) -> AsyncGenerator[Mapping[str, Any], None]:
-        """Yield the payloads of a stream."""
-        with _translated(self._settings.url):
-            async for line in response.aiter_lines():
-                if line.startswith("data:"):
-                    yield _json(line[5:])
+        return Answer(response, self._dialect.reader(request))
 
     async def _asked(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         with _translated(self._settings.url):
@@ -98,6 +98,39 @@ class Upstream:
         if response.status_code != httpx2.codes.OK:
             raise _refusal(response)
         return _json(response.content)
+
+
+class Answer:
+    """One answer on its way."""
+
+    def __init__(self, response: httpx2.Response, reader: AnswerReader) -> None:
+        self._response = response
+        self._reader = reader
+
+    async def events(self) -> AsyncGenerator[GenerationEvent, None]:
+        """Yield its events, the finish last.
+
+        Raises:
+            OverloadedError, EngineFailedError: it broke off, by the upstream's word or without one.
+        """
+        with _translated(str(self._response.url)):
+            async for line in self._response.aiter_lines():
+                for event in self._fed(line):
+                    yield event
+                if self._reader.finished:
+                    return
+        msg = "the upstream hung up in the middle of its answer"
+        raise EngineFailedError(msg)
+
+    async def aclose(self) -> None:
+        """Hang up, unless it has ended."""
+        await self._response.aclose()
+
+    def _fed(self, line: str) -> Iterator[GenerationEvent]:
+        """Feed what follows `data:`; all other lines of an event stream say nothing more."""
+        if line.startswith("data:"):
+            said = line[5:].strip()
+            yield from self._reader.feed({"done": True} if said == _END else _json(said))
 
 
 @contextlib.contextmanager
@@ -124,21 +157,12 @@ def _json(data: bytes | str) -> Mapping[str, Any]:
 
 
 def _refusal(response: httpx2.Response) -> PensieveError:
-    """Return what a status other than 200 means to whoever asked us."""
-    message, code = _message(response), response.status_code
-    too_long = _TOO_LONG.search(message)
-    if too_long:
-        return PromptTooLongError(int(too_long[1]), int(too_long[2]))
-    if code in _REFUSALS:
-        return RequestRefusedError(f"the upstream refuses: {message}")
-    if code in _BUSY:
-        return OverloadedError(f"the upstream is busy: {message}", _retry_after(response))
-    return EngineFailedError(f"the upstream answered {code}: {message}")
+    return refusal(response.status_code, _message(response), response.headers.get("retry-after", ""))
 
 
 def _message(response: httpx2.Response) -> str:
     match _json_or_nothing(response):
-        case {"error": {"message": str(message)}}:
+        case {"error": {"message": str(message)}} | {"message": str(message)}:
             return message
         case _:
             return response.reason_phrase
@@ -148,8 +172,3 @@ def _json_or_nothing(response: httpx2.Response) -> Mapping[str, Any]:
     with contextlib.suppress(EngineFailedError):
         return _json(response.content)
     return {}
-
-
-def _retry_after(response: httpx2.Response) -> int:
-    told = response.headers.get("retry-after", "")
-    return min(int(told), _LONGEST_WAIT_S) if told.isdecimal() else 5

@@ -122,7 +122,7 @@ def _thinking(request: GenerationRequest) -> _Json | None:
     thinking = request.thinking
     if not thinking.enabled:
         return None
-    if thinking.budget_tokens is None:
+    if thinking.budget_tokens is None or thinking.budget_tokens >= request.max_tokens:  # the latter would be refused
         return {"type": "adaptive"}
     return {"type": "enabled", "budget_tokens": thinking.budget_tokens}
 

@@ -13,12 +13,9 @@ from typing import Any
 import attrs
 
 from pensieve_core import (
-    EngineFailedError,
     FinishReason,
     GenerationEvent,
     GenerationFinished,
-    OverloadedError,
-    PensieveError,
     TextProduced,
     ThinkingProduced,
     ToolCallArguments,
@@ -26,8 +23,9 @@ from pensieve_core import (
     ToolCallStarted,
     Usage,
 )
+from pensieve_upstream.refusals import failure
 
-__all__ = ["AnswerReader"]
+__all__ = ["MessageReader"]
 
 _REASONS = {
     "max_tokens": FinishReason.MAX_TOKENS,
@@ -38,7 +36,7 @@ _REASONS = {
 
 
 @attrs.define
-class AnswerReader:
+class MessageReader:
     """One answer. Feed it the payloads in turn; once `finished`, nothing more comes."""
 
     finished: bool = False
@@ -72,7 +70,7 @@ class AnswerReader:
                 self.finished = True
                 yield self._conclusion()
             case {"type": "error", "error": dict(error)}:
-                raise _failure(error)
+                raise failure(error)
             case _:
                 pass  # pings, and what a later version of the API may add
 
@@ -117,8 +115,3 @@ class AnswerReader:
                 generated_tokens=count("output_tokens", 0),
             ),
         )
-
-
-def _failure(error: Mapping[str, Any]) -> PensieveError:
-    message = f"the upstream: {error.get('message')}"
-    return OverloadedError(message) if error.get("type") == "overloaded_error" else EngineFailedError(message)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pensieve_upstream.answer import AnswerReader
+from pensieve_upstream.anthropic_answer import MessageReader
 
 from pensieve_core import (
     EngineFailedError,
@@ -44,7 +44,7 @@ def ended(reason: str | None, **more: Any) -> Mapping[str, Any]:
 
 
 def read(*payloads: Mapping[str, Any]) -> list[GenerationEvent]:
-    reader = AnswerReader()
+    reader = MessageReader()
     return [event for payload in payloads for event in reader.feed(payload)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pensieve_upstream.wire import count_body, messages_body
+from pensieve_upstream.anthropic_request import count_body, messages_body
 
 from pensieve_core import (
     Effort,
@@ -102,6 +102,7 @@ def test_tools_and_how_free_the_model_is_are_told() -> None:
 def test_sampling_reasoning_and_the_form_of_the_answer_are_told() -> None:
     body = messages_body(
         request(
+            max_tokens=4_000,
             sampling=Sampling(temperature=0.0, top_p=0.9, top_k=5, seed=1),
             stop_sequences=("END",),
             thinking=Thinking(enabled=True, budget_tokens=2_000, effort=Effort.LOW),
@@ -112,7 +113,8 @@ def test_sampling_reasoning_and_the_form_of_the_answer_are_told() -> None:
     assert (body["temperature"], body["top_p"], body["top_k"], body["stop_sequences"]) == (0.0, 0.9, 5, ["END"])
     assert body["thinking"] == {"type": "enabled", "budget_tokens": 2_000}
     assert body["output_config"] == {"format": {"type": "json_schema", "schema": {"type": "object"}}, "effort": "low"}
-    assert messages_body(request(thinking=Thinking(enabled=True)), "m")["thinking"] == {"type": "adaptive"}
+    for unbounded in (Thinking(enabled=True), Thinking(enabled=True, budget_tokens=9)):
+        assert messages_body(request(thinking=unbounded, max_tokens=9), "m")["thinking"] == {"type": "adaptive"}
 
 
 def test_to_count_a_prompt_is_to_ask_for_the_same_prompt() -> None:
