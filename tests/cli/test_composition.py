@@ -207,6 +207,24 @@ def test_what_is_no_projector_is_refused(model_file: Path, tmp_path: Path, *, th
     assert refused.value.exit_code is ExitCode.NOT_FOUND
 
 
+def test_the_default_model_has_the_draft_model_that_is_named(model_file: Path, tmp_path: Path) -> None:
+    small = write_chat_model(tmp_path / "m" / "small.gguf")
+    for wanted in (str(small), "small"):
+        settings = ModelSettings(model=str(model_file), models_folder=tmp_path / "m", draft_model=wanted)
+        (first, *_) = build_catalog(settings).models()
+        assert first.draft is not None
+        assert (first.draft.path, first.draft.named) == (small, True)
+    (first, *_) = build_catalog(ModelSettings(model=str(model_file), draft_model="none")).models()
+    assert first.draft is None
+
+
+@pytest.mark.parametrize("wanted", ["nobody", "missing.gguf"])
+def test_a_draft_model_that_is_not_there_is_told_at_the_start(model_file: Path, wanted: str) -> None:
+    with pytest.raises(CommandError, match=rf"^--draft-model {wanted}: ") as refused:
+        build_catalog(ModelSettings(model=str(model_file), draft_model=wanted))
+    assert refused.value.exit_code is ExitCode.NOT_FOUND
+
+
 def test_a_model_can_be_the_default_by_its_name(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_chat_model(tmp_path / "m" / f"{name}.gguf")

@@ -103,6 +103,22 @@ def test_what_can_be_used_with_it_is_listed(tmp_path: Path) -> None:
     ]
 
 
+def test_a_draft_model_is_a_part_of_how_it_fits(tmp_path: Path) -> None:
+    path, small = (
+        write_chat_model(tmp_path / "tiny.gguf", _METADATA),
+        write_chat_model(tmp_path / "small.gguf", _METADATA),
+    )
+    (model,) = LocalCatalog([FileSource(path)], draft=str(small)).models()
+    with_it, without = (
+        describe(model, Settings(engine=EngineSettings(no_drafts=off)), {}, Memory(ram=1 << 33))
+        for off in (False, True)
+    )
+    assert "draft model 0.06 GiB" in with_it.fit.note
+    assert "draft model" not in without.fit.note
+    small.write_bytes(b"gone bad")
+    assert "draft model" not in describe(model, Settings(), {}, Memory(ram=1 << 33)).fit.note
+
+
 def test_paths_are_whole_on_a_narrow_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

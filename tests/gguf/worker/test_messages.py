@@ -157,7 +157,10 @@ descriptors = st.builds(
     capabilities=st.builds(ModelCapabilities, tool_template=flags, thinking=flags, images=flags),
     projector=st.none() | paths,
     adapters=st.lists(st.builds(LoraAdapter, name=texts, path=paths, size_bytes=counts), max_size=2).map(tuple),
-    draft=st.none() | st.builds(DraftModel, id=texts.map(ModelId), path=paths, size_bytes=counts, parameters=counts),
+    draft=st.none()
+    | st.builds(
+        DraftModel, id=texts.map(ModelId), path=paths, size_bytes=counts, parameters=counts, named=st.booleans()
+    ),
     shards=st.lists(paths, max_size=2).map(tuple),
 )
 descriptions = st.builds(

@@ -16,12 +16,15 @@ from typing import Any
 import attrs
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from pensieve_core import (
+    DraftModel,
     EngineFailedError,
     EnginePhase,
     ModelBrokenError,
     ModelDescriptor,
+    ModelId,
     OverloadedError,
     PrefillProgressed,
     PromptTooLongError,
@@ -410,6 +413,31 @@ async def test_an_engine_whose_workers_die_while_loading_is_given_up(smollm2: Mo
             await engine.start()
         assert phase(engine) is EnginePhase.BROKEN
         assert len(spawned) == 5
+        await engine.aclose()
+
+
+async def test_a_draft_model_that_may_have_killed_its_worker_is_left_out_of_the_next(smollm2: ModelDescriptor) -> None:
+    """The model serves: a file can do to native code what nobody foresaw."""
+    spawned: list[WorkerProcess] = []
+
+    async def spawn(clock: Any) -> WorkerProcess:
+        program = "import sys; sys.exit('GGML_ASSERT(ne > 0) failed')"
+        dying = (sys.executable, "-S", "-E", "-c", program)
+        spawned.append(await (WorkerProcess.spawn(clock) if spawned else WorkerProcess.run(dying, clock)))
+        return spawned[-1]
+
+    draft = DraftModel(id=ModelId("small"), path=smollm2.path, size_bytes=smollm2.size_bytes, parameters=1)
+    guided = attrs.evolve(smollm2, draft=draft)
+    engine = SupervisedEngine(guided, GgufSettings(context_tokens=256, threads=1), HastyClock(), spawn)
+    try:
+        with capture_logs() as logs:
+            async with asyncio.timeout(PATIENCE_S):
+                await engine.start()
+        assert engine.description.model.draft is None
+        (warning,) = [log for log in logs if log["event"] == "draft_model_unusable"]
+        assert (warning["model"], warning["draft_model"]) == (str(smollm2.path), str(smollm2.path))
+        assert "GGML_ASSERT(ne > 0) failed" in warning["reason"]
+    finally:
         await engine.aclose()
 
 

@@ -31,7 +31,7 @@ from pensieve_cli.model_places import model_sources
 from pensieve_cli.settings import ModelSettings, Settings
 from pensieve_cli.signing_key import signing_key
 from pensieve_cli.version import version
-from pensieve_core import Clock, ModelDescriptor
+from pensieve_core import Clock, ModelDescriptor, ModelNotFoundError
 from pensieve_http import Drain, HttpSettings, create_app, create_batch_runner
 from pensieve_http.batches.runner import BatchRunner
 from pensieve_http.storage import BatchStore, Database, FileFolder, FolderClaim, FolderFileStore, Storage
@@ -42,6 +42,7 @@ from pensieve_registry import (
     LeftOut,
     LocalCatalog,
     ModelProblem,
+    check_draft_model,
     check_projector,
     file_named,
 )
@@ -149,11 +150,23 @@ def build_catalog(settings: ModelSettings) -> LocalCatalog:
 
     Raises:
         ModelNotFoundError: nobody knows its name.
-        CommandError: it was given as a file, and that cannot be served; or the projector is none.
+        CommandError: it was given as a file, and that cannot be served; or the projector or the draft model is none.
     """
+    catalog = _catalog_of(settings)
+    _check_draft_model(settings.draft_model, catalog)
+    return catalog
+
+
+def _catalog_of(settings: ModelSettings) -> LocalCatalog:
     projector = _projector(settings)
     sources = model_sources(settings.models_folder)
-    catalog_of = partial(LocalCatalog, projector=projector, aliases=AliasFile().read(), on_refused=_log_refused)
+    catalog_of = partial(
+        LocalCatalog,
+        projector=projector,
+        draft=settings.draft_model,
+        aliases=AliasFile().read(),
+        on_refused=_log_refused,
+    )
     model = settings.model
     if model is None:
         return catalog_of(sources, memory_bytes=memory_bytes())
@@ -179,6 +192,15 @@ def _projector(settings: ModelSettings) -> Path | None:
     except GgufHeaderError as error:
         raise CommandError(f"--projector {path}: {error.message}", ExitCode.NOT_FOUND) from error
     return path
+
+
+def _check_draft_model(wanted: str | None, catalog: LocalCatalog) -> None:
+    if wanted is None:
+        return
+    try:
+        check_draft_model(wanted, catalog.resolve)
+    except (ModelNotFoundError, GgufHeaderError) as error:
+        raise CommandError(f"--draft-model {wanted}: {error.message}", ExitCode.NOT_FOUND) from error
 
 
 def _serving(given: FileSource, name: str, catalog: LocalCatalog) -> LocalCatalog:

@@ -46,21 +46,21 @@ Model                                             Server
   --pinned NAME         stays loaded; repeatable    --port N             0 for any free one [8000]
   --models-folder DIR   has GGUF files [models]     --drain-seconds S    answers go on so long [30]
   --projector FILE      by which it sees images     --idle-exit-seconds S  stop when unused
-  --engine NAME         what runs it [gguf]         --strict             refuse unknown fields
-  --ctx N               context tokens [fitted]     --log-level LEVEL    debug to error [info]
-  --threads N           CPU threads [fitted]        --log-format FORMAT  pretty or json [auto]
-  --gpu-layers N        -1 for all [fitted]       Access
-  --parallel N          requests at once [fitted]   --api-key KEY        clients send it; repeatable
-  --cells N             tokens in cache [fitted]    --api-key-file FILE  keys, one a line
-  --kv-type TYPE        f16 or q8_0 [fitted]        --allow-host NAME    of this server; repeatable
-  --no-drafts           compute nothing ahead       --allow-origin URL   web page; repeatable
-Cache and files                                     --unsafe-no-key      open to all, without a key
-  --data-dir DIR        what clients upload       Memory, of several models
-  --files-bytes N       limit of all of it          --memory-budget SIZE     8GB; else what is free
-  --cache-dir DIR       computed prompts            --gpu-memory-budget SIZE  on the GPU; likewise
-  --cache-disk-bytes N  limit of these [fitted]     --idle-unload-seconds S  unload when unused
-  --cache-ram-bytes N   of those in RAM [fitted]    --residence-seconds S    stay so long; else 10
-
+  --draft-model NAME    guesses ahead; or none      --strict             refuse unknown fields
+  --engine NAME         what runs it [gguf]         --log-level LEVEL    debug to error [info]
+  --ctx N               context tokens [fitted]     --log-format FORMAT  pretty or json [auto]
+  --threads N           CPU threads [fitted]      Access
+  --gpu-layers N        -1 for all [fitted]         --api-key KEY        clients send it; repeatable
+  --parallel N          requests at once [fitted]   --api-key-file FILE  keys, one a line
+  --cells N             tokens in cache [fitted]    --allow-host NAME    of this server; repeatable
+  --kv-type TYPE        f16 or q8_0 [fitted]        --allow-origin URL   web page; repeatable
+  --no-drafts           compute nothing ahead       --unsafe-no-key      open to all, without a key
+Cache and files                                   Memory, of several models
+  --data-dir DIR        what clients upload         --memory-budget SIZE     8GB; else what is free
+  --files-bytes N       limit of all of it          --gpu-memory-budget SIZE  on the GPU; likewise
+  --cache-dir DIR       computed prompts            --idle-unload-seconds S  unload when unused
+  --cache-disk-bytes N  limit of these [fitted]     --residence-seconds S    stay so long; else 10
+  --cache-ram-bytes N   of those in RAM [fitted]
 A flag beats a variable PENSIEVE_<NAME> beats pensieve.toml, here or the user's.
 """
 

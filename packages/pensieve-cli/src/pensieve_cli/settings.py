@@ -122,6 +122,9 @@ class ModelSettings:
     models_folder: Path = Path("models")
     projector: Path | None = None
     """The file (mmproj) by which the default model sees images. None: the one beside the model, if there is one."""
+    draft_model: str | None = None
+    """A smaller model of the same vocabulary that guesses ahead for the default model, where that pays: a name, or the
+    path of a GGUF file. "none": no model is guessed for. None: the one that is found to fit, if memory has room."""
 
 
 @Parameter(name="*")

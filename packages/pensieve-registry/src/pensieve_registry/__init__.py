@@ -15,6 +15,7 @@ from pensieve_registry._curated import (
     load_curated,
     parse_curated,
 )
+from pensieve_registry._drafts import check_draft_model
 from pensieve_registry._errors import GgufHeaderError
 from pensieve_registry._facts import ModelFacts, TemplateFacts, facts_in_words, model_facts, short_count
 from pensieve_registry._file_names import ids_by_file_name
@@ -91,6 +92,7 @@ __all__ = [
     "Unreadable",
     "UnsafeFileNameError",
     "ValueType",
+    "check_draft_model",
     "check_projector",
     "checked_file_name",
     "curated_model",

@@ -15,6 +15,7 @@ import attrs
 
 from pensieve_core import ModelDescriptor, ModelId, ModelNotFoundError
 from pensieve_registry._cards import KnownFiles
+from pensieve_registry._drafts import with_draft_model
 from pensieve_registry._names import NameTable
 from pensieve_registry._scan import LeftOut, ModelProblem, ScanResult, scan_sources
 from pensieve_registry._sources import ModelSource
@@ -40,6 +41,8 @@ class LocalCatalog:
         default: A name of the default model. None: the most preferred one of the first source that has any.
         aliases: The user's own names, each for any name of a model.
         projector: A projector for the default model, in place of the one beside it.
+        draft: A draft model for the default model, in place of the one that was paired: a file, or any name of a model.
+            "none": no model has one.
         memory_bytes: The memory that the weights have to fit into to be preferred; None: unlimited.
         on_refused: Told of each file that cannot be served, at every scan; whoever has a log writes it there.
         clock: Monotonic seconds.
@@ -52,6 +55,7 @@ class LocalCatalog:
         default: str | None = None,
         aliases: Mapping[str, str] | None = None,
         projector: Path | None = None,
+        draft: str | None = None,
         memory_bytes: int | None = None,
         on_refused: Callable[[ModelProblem], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -60,6 +64,7 @@ class LocalCatalog:
         self._default = default
         self._configured = dict(aliases or {})
         self._projector = projector
+        self._draft = draft
         self._memory_bytes = memory_bytes
         self._on_refused = on_refused
         self._files = KnownFiles()
@@ -124,6 +129,8 @@ class LocalCatalog:
         if self._projector is not None and names.models:
             first, *others = names.models
             names = self._table([_seeing(first, self._projector), *others])
+        if self._draft is not None and names.models:
+            names = self._table(with_draft_model(names.models, self._draft, names.resolve))
         if self._first_default is None and names.models:
             self._first_default = names.models[0].id
         return result, names

@@ -23,6 +23,7 @@ import attrs
 
 from pensieve_core import DraftModel, LoraAdapter, ModelDescriptor
 from pensieve_registry._cards import AdapterCard, ModelCard, ProjectorCard, Shape
+from pensieve_registry._drafts import draft_model
 
 __all__ = ["Companions", "TensorShapes", "paired"]
 
@@ -109,7 +110,7 @@ def _draft(model: ModelCard, others: Iterable[ModelCard]) -> DraftModel | None:
     if not fitting:
         return None
     found = min(fitting, key=lambda other: _distance(other, model)).descriptor
-    return DraftModel(id=found.id, path=found.path, size_bytes=found.size_bytes, parameters=found.parameters or 0)
+    return draft_model(found, named=False)
 
 
 def _can_guess_for(other: ModelCard, model: ModelCard) -> bool:

@@ -20,11 +20,20 @@ from pensieve_cli.model_commands.forecast import free_memory, wishes_of
 from pensieve_cli.model_commands.model_report import Detail, FitReport, ModelFile, ModelReport, model_lines
 from pensieve_cli.printing import print_json, print_lines
 from pensieve_cli.settings import Settings
-from pensieve_core import ModelDescriptor
+from pensieve_core import DraftModel, ModelDescriptor
+from pensieve_gguf.draft_fit import DraftCost, draft_cost, fit_with_draft
 from pensieve_gguf.fit import Memory, ModelSize, fit_model, shortage
 from pensieve_gguf.memory_sum import total_bytes
 from pensieve_gguf.parsers import dialect_of
-from pensieve_registry import GgufArray, GgufHeader, LocalCatalog, facts_in_words, model_facts, read_gguf_model
+from pensieve_registry import (
+    GgufArray,
+    GgufHeader,
+    GgufHeaderError,
+    LocalCatalog,
+    facts_in_words,
+    model_facts,
+    read_gguf_model,
+)
 
 __all__ = ["describe", "run"]
 
@@ -78,7 +87,7 @@ def describe(model: ModelDescriptor, settings: Settings, aliases: Mapping[str, s
         created_at=model.created_at,
         files=tuple(_files(model)),
         details=tuple(Detail(label=label, text=text) for label, text in facts_in_words(model_facts(gguf))),
-        fit=_fit(_size(model, header), settings, memory),
+        fit=_fit(model, header, settings, memory),
     )
 
 
@@ -104,28 +113,36 @@ def _file(role: str, path: Path) -> ModelFile:
 
 
 def _size(model: ModelDescriptor, header: GgufHeader) -> ModelSize:
-    """Return what the model takes: keys and values as llama.cpp keeps them, an upper bound where layers differ."""
+    projector_bytes = 0 if model.projector is None else model.projector.stat().st_size
+    return attrs.evolve(_bare_size(header, model.size_bytes), projector_bytes=projector_bytes)
+
+
+def _bare_size(header: GgufHeader, weight_bytes: int) -> ModelSize:
+    """Return what a model takes: keys and values as llama.cpp keeps them, an upper bound where layers differ."""
 
     def number(name: str) -> int:
-        return header.integer(f"{model.architecture}.{name}") or 0
+        return header.integer(f"{header.text('general.architecture')}.{name}") or 0
 
     heads, layers = number("attention.head_count") or 1, number("block_count")
     usual = number("embedding_length") // heads
     width = (number("attention.key_length") or usual) + (number("attention.value_length") or usual)
     vocabulary = header.metadata.get(_TOKENS)
     return ModelSize(
-        weight_bytes=model.size_bytes,
+        weight_bytes=weight_bytes,
         kv_bytes_per_token=2 * width * (number("attention.head_count_kv") or heads) * layers,
         layers=layers,
-        trained=model.context_tokens,
+        trained=number("context_length"),
         vocabulary=vocabulary.count if isinstance(vocabulary, GgufArray) else 0,
-        projector_bytes=0 if model.projector is None else model.projector.stat().st_size,
     )
 
 
-def _fit(size: ModelSize, settings: Settings, memory: Memory) -> FitReport:
-    wishes = wishes_of(settings)
+def _fit(model: ModelDescriptor, header: GgufHeader, settings: Settings, memory: Memory) -> FitReport:
+    wishes, size = wishes_of(settings), _size(model, header)
     fit = fit_model(size, memory, wishes)
+    draft = None if settings.engine.no_drafts else model.draft
+    cost = None if draft is None else _draft_cost(draft)
+    if draft is not None and cost is not None:
+        fit = fit_with_draft(fit, size, memory, wishes, None, draft=cost, named=draft.named) or fit
     return FitReport(
         fits=total_bytes(fit.terms) <= memory.ram,
         context_tokens=fit.context,
@@ -135,3 +152,11 @@ def _fit(size: ModelSize, settings: Settings, memory: Memory) -> FitReport:
         gpu_layers=fit.gpu_layers,
         note=shortage(fit, memory, wishes) or fit.note,
     )
+
+
+def _draft_cost(draft: DraftModel) -> DraftCost | None:
+    """Return what the draft model takes; None: its file went bad meanwhile."""
+    try:
+        return draft_cost(_bare_size(read_gguf_model(draft.path).header, draft.size_bytes))
+    except GgufHeaderError:
+        return None

@@ -213,6 +213,7 @@ class SupervisedEngine:
                 await self._load(worker)
             except WorkerDied as death:
                 self._deaths.note(death.words)
+                self._do_without_draft_model(death.words)
                 continue
             except (LoadRefused, TimeoutError) as error:
                 await worker.aclose()
@@ -227,6 +228,13 @@ class SupervisedEngine:
             self._adopt(worker, self._clock.monotonic() - began)
             return worker
         raise self._given_up(self._deaths.last_words)
+
+    def _do_without_draft_model(self, words: str) -> None:
+        """Give up the draft model, if there is one: should its file have killed the worker, the model serves alone."""
+        draft, self._model = self._model.draft, attrs.evolve(self._model, draft=None)
+        if draft is not None:
+            paths = {"model": str(self._model.path), "draft_model": str(draft.path)}
+            _log.warning("draft_model_unusable", **paths, reason=f"the worker that loaded both {words}")
 
     async def _started(self) -> WorkerProcess:
         try:
