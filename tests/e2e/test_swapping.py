@@ -78,7 +78,7 @@ def test_a_stream_for_a_model_that_waits_for_room_has_begun_long_before(
     """The other model answers for a while yet; who waits hears of it once the patience of a second is over."""
     arguments = ("--ctx", "2048", "--memory-budget", "300MB", "--residence-seconds", "0")
     server = start_server("--models-folder", str(models), "--model", "one", *arguments)
-    endless = {"max_tokens": 1_000, "temperature": 0, "messages": [{"role": "user", "content": "Count in digits."}]}
+    endless = {"max_tokens": 600, "temperature": 0, "messages": [{"role": "user", "content": "Count in digits."}]}
     prefilled = [*endless["messages"], {"role": "assistant", "content": "1, 2, 3, 4, 5, 6,"}]  # type: ignore[misc]
     with server.stream({**endless, "model": "one", "messages": prefilled}) as busy:
         assert next(busy)["type"] == "message_start"
