@@ -17,30 +17,36 @@ from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.main import main
 from pensieve_cli.model_commands.commands import LoadModel
 from pensieve_cli.model_commands.engine_report import (
-    Engine,
     EngineReport,
-    EngineTable,
-    Memory,
     arrival,
+    converter,
     engine_line,
     engine_lines,
+    read_engine,
     read_table,
 )
 from pensieve_cli.model_commands.engines import run
 from pensieve_cli.printing import print_lines
 from pensieve_cli.settings import ListenSettings, Settings
+from pensieve_core import EngineResidency, MemoryUse, ModelId, Residency, ResidencyState
 
 CheckJson = Callable[[str, str], Any]
 _BOUND_S = 10.0
 _NOW = 1_800_000_000.0
-_BUSY = Engine(
-    model="qwen [7b]",
-    state="ready",
+
+
+def _engine(model: str, state: ResidencyState, **more: Any) -> EngineResidency:
+    return EngineResidency(model=ModelId(model), state=state, **more)
+
+
+_BUSY = _engine(
+    "qwen [7b]",
+    ResidencyState.READY,
     memory_bytes=5_200_000_000,
     requests=2,
     waiting=1,
-    last_used_at="2027-01-15T07:55:00Z",
-    unloads_at="2027-01-15T08:20:00Z",
+    last_used_at=_NOW - 300,
+    unloads_at=_NOW + 1_200,
 )
 
 
@@ -50,14 +56,14 @@ def _printed(report: EngineReport) -> list[str]:
     return stream.getvalue().splitlines()
 
 
-def _report(*engines: Engine, memory: Memory | None = None) -> EngineReport:
-    return EngineReport.of("http://127.0.0.1:8000", EngineTable(memory=memory or Memory(), engines=engines))
+def _report(*engines: EngineResidency, memory: MemoryUse | None = None) -> EngineReport:
+    return EngineReport.of("http://127.0.0.1:8000", Residency(memory=memory or MemoryUse(), engines=engines))
 
 
 def test_the_table_has_a_row_for_each_model_in_memory() -> None:
-    memory = Memory(budget_bytes=16_000_000_000, used_bytes=5_300_000_000)
-    loading = Engine(model="small", state="loading", progress=0.4, pinned=True)
-    head, first, second, sums = _printed(_report(_BUSY, loading, Engine(model="x", state="unloaded"), memory=memory))
+    memory = MemoryUse(budget_bytes=16_000_000_000, used_bytes=5_300_000_000)
+    loading = _engine("small", ResidencyState.LOADING, progress=0.4, pinned=True)
+    head, first, second, sums = _printed(_report(_BUSY, loading, _engine("x", ResidencyState.UNLOADED), memory=memory))
     assert head.split() == ["MODEL", "STATE", "MEMORY", "REQUESTS", "LAST", "USED", "UNLOADS"]
     assert " ".join(first.split()) == "qwen [7b] ready 5.2 GB 2 and 1 waiting 5 min ago in 20 min"
     assert " ".join(second.split()) == "small loading (40%), pinned 0 never"
@@ -65,8 +71,8 @@ def test_the_table_has_a_row_for_each_model_in_memory() -> None:
 
 
 def test_what_lies_on_the_gpu_is_told_beside_what_lies_in_ram() -> None:
-    memory = Memory(budget_bytes=16 * 10**9, used_bytes=10**9, gpu_budget_bytes=24 * 10**9, gpu_used_bytes=7 * 10**9)
-    engine = Engine(model="m", state="ready", memory_bytes=10**9, gpu_bytes=7 * 10**9)
+    memory = MemoryUse(budget_bytes=16 * 10**9, used_bytes=10**9, gpu_budget_bytes=24 * 10**9, gpu_used_bytes=7 * 10**9)
+    engine = _engine("m", ResidencyState.READY, memory_bytes=10**9, gpu_bytes=7 * 10**9)
     _, row, *sums = _printed(_report(engine, memory=memory))
     assert "1.0 GB + 7.0 GB on the GPU" in row
     assert sums == ["1.0 GB of 16.0 GB set aside", "7.0 GB of 24.0 GB set aside on the GPU"]
@@ -74,22 +80,22 @@ def test_what_lies_on_the_gpu_is_told_beside_what_lies_in_ram() -> None:
 
 
 def test_the_last_words_of_a_model_that_failed_are_told() -> None:
-    assert _printed(_report(Engine(model="m", state="failed", detail="no room [here]")))[-1] == "m: no room [here]"
+    assert _printed(_report(_engine("m", ResidencyState.FAILED, detail="no room [here]")))[-1] == "m: no room [here]"
 
 
 def test_nothing_in_memory_is_told_with_what_to_do() -> None:
-    (line,) = _printed(_report(Engine(model="m", state="unloaded")))
+    (line,) = _printed(_report(_engine("m", ResidencyState.UNLOADED)))
     assert "load MODEL" in line
 
 
 def test_one_engine_is_told_in_a_sentence() -> None:
-    assert engine_line(Engine(model="m", state="ready", memory_bytes=10**9, pinned=True)).endswith(
+    assert engine_line(_engine("m", ResidencyState.READY, memory_bytes=10**9, pinned=True)).endswith(
         "is ready, 1.0 GB, pinned"
     )
-    assert engine_line(Engine(model="m", state="failed", detail="torn")).endswith("is failed: torn")
+    assert engine_line(_engine("m", ResidencyState.FAILED, detail="torn")).endswith("is failed: torn")
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"engines": [{}]}', b'{"engines": 1}'])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"engines": [{}]}', b'{"engines": 1}', b"{}"])
 def test_what_is_no_table_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError, match="not ours"):
         read_table(body)
@@ -97,6 +103,12 @@ def test_what_is_no_table_is_refused(body: bytes) -> None:
 
 def test_what_a_newer_server_adds_is_ignored() -> None:
     assert read_table(b'{"engines": [{"model": "m", "state": "ready", "new": 1}], "more": 2}').engines[0].model == "m"
+
+
+def test_times_are_rfc_3339_on_the_wire_and_seconds_here() -> None:
+    told = converter().unstructure(_BUSY)
+    assert (told["last_used_at"], told["loaded_at"]) == ("2027-01-15T07:55:00Z", None)
+    assert read_engine(json.dumps(told).encode()) == _BUSY
 
 
 def test_a_model_is_loaded_listed_and_unloaded(
@@ -221,14 +233,14 @@ def test_a_refusal_is_told_once_the_bar_is_gone() -> None:
 @pytest.mark.parametrize(
     ("state", "words", "share"),
     [
-        (Engine(model="m", state="loading", progress=0.25), "m is loading", 0.25),
-        (Engine(model="m", state="unloaded", waiting=2), "m waits for others to make room", None),
-        (Engine(model="m", state="unloaded"), "m is loading", None),
-        (Engine(model="m", state="draining"), "m is leaving, and comes back", None),
-        (Engine(model="org/m", state="ready", progress=1.0), "m is loading", 1.0),
+        (_engine("m", ResidencyState.LOADING, progress=0.25), "m is loading", 0.25),
+        (_engine("m", ResidencyState.UNLOADED, waiting=2), "m waits for others to make room", None),
+        (_engine("m", ResidencyState.UNLOADED), "m is loading", None),
+        (_engine("m", ResidencyState.DRAINING), "m is leaving, and comes back", None),
+        (_engine("org/m", ResidencyState.READY, progress=1.0), "m is loading", 1.0),
     ],
 )
-def test_what_is_waited_for_is_told(state: Engine, words: str, share: float | None) -> None:
+def test_what_is_waited_for_is_told(state: EngineResidency, words: str, share: float | None) -> None:
     assert arrival(state, "m") == (words, share)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol, TextIO
 
 import cattrs.preconf.json
+from cattrs.preconf.json import JsonConverter
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -27,10 +28,10 @@ class _Report(Protocol):
     def __attrs_attrs__(self) -> tuple[object, ...]: ...
 
 
-def print_json(report: _Report, stream: TextIO) -> None:
-    """Print one JSON object."""
-    converter = cattrs.preconf.json.make_converter()
-    stream.write(converter.dumps(report, indent=2, ensure_ascii=False) + "\n")
+def print_json(report: _Report, stream: TextIO, converter: JsonConverter | None = None) -> None:
+    """Print one JSON object. `converter`: where a report's values are not the JSON's."""
+    form = converter or cattrs.preconf.json.make_converter()
+    stream.write(form.dumps(report, indent=2, ensure_ascii=False) + "\n")
 
 
 def print_lines(lines: Iterable[RenderableType], stream: TextIO) -> None:

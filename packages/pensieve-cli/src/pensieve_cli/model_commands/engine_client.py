@@ -17,9 +17,10 @@ from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.listener import client_url
 from pensieve_cli.missing_model import how_to_fetch
-from pensieve_cli.model_commands.engine_report import Engine, EngineTable, read_engine, read_table
+from pensieve_cli.model_commands.engine_report import read_engine, read_table
 from pensieve_cli.server_client import Reply, ServerClient
 from pensieve_cli.settings import Settings
+from pensieve_core import EngineResidency, Residency
 
 __all__ = ["EngineClient"]
 
@@ -52,21 +53,21 @@ class EngineClient:
         """Where the server is."""
         return self.client.url
 
-    def table(self) -> EngineTable:
+    def table(self) -> Residency:
         """Return all engines."""
         return self._read(read_table, self._ask("GET", "/engines", bound_s=_QUICK_S))
 
-    def engine(self, model: str) -> Engine:
+    def engine(self, model: str) -> EngineResidency:
         """Return the engine of `model`, loaded or not."""
         return self._read(read_engine, self._ask("GET", _path(model), bound_s=_QUICK_S))
 
-    def load(self, model: str, *, pin: bool) -> Engine:
+    def load(self, model: str, *, pin: bool) -> EngineResidency:
         """Let the server load `model`, and wait until it is there."""
         body = {"pin": True} if pin else {}
         reply = self._ask("POST", f"{_path(model)}/load", body, bound_s=_LOAD_BOUND_S, wanted=model)
         return self._read(read_engine, reply)
 
-    def unload(self, model: str) -> Engine:
+    def unload(self, model: str) -> EngineResidency:
         """Let the server unload `model`, and wait until its running answers have ended."""
         return self._read(read_engine, self._ask("POST", f"{_path(model)}/unload", {}, bound_s=_LOAD_BOUND_S))
 

@@ -1,28 +1,31 @@
 """What a server says of its engines at `/engines`, and what `ps`, `load` and `unload` print of it. Values and text.
 
-Fields that a newer server adds are ignored; those that an older one lacks have defaults.
+The values are core's, as the server has them; on the wire and in `--json` their times are RFC 3339. Fields that a newer
+server adds are ignored; those that an older one lacks have defaults.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import TypeVar, assert_never
 
 import attrs
 import cattrs.preconf.json
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+from cattrs.preconf.json import JsonConverter
 from rich.console import RenderableType
 from rich.markup import escape
 
 from pensieve_cli.printing import table
 from pensieve_cli.wording import lately, megabytes, soon
+from pensieve_core import EngineResidency, MemoryUse, Residency, ResidencyState
 
 __all__ = [
-    "Engine",
     "EngineReport",
-    "EngineTable",
-    "Memory",
     "arrival",
+    "converter",
     "engine_line",
     "engine_lines",
     "read_engine",
@@ -30,48 +33,6 @@ __all__ = [
 ]
 
 _Read = TypeVar("_Read")
-_OUT_OF_MEMORY = "unloaded"
-
-
-@attrs.frozen(kw_only=True)
-class Memory:
-    """What all models together may take, and what they take: of RAM, and of all GPUs."""
-
-    budget_bytes: int | None = None
-    used_bytes: int | None = None
-    gpu_budget_bytes: int | None = None
-    gpu_used_bytes: int | None = None
-
-
-@attrs.frozen(kw_only=True)
-class Engine:
-    """One model and its place in memory. Times are RFC 3339."""
-
-    model: str
-    state: str
-    """unloaded, loading, ready, draining or failed."""
-    memory_bytes: int | None = None
-    """What is set aside for it, of RAM."""
-    gpu_bytes: int | None = None
-    """Likewise of the GPUs."""
-    resident_bytes: int | None = None
-    """What its process takes."""
-    pinned: bool = False
-    requests: int = 0
-    waiting: int = 0
-    progress: float = 0.0
-    detail: str = ""
-    loaded_at: str | None = None
-    last_used_at: str | None = None
-    unloads_at: str | None = None
-
-
-@attrs.frozen(kw_only=True)
-class EngineTable:
-    """What `GET /engines` answers."""
-
-    memory: Memory = Memory()
-    engines: tuple[Engine, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -79,28 +40,43 @@ class EngineReport:
     """All that `ps` prints: models that are in memory, on their way, or failed."""
 
     server: str
-    memory: Memory
-    engines: tuple[Engine, ...]
+    memory: MemoryUse
+    engines: tuple[EngineResidency, ...]
 
     @classmethod
-    def of(cls, server: str, found: EngineTable) -> EngineReport:
+    def of(cls, server: str, found: Residency) -> EngineReport:
         """Return the report of the server at the URL `server`."""
-        held = tuple(engine for engine in found.engines if engine.state != _OUT_OF_MEMORY)
+        held = tuple(engine for engine in found.engines if engine.state is not ResidencyState.UNLOADED)
         return cls(server=server, memory=found.memory, engines=held)
 
 
-def read_table(body: bytes) -> EngineTable:
+def read_table(body: bytes) -> Residency:
     """Read the body of `GET /engines`.
 
     Raises:
         ValueError: it is none.
     """
-    return _read(body, EngineTable)
+    return _read(body, Residency, needs="engines")
 
 
-def read_engine(body: bytes) -> Engine:
+def read_engine(body: bytes) -> EngineResidency:
     """Read the body of `POST /engines/{model}/load` or `…/unload`; raises as `read_table`."""
-    return _read(body, Engine)
+    return _read(body, EngineResidency, needs="model")
+
+
+def converter() -> JsonConverter:
+    """Return what turns engines into the wire form, and back."""
+    made = cattrs.preconf.json.make_converter()
+    time = override(struct_hook=_read_time, unstruct_hook=_told_time)
+    made.register_structure_hook(
+        EngineResidency,
+        make_dict_structure_fn(EngineResidency, made, loaded_at=time, last_used_at=time, unloads_at=time),
+    )
+    made.register_unstructure_hook(
+        EngineResidency,
+        make_dict_unstructure_fn(EngineResidency, made, loaded_at=time, last_used_at=time, unloads_at=time),
+    )
+    return made
 
 
 def engine_lines(report: EngineReport, now: float) -> Iterator[RenderableType]:
@@ -114,10 +90,10 @@ def engine_lines(report: EngineReport, now: float) -> Iterator[RenderableType]:
     yield from (f"[red]{escape(e.model)}[/red]: {escape(e.detail)}" for e in report.engines if e.detail)
 
 
-def engine_line(engine: Engine) -> str:
+def engine_line(engine: EngineResidency) -> str:
     """Return what has become of one engine, in a sentence."""
-    facts = [engine.state]
-    if engine.state != _OUT_OF_MEMORY:
+    facts: list[str] = [engine.state]
+    if engine.state is not ResidencyState.UNLOADED:
         facts.extend(_memory(engine))
     if engine.pinned:
         facts.append("pinned")
@@ -125,7 +101,7 @@ def engine_line(engine: Engine) -> str:
     return f"[bold]{escape(engine.model)}[/bold] is {escape(', '.join(facts) + detail)}"
 
 
-def arrival(engine: Engine, name: str) -> tuple[str, float | None]:
+def arrival(engine: EngineResidency, name: str) -> tuple[str, float | None]:
     """Return what is going on while somebody waits for a model, and how much of it is loaded, 0 to 1.
 
     Args:
@@ -133,24 +109,26 @@ def arrival(engine: Engine, name: str) -> tuple[str, float | None]:
         name: What the model was called.
     """
     match engine.state:
-        case "loading" | "ready":
+        case ResidencyState.LOADING | ResidencyState.READY:
             return f"{name} is loading", engine.progress
-        case "unloaded" if engine.waiting:
+        case ResidencyState.UNLOADED if engine.waiting:
             return f"{name} waits for others to make room", None
-        case "draining":
+        case ResidencyState.DRAINING:
             return f"{name} is leaving, and comes back", None
-        case _:
+        case ResidencyState.UNLOADED | ResidencyState.FAILED:
             return f"{name} is loading", None
+        case _:
+            assert_never(engine.state)
 
 
-def _sums(memory: Memory) -> Iterator[str]:
+def _sums(memory: MemoryUse) -> Iterator[str]:
     if memory.budget_bytes is not None:
         yield f"{megabytes(memory.used_bytes or 0)} of {megabytes(memory.budget_bytes)} set aside"
     if memory.gpu_budget_bytes is not None:
         yield f"{megabytes(memory.gpu_used_bytes or 0)} of {megabytes(memory.gpu_budget_bytes)} set aside on the GPU"
 
 
-def _memory(engine: Engine) -> Iterator[str]:
+def _memory(engine: EngineResidency) -> Iterator[str]:
     """Yield what is set aside for one."""
     if engine.memory_bytes is not None:
         yield megabytes(engine.memory_bytes)
@@ -158,26 +136,32 @@ def _memory(engine: Engine) -> Iterator[str]:
         yield f"{megabytes(engine.gpu_bytes)} on the GPU"
 
 
-def _read(body: bytes, kind: type[_Read]) -> _Read:
+def _read(body: bytes, kind: type[_Read], *, needs: str) -> _Read:
     try:
-        return cattrs.preconf.json.make_converter().loads(body, kind)
+        document = json.loads(body)
+        document[needs]
+        return converter().structure(document, kind)
     except (cattrs.BaseValidationError, KeyError, TypeError, ValueError) as error:
         msg = "its /engines is not ours"
         raise ValueError(msg) from error
 
 
-def _row(engine: Engine, now: float) -> tuple[str, ...]:
-    state = f"loading ({engine.progress:.0%})" if engine.state == "loading" else engine.state
+def _row(engine: EngineResidency, now: float) -> tuple[str, ...]:
+    state = f"loading ({engine.progress:.0%})" if engine.state is ResidencyState.LOADING else engine.state
     requests = f"{engine.requests} and {engine.waiting} waiting" if engine.waiting else str(engine.requests)
     return (
         engine.model,
         f"{state}, pinned" if engine.pinned else state,
         " + ".join(_memory(engine)),
         requests,
-        "" if engine.last_used_at is None else lately(now - _seconds(engine.last_used_at)),
-        "never" if engine.unloads_at is None else soon(_seconds(engine.unloads_at) - now),
+        "" if engine.last_used_at is None else lately(now - engine.last_used_at),
+        "never" if engine.unloads_at is None else soon(engine.unloads_at - now),
     )
 
 
-def _seconds(time: str) -> float:
-    return dt.datetime.fromisoformat(time).timestamp()
+def _read_time(time: str | None, _: object) -> float | None:
+    return None if time is None else dt.datetime.fromisoformat(time).timestamp()
+
+
+def _told_time(seconds: float | None) -> str | None:
+    return None if seconds is None else dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat().replace("+00:00", "Z")

@@ -12,9 +12,10 @@ from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.model_commands.commands import ListEngines, LoadModel, UnloadModel
 from pensieve_cli.model_commands.engine_client import EngineClient
-from pensieve_cli.model_commands.engine_report import Engine, EngineReport, arrival, engine_line, engine_lines
+from pensieve_cli.model_commands.engine_report import EngineReport, arrival, converter, engine_line, engine_lines
 from pensieve_cli.printing import print_json, print_lines
 from pensieve_cli.waiting_line import WaitingLine
+from pensieve_core import EngineResidency
 
 __all__ = ["run"]
 
@@ -31,7 +32,10 @@ def run(command: ListEngines | LoadModel | UnloadModel, output: TextIO, errors: 
     match command:
         case ListEngines():
             report = EngineReport.of(client.url, client.table())
-            print_json(report, output) if command.json else print_lines(engine_lines(report, time.time()), output)
+            if command.json:
+                print_json(report, output, converter())
+            else:
+                print_lines(engine_lines(report, time.time()), output)
         case LoadModel():
             _print(_load(command, client, line), output, as_json=command.json)
         case UnloadModel():
@@ -41,7 +45,7 @@ def run(command: ListEngines | LoadModel | UnloadModel, output: TextIO, errors: 
     return ExitCode.OK
 
 
-def _load(command: LoadModel, client: EngineClient, line: WaitingLine) -> Engine:
+def _load(command: LoadModel, client: EngineClient, line: WaitingLine) -> EngineResidency:
     """Let the server load a model, and show how far it is.
 
     Raises:
@@ -67,7 +71,7 @@ class _Loading(threading.Thread):
         super().__init__(daemon=True)
         self._command = command
         self._client = client
-        self._outcome: Engine | CommandError | None = None
+        self._outcome: EngineResidency | CommandError | None = None
 
     def run(self) -> None:
         try:
@@ -75,7 +79,7 @@ class _Loading(threading.Thread):
         except CommandError as error:
             self._outcome = error
 
-    def outcome(self) -> Engine:
+    def outcome(self) -> EngineResidency:
         """Return the loaded engine, once this has ended; raises what the request raised."""
         assert self._outcome is not None  # noqa: S101 - anything else was a bug, and has been printed
         if isinstance(self._outcome, CommandError):
@@ -83,5 +87,5 @@ class _Loading(threading.Thread):
         return self._outcome
 
 
-def _print(engine: Engine, output: TextIO, *, as_json: bool) -> None:
-    print_json(engine, output) if as_json else print_lines([engine_line(engine)], output)
+def _print(engine: EngineResidency, output: TextIO, *, as_json: bool) -> None:
+    print_json(engine, output, converter()) if as_json else print_lines([engine_line(engine)], output)

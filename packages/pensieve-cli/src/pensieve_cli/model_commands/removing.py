@@ -18,12 +18,12 @@ from pensieve_cli.model_commands.removal import Removal, plan_removal, remove
 from pensieve_cli.model_commands.removal_report import question, removal_lines, removal_report
 from pensieve_cli.printing import print_json, print_lines
 from pensieve_cli.terminal import Terminal, confirm
-from pensieve_core import ModelDescriptor
+from pensieve_core import ModelDescriptor, ResidencyState
 from pensieve_registry import LocalCatalog, file_named
 
 __all__ = ["run"]
 
-_NOT_IN_MEMORY = frozenset({"unloaded", "failed"})
+_NOT_IN_MEMORY = frozenset({ResidencyState.UNLOADED, ResidencyState.FAILED})
 
 
 def run(command: RemoveModels, terminal: Terminal) -> ExitCode:
