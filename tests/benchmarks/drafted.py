@@ -1,12 +1,16 @@
 """What drafts bring: tokens per step in answers that repeat most of a file, and in prose.
 
     python tests/benchmarks/drafted.py [--model GGUF] [--step-costs FILE] [--against-none] [--learned] [--prompts DIR]
+        [--draft-model GGUF [--guess-cost SHARE]]
 
 Counters first: a step is one decode, and without drafts it brings one token. How long drafts are depends on what a step
 costs by its width, t(n); measure that with `step_costs.py` and pass its JSON with --step-costs: then the speed-up is
 told, too, which is tokens per step over the mean relative cost of those steps. Without it drafts are as long as pays
 where 64 rows cost twice as much as one, and no speed-up is told. With --learned the engine finds the costs out itself,
 as it does in use.
+
+--draft-model loads a draft model, too; a step of it is taken to cost --guess-cost of a step with a single row (with
+--learned it is measured). Its steps count in the speed-up.
 
 --against-none asks everything of a second engine, too, that drafts nothing, in turns: ratios of tokens per second,
 and where the two answers part. Answers are greedy; but sums over batches of other shapes are rounded otherwise, so two
@@ -28,6 +32,7 @@ from pathlib import Path
 import attrs
 
 from pensieve_core import (
+    DraftModel,
     GenerationFinished,
     GenerationRequest,
     ModelCapabilities,
@@ -103,6 +108,8 @@ class Answered:
     steps: int
     decode_s: float
     widths: Counter[int]
+    guess_steps: int
+    """Of the draft model."""
 
     @property
     def tokens_per_s(self) -> float:
@@ -110,8 +117,9 @@ class Answered:
         return (self.tokens - 1) / self.decode_s
 
     def cost(self, costs: StepCosts) -> float:
-        """Return how long its steps take together; a step without drafts takes 1."""
-        return sum(times * costs.of(width) for width, times in self.widths.items())
+        """Return how long its steps take together, the draft model's as well; a step without drafts takes 1."""
+        own = sum(times * costs.of(width) for width, times in self.widths.items())
+        return own + self.guess_steps * costs.guess
 
 
 @attrs.frozen(kw_only=True)
@@ -130,16 +138,18 @@ class Asker:
         model: The GGUF.
         threads: Of a decode.
         costs: What steps cost; None: nothing is drafted.
+        draft: Of a draft model, the GGUF.
     """
 
-    def __init__(self, model: Path, threads: int, costs: StepCosts | None) -> None:
+    def __init__(self, model: Path, threads: int, costs: StepCosts | None, draft: Path | None = None) -> None:
         self.steps = CountedSteps(costs or GivenCosts(_AS_IF))
         settings = GgufSettings(context_tokens=8_192, threads=threads, drafts=costs is not None)
-        self.engine = GgufEngine.load(_descriptor(model), settings, SystemClock(), costs=self.steps)
+        self.engine = GgufEngine.load(_descriptor(model, draft), settings, SystemClock(), costs=self.steps)
 
     async def ask(self, prompt: str, max_tokens: int) -> Answered:
         """Return the greedy answer."""
         self.steps.widths.clear()
+        guess_steps = self.engine.vitals.guesser.steps
         request = GenerationRequest(
             id=RequestId("req_drafted"),
             model=self.engine.description.model.id,
@@ -158,6 +168,7 @@ class Asker:
             steps=finish.timings.decode_steps,
             decode_s=finish.timings.decode_s,
             widths=self.steps.widths.copy(),
+            guess_steps=self.engine.vitals.guesser.steps - guess_steps,
         )
 
 
@@ -221,7 +232,7 @@ def _line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _descriptor(path: Path) -> ModelDescriptor:
+def _descriptor(path: Path, draft: Path | None) -> ModelDescriptor:
     return ModelDescriptor(
         id=ModelId(path.stem),
         display_name=path.stem,
@@ -232,12 +243,17 @@ def _descriptor(path: Path) -> ModelDescriptor:
         context_tokens=0,
         created_at=0,
         capabilities=ModelCapabilities(),
+        draft=None if draft is None else _draft(draft),
     )
 
 
-def _measured(report: Path) -> GivenCosts:
+def _draft(path: Path) -> DraftModel:
+    return DraftModel(id=ModelId(path.stem), path=path, size_bytes=path.stat().st_size, parameters=0, named=True)
+
+
+def _measured(report: Path, guess: float) -> GivenCosts:
     seconds = json.loads(report.read_text())["seconds"]
-    return GivenCosts({int(rows): float(one) for rows, one in seconds.items()})
+    return GivenCosts({int(rows): float(one) for rows, one in seconds.items()}, guess=guess)
 
 
 def _options() -> argparse.Namespace:
@@ -246,6 +262,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, default=cache / _CODER)
     parser.add_argument("--prompts", type=Path, default=_HERE / "edits", help="a folder of .md files")
     parser.add_argument("--step-costs", type=Path, help="what step_costs.py --json has written")
+    parser.add_argument("--draft-model", type=Path, help="a smaller GGUF of the same vocabulary")
+    parser.add_argument("--guess-cost", type=float, default=0.1, help="of its steps, relative to a single row")
     parser.add_argument("--learned", action="store_true", help="let the engine find out what steps cost")
     parser.add_argument("--against-none", action="store_true", help="compare with an engine that drafts nothing")
     parser.add_argument("--rounds", type=int, default=1)
@@ -257,9 +275,10 @@ def _options() -> argparse.Namespace:
 def main() -> int:
     """Ask, count, print."""
     options = _options()
-    measured = _measured(options.step_costs) if options.step_costs else None
-    costs: StepCosts = LearnedCosts() if options.learned else measured or GivenCosts(_AS_IF)
-    askers = [Asker(options.model, options.threads, one) for one in (costs, None)[: 1 + options.against_none]]
+    measured = _measured(options.step_costs, options.guess_cost) if options.step_costs else None
+    costs: StepCosts = LearnedCosts() if options.learned else measured or GivenCosts(_AS_IF, guess=options.guess_cost)
+    askers = [Asker(options.model, options.threads, costs, options.draft_model)]
+    askers += [Asker(options.model, options.threads, None)] if options.against_none else []
     prompts = sorted(options.prompts.glob("*.md"))
     print(table(asyncio.run(compare(askers, prompts, options.rounds, options.max_tokens)), measured))
     return 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 import psutil
 import pytest
 
-from pensieve_core import ModelDescriptor
+from pensieve_core import DraftModel, ModelDescriptor, ModelId
 from pensieve_gguf import GgufSettings
+from pensieve_gguf.engine.draft_loading import DraftPlan, open_draft
 from pensieve_gguf.engine.loading import free_memory, plan_file
 from pensieve_gguf.fit import Memory
 from pensieve_gguf.llama import Gpu
@@ -51,3 +54,40 @@ def test_a_model_that_others_keep_off_the_gpu_says_what_it_needs_there(smollm2: 
 def test_a_model_that_nobody_makes_room_for_takes_what_there_is(smollm2: ModelDescriptor) -> None:
     for settings in (SETTINGS, attrs.evolve(SETTINGS, least_context=8_192)):
         assert plan_file(smollm2, settings, Memory(ram=16 * GIB, gpu=GIB)).fit.gpu_layers == 0
+
+
+def guided(model: ModelDescriptor, path: Path, *, named: bool = False) -> ModelDescriptor:
+    draft = DraftModel(id=ModelId("small"), path=path, size_bytes=1, parameters=1, named=named)
+    return attrs.evolve(model, draft=draft)
+
+
+@pytest.mark.model
+def test_a_named_draft_model_may_shorten_the_context_and_a_paired_one_may_not(smollm2: ModelDescriptor) -> None:
+    memory = Memory(ram=650 * MIB)
+    assert plan_file(smollm2, SETTINGS, memory).fit.context == 8_192
+    paired = plan_file(guided(smollm2, smollm2.path), SETTINGS, memory)
+    assert (paired.draft, paired.fit.context) == (None, 8_192)
+    assert paired.note is not None
+    named = plan_file(guided(smollm2, smollm2.path, named=True), SETTINGS, memory)
+    assert named.draft is not None
+    assert 2_048 <= named.fit.context < 8_192
+
+
+@pytest.mark.model
+def test_a_model_that_comes_back_has_a_context_no_shorter_whatever_was_named(smollm2: ModelDescriptor) -> None:
+    """Its sessions count on it."""
+    again = attrs.evolve(SETTINGS, least_context=8_192)
+    plan = plan_file(guided(smollm2, smollm2.path, named=True), again, Memory(ram=650 * MIB))
+    assert (plan.draft, plan.fit.context) == (None, 8_192)
+
+
+@pytest.mark.model
+def test_a_draft_model_that_goes_bad_while_its_model_is_loaded_is_left_out(
+    smollm2: ModelDescriptor, tmp_path: Path
+) -> None:
+    descriptor = guided(smollm2, tmp_path / "gone.gguf")
+    plan = DraftPlan(fit=plan_file(smollm2, SETTINGS, Memory(ram=GIB)).fit, draft=descriptor.draft)
+    draft, note = open_draft(descriptor, plan, SETTINGS, mapped=True)
+    assert draft is None
+    assert note is not None
+    assert note.startswith("No draft model: gone.gguf cannot guess for ")

@@ -42,6 +42,7 @@ def fit_with_draft(
     *,
     draft: DraftCost,
     named: bool,
+    least_context: int = 0,
 ) -> Fit | None:
     """Return how to load a model with a draft model beside it, whose context is as long as that of a request.
 
@@ -52,7 +53,8 @@ def fit_with_draft(
         wishes: As it was fitted by.
         cost: Of its contexts.
         draft: Of the draft model.
-        named: The user wants it, whatever it costs.
+        named: The user wants it, even if it shortens the context.
+        least_context: But not below this, if the model has so much without.
 
     Returns:
         None: there is no room for it.
@@ -60,6 +62,8 @@ def fit_with_draft(
     beside = attrs.evolve(size, draft_bytes=draft(fit.context))
     found = fit_model(beside, memory, wishes, cost)
     if shortage(found, memory, attrs.evolve(wishes, context=None, cells=None, kept_bytes=None)) is not None:
+        return None
+    if found.context < min(least_context, fit.context):
         return None
     return found if named or (_costs_nothing(fit, found) and _is_at_ease(found, memory)) else None
 

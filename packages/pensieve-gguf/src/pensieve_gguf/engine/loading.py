@@ -152,10 +152,10 @@ def plan_file(descriptor: ModelDescriptor, settings: GgufSettings, memory: Memor
         too_little = shortage(fit, memory, wishes)
         if too_little is not None:
             raise LoadError(too_little)
-        named = descriptor.draft is not None and descriptor.draft.named
+        named, least = descriptor.draft is not None and descriptor.draft.named, settings.least_context or 0
 
         def beside(draft: DraftCost) -> Fit | None:
-            return fit_with_draft(fit, size, memory, wishes, cost, draft=draft, named=named)
+            return fit_with_draft(fit, size, memory, wishes, cost, draft=draft, named=named, least_context=least)
 
         return plan_draft(descriptor, dry, settings, fit, beside)
     finally:
