@@ -47,6 +47,11 @@ def test_what_would_be_changed_or_guessed_is_refused(document: bytes, says: str)
         parse_json(document)
 
 
+def test_of_a_long_number_forty_digits_are_shown() -> None:
+    with pytest.raises(JsonError, match=r": 9{40}$"):
+        parse_json(b'{"a":' + b"9" * 300 + b"}")
+
+
 @pytest.mark.parametrize("number", [b"18446744073709551615", b"-9223372036854775808", b"1e300", b"-1e300"])
 def test_the_largest_numbers_that_are_exact_pass(number: bytes) -> None:
     assert parse_json(number) == json.loads(number)
