@@ -96,6 +96,12 @@ def test_without_a_trigger_it_waits_for_a_hundred_thousand_tokens() -> None:
     assert (few.trigger.type, few.trigger.value, few.keep.value) == ("input_tokens", 100_000, 3)
 
 
+def test_exactly_as_much_as_the_trigger_says_is_not_more() -> None:
+    full = size(conversation(map(round_of, range(5))))
+    for trigger, due in ((full, False), (full - 1, True)):
+        assert bool(edit(conversation(map(round_of, range(5)), clear(trigger=tokens(trigger)))).applied) == due
+
+
 @pytest.mark.parametrize(
     ("trigger", "due"), [(tokens(10**6), False), (tokens(100), True), (uses(5), False), (uses(4), True)]
 )
