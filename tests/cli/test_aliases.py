@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pensieve_cli.aliases import AliasFile, with_alias, without_alias
@@ -19,7 +19,6 @@ _NAMES = st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9._+-]{0,20}", fullmatch=True).filt
 )
 
 
-@settings(deadline=None)  # the disk decides
 @given(names=st.lists(_NAMES, max_size=8))
 def test_what_was_given_and_taken_away_leaves_nothing(
     names: list[str], tmp_path_factory: pytest.TempPathFactory

@@ -204,5 +204,5 @@ async def _all(store: BatchStore, batch_id: str) -> list[tuple[str, RequestState
     return [result async for result in store.results(batch_id)]
 
 
-BatchMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+BatchMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=25)
 TestBatchMachine = BatchMachine.TestCase

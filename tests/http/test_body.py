@@ -4,7 +4,7 @@ import gzip
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pensieve_http import HttpSettings
@@ -28,14 +28,12 @@ def _cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in itertools.pairwise(edges)]
 
 
-@settings(deadline=None)
 @given(body=st.binary(max_size=_LIMIT), places=st.lists(st.integers(0, 5_000), max_size=5))
 def test_however_a_body_is_cut_it_arrives_whole(body: bytes, places: list[int]) -> None:
     assert _decode(_cut(body, places)) == body
     assert _decode(_cut(gzip.compress(body), places), "gzip", limit=5_000) == body
 
 
-@settings(deadline=None)
 @given(excess=st.integers(1, 5_000), places=st.lists(st.integers(0, 10_000), max_size=5))
 def test_one_byte_more_than_allowed_is_too_large_plain_and_compressed(excess: int, places: list[int]) -> None:
     body = b"x" * (_LIMIT + excess)

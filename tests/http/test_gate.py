@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pensieve_core import OverloadedError, Priority
@@ -100,7 +100,6 @@ async def test_a_place_given_to_one_who_is_cancelled_in_that_moment_goes_to_the_
     assert (gate.running, gate.waiting) == (0, 0)
 
 
-@settings(deadline=None)
 @given(priorities=st.lists(st.sampled_from(Priority), max_size=12), gone=st.sets(st.integers(0, 11)))
 def test_the_order_of_entry_does_not_depend_on_who_gave_up(priorities: list[Priority], gone: set[int]) -> None:
     asyncio.run(_check_order(priorities, gone))
@@ -125,7 +124,6 @@ Action = tuple[str, int]
 _ACTIONS = st.lists(st.tuples(st.sampled_from(["arrive", "leave", "cancel", "settle"]), st.integers(0, 9)), max_size=40)
 
 
-@settings(deadline=None)
 @given(actions=_ACTIONS, places=st.integers(1, 3), queue=st.integers(0, 3))
 def test_whatever_visitors_do_no_place_is_lost_and_no_limit_exceeded(
     actions: list[Action], places: int, queue: int

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pensieve_core import (
@@ -161,7 +161,6 @@ _EVENTS: st.SearchStrategy[list[Item]] = st.lists(
 _ENDS = st.sampled_from([_FINISHED, Failed(EngineFailedError("gone"))])
 
 
-@settings(deadline=None)
 @given(
     early=st.booleans(),
     events=_EVENTS,

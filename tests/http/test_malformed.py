@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pensieve_http.testing import World, build_world
@@ -114,7 +114,6 @@ async def test_an_unknown_api_version_is_a_400_that_names_the_known_ones(body: B
         assert "2023-06-01, 2026-10-21" in reply.json()["error"]["message"]
 
 
-@settings(deadline=None)
 @given(content=st.one_of(st.binary(max_size=50), st.recursive(st.none() | st.text(), st.lists).map(orjson.dumps)))
 async def test_no_body_whatever_gets_more_than_a_400(content: bytes) -> None:
     reply = await build_world().client.post("/v1/messages", body=content)

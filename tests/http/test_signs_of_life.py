@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pensieve_http.signs_of_life import Sign, SignsOfLife
@@ -29,7 +29,6 @@ def test_content_makes_pings_do_again() -> None:
     assert signs.due(139.0) is Sign.PING
 
 
-@settings(deadline=None)
 @given(
     steps=st.lists(st.tuples(st.floats(0, 40), st.booleans()), max_size=30),
     interval_s=st.floats(1, 20),

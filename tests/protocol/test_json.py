@@ -7,13 +7,10 @@ import re
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pensieve_protocol._json import MAX_DEPTH, JsonError, dump_json, parse_json
-
-# A shared machine is slow at times; slowness is no failure here.
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 DOCUMENTS = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -72,13 +69,11 @@ def test_absurd_nesting_ends_in_an_error_and_not_in_a_recursion(depth: int) -> N
         parse_json(b"[" * depth + b"]" * depth)
 
 
-@UNHURRIED
 @given(DOCUMENTS)
 def test_what_was_written_reads_as_it_was(value: object) -> None:
     assert parse_json(dump_json(value)) == value
 
 
-@UNHURRIED
 @given(st.binary(max_size=40))
 def test_arbitrary_bytes_are_read_or_refused(document: bytes) -> None:
     try:

@@ -11,7 +11,7 @@ import cattrs
 import jsonschema
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pensieve_core import FinishReason, GenerationFinished, JsonObject, PromptUsage, TextProduced, Usage
@@ -129,7 +129,7 @@ TREES = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize(("cls", "values"), [(Leaf, LEAVES), (Twig, TWIGS), (Tree, TREES)])
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(data=st.data())
 def test_a_value_fits_the_schema_exactly_if_the_converter_takes_it(
     cls: type, values: st.SearchStrategy[dict[str, Any]], data: st.DataObject

@@ -13,7 +13,7 @@ from typing import Any
 from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import Message as SdkMessage
 from anthropic.types import RawMessageStreamEvent
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -39,9 +39,6 @@ from pensieve_protocol import (
     encode_sse,
     sign_thinking,
 )
-
-# A shared machine is slow at times; slowness is no failure here.
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SDK_EVENT: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
 
@@ -122,7 +119,6 @@ def folded_by_the_sdk(events: list[StreamEvent]) -> dict[str, Any]:
     return SdkMessage.model_validate_json(snapshot.to_json()).model_dump(exclude_none=True)
 
 
-@UNHURRIED
 @given(generations(), st.booleans())
 def test_json_is_the_stream_folded_as_the_sdk_folds_it(
     said: list[GenerationEvent | str],
@@ -135,7 +131,6 @@ def test_json_is_the_stream_folded_as_the_sdk_folds_it(
     assert ours == folded_by_the_sdk(events)
 
 
-@UNHURRIED
 @given(generations())
 def test_nothing_that_the_engine_said_is_lost_or_invented(said: list[GenerationEvent | str]) -> None:
     accumulator = MessageAccumulator()
@@ -161,7 +156,6 @@ def _called(said: list[GenerationEvent | str]) -> Iterator[tuple[str, Any]]:
     yield from ((call_id, json.loads(text or "{}")) for call_id, text in texts.items())
 
 
-@UNHURRIED
 @given(generations())
 def test_the_transcript_is_legal(said: list[GenerationEvent | str]) -> None:
     """Design 3, "Stream": blocks do not overlap, deltas fit their block, signatures come right before the stop."""
@@ -205,7 +199,6 @@ def _check_block(index: int, block: list[dict[str, Any]]) -> None:
             assert isinstance(json.loads("".join(event["delta"]["partial_json"] for event in deltas)), dict)
 
 
-@UNHURRIED
 @given(generations())
 def test_the_input_counts_add_up_to_the_prompt(said: list[GenerationEvent | str]) -> None:
     finished = said[-1]
@@ -218,7 +211,6 @@ def test_the_input_counts_add_up_to_the_prompt(said: list[GenerationEvent | str]
     assert min(parts) >= 0
 
 
-@UNHURRIED
 @given(generations(), st.data())
 def test_a_stream_can_fail_anywhere_and_the_error_is_its_end(
     said: list[GenerationEvent | str], data: st.DataObject
@@ -233,7 +225,6 @@ def test_a_stream_can_fail_anywhere_and_the_error_is_its_end(
     assert stream.finished
 
 
-@UNHURRIED
 @given(generations())
 def test_each_event_is_one_frame_with_its_name(said: list[GenerationEvent | str]) -> None:
     for event in stream_of(said):

@@ -96,7 +96,7 @@ def _write(path: Path, metadata: Mapping[str, object], tensors: Mapping[str, lis
     writer.close()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(metadata=st.dictionaries(KEYS, NUMBERS, max_size=6), tensors=TENSORS)
 def test_agrees_on_what_ggufs_writer_wrote(
     tmp_path: Path, assert_agrees: Agrees, metadata: dict[str, object], tensors: dict[str, list[int]]

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pensieve_cli.errors import CommandError
@@ -151,7 +151,6 @@ _FILES = st.dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(files=_FILES, data=st.data())
 def test_whatever_a_cache_holds_only_what_was_named_goes(
     files: dict[tuple[str, str], bytes], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

@@ -148,5 +148,5 @@ class StoreMachine(RuleBasedStateMachine):
             assert sum(file.stat().st_size for file in self.folder.glob("*.anchor")) <= 4_000
 
 
-StoreMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+StoreMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=30)
 TestStore = StoreMachine.TestCase

@@ -448,4 +448,4 @@ def is_over(sequence: Sequence) -> bool:
 
 
 TestEngine = pytest.mark.timeout(600)(EngineMachine.TestCase)  # ten seconds on a machine that does nothing else
-TestEngine.settings = settings(max_examples=1_000, stateful_step_count=25, deadline=None)
+TestEngine.settings = settings(max_examples=1_000, stateful_step_count=25)

@@ -168,7 +168,7 @@ def holding(rows: list[array[int]]) -> Iterator[AnchorStore]:
             yield store
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(1, 8)), max_size=6), st.integers(1, 8))
 def test_no_prefix_that_spares_more_is_overlooked(kept: list[tuple[int, int]], length: int) -> None:
     """In hundreds of tokens."""

@@ -166,5 +166,5 @@ class Slots(RuleBasedStateMachine):
             assert "".join(map(chr, self.mirror.machine.held(slot))) == held
 
 
-Slots.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+Slots.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
 TestSlots = Slots.TestCase

@@ -76,14 +76,14 @@ REAL_TEXTS = st.lists(
 
 @pytest.mark.model
 @given(text=REAL_TEXTS)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_starter_models_fragments_make_up_the_tokens_of_the_whole(smol: Model, text: str) -> None:
     assert ids_of(Fragments(smol), text) == smol.tokenize(text).tolist()
 
 
 @pytest.mark.coder
 @given(text=REAL_TEXTS)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_coders_fragments_make_up_the_tokens_of_the_whole(coder: Model, text: str) -> None:
     assert ids_of(Fragments(coder), text) == coder.tokenize(text).tolist()
 

@@ -106,7 +106,7 @@ def test_an_image_of_another_type_than_it_says_is_refused(media_type: str) -> No
         decode(image(), media_type)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     kind=st.sampled_from(["PNG", "JPEG", "GIF", "WEBP"]), at=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255)
 )

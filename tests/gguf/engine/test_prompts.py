@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pensieve_core import (
@@ -241,7 +241,6 @@ def histories(draw: st.DrawFn) -> tuple[Turn, ...]:
 
 @pytest.mark.parametrize("template", TEMPLATES)
 @given(turns=histories(), begins=st.booleans(), strips=st.booleans())
-@settings(deadline=None)
 def test_an_honest_prompt_has_the_tokens_of_its_whole_text(
     toy: Toy, template: str, turns: tuple[Turn, ...], *, begins: bool, strips: bool
 ) -> None:
@@ -349,7 +348,6 @@ def answers(draw: st.DrawFn) -> str:
 
 @pytest.mark.parametrize("template", TEMPLATES)
 @given(first=WORDS, said=st.lists(answers(), min_size=1, max_size=4), seed=st.integers(0, 99), prefix=st.booleans())
-@settings(deadline=None)
 def test_each_prompt_begins_with_the_last_one_and_the_tokens_that_were_sampled(
     toy: Toy, template: str, first: str, said: list[str], seed: int, *, prefix: bool
 ) -> None:

@@ -159,7 +159,7 @@ class World:
             assert tenant.phase is not Phase.READY or not tenant.waiting
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(kinds(), min_size=4, max_size=4),
     VISITS,
@@ -180,7 +180,7 @@ def test_the_budget_is_kept_and_everybody_is_served_or_told_why(
     event(f"{len(world.granted)} served, {world.loads} loads")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(kinds(), min_size=4, max_size=4), VISITS, TERMS, st.integers(0, 10))
 def test_nobody_waits_longer_than_a_turn_of_each_of_the_others(
     models: list[Kind], visits: list[Visit], terms: Terms, gpu: int
@@ -196,7 +196,7 @@ def test_nobody_waits_longer_than_a_turn_of_each_of_the_others(
         assert at - world.arrived[ticket] <= turn_s * (len(sound) + 1)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.tuples(st.sampled_from(MODELS[:2]), st.floats(0.01, 3.0)), min_size=2, max_size=60),
     st.sampled_from([5.0, 10.0]),
@@ -215,7 +215,7 @@ def test_two_models_that_want_one_place_take_turns_and_do_not_thrash(
     assert world.loads <= 2 + world.now / residence_s
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from(MODELS), min_size=1, max_size=30), st.integers(0, 3), TERMS)
 def test_what_is_pinned_stays(asked: list[ModelId], pinned: int, terms: Terms) -> None:
     kind = Kind(known=4, least=4, takes=4, load_s=1.0, leave_s=0.5)

@@ -33,7 +33,7 @@ def _pull(hub: Hub, store: HubStore, ref: HubRef) -> Pulled:
     return pull(plan_pull(hub, store, ref, patience=patience), hub, store, on_event=lambda _: None, patience=patience)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(faults=st.lists(_FAULTS, max_size=8))
 def test_no_sequence_of_faults_names_a_wrong_model(
     server: Any, make_model: Any, tmp_path: Path, faults: list[Fault]

@@ -103,8 +103,8 @@ class Scheduler:
         return Step(moves=(*moves, *evicted), rows=tuple(rows), has_images=has_images)
 
     def _chunks(self, answers: Several[Row], prompts: list[Sequence], now: float) -> Iterable[Row]:
-        """Yield as much of the `prompts` as may be computed beside `answers`."""
-        budget = self.pace.budget(sum(1 + len(row.draft) for row in answers))
+        """Yield as much of the `prompts` as may be computed beside `answers`, which are not drafted then."""
+        budget = self.pace.budget(len(answers))
         answering = (row.sequence for row in answers)
         for sequence in self._placing.by_urgency(prompts, now, self.pace.prefill_s, busy=answering):
             chunk = min(budget, sequence.ahead)
