@@ -258,7 +258,7 @@ async def test_on_one_core_the_engine_finds_out_by_itself_that_guessing_does_not
     async with opened(guided(smollm2, smollm2.path), None) as engine:
         answer = await client.ask(engine, prose(client))
         assert answer.finish.usage.generated_tokens == 60
-        assert engine.vitals.guesser.steps <= 3
+        assert engine.vitals.guesser.steps < 20, "of 60 or more, were they worth it"
 
 
 # -- the draft model itself, over real contexts ------------------------------------------------------------------------

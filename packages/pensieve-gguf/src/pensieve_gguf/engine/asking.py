@@ -40,8 +40,10 @@ class _Wish:
     length: int
     promised: float
     """Guesses that will be right."""
-    saved: float
-    """Single rows' time that it would save until the answer ends."""
+    behind: int
+    """Tokens that it has to compute before."""
+    pays_to_catch_up: bool
+    """Whether that takes less time than it will save until the answer ends."""
 
 
 class Asking:
@@ -68,20 +70,8 @@ class Asking:
             drafts: What is drafted for nothing, for each of them.
             room: Rows that may be drafted.
         """
-        tally, asked = Tally.of(self._costs, len(answering), room), dict[Sequence, int]()
-        lagging: Sequence | None = None
-        for sequence, draft in zip(answering, drafts, strict=True):
-            wish = self._wish(sequence, draft, tally)
-            behind = self._guesser.behind(sequence) if wish is not None else None
-            if wish is not None and behind is not None and behind <= _AT_HAND:
-                asked[sequence] = wish.length
-                tally.ask(wish.length, wish.promised)
-                continue
-            tally.take(draft)
-            if wish is not None and behind is not None and behind * self._costs.catch_up < wish.saved:
-                lagging = lagging or sequence
-        if lagging is not None:  # one at a time: a step may be so much longer, and no more
-            self._catch_up(lagging, len(answering))
+        tally = Tally.of(self._costs, len(answering), room)
+        asked = self._ask_for(answering, drafts, tally)
         if not asked:
             return drafts
         guesses = self._guesser.guess(asked, floor=tally.floor)
@@ -108,17 +98,41 @@ class Asking:
         """Follow `sequence` no more: it has ended."""
         self._guesser.release(sequence)
 
+    def _ask_for(self, answering: Several[Sequence], drafts: list[Draft], tally: Tally) -> dict[Sequence, int]:
+        """Return how many guesses are worth while for whom; `tally` takes these, and the other drafts.
+
+        Who is worth it, but far behind, catches up: one at a time, so that a step is so much longer and no more.
+        """
+        asked, lagging = dict[Sequence, int](), list[Sequence]()
+        for sequence, draft in zip(answering, drafts, strict=True):
+            wish = self._wish(sequence, draft, tally)
+            if wish is not None and wish.behind <= _AT_HAND:
+                asked[sequence] = wish.length
+                tally.ask(wish.length, wish.promised)
+            else:
+                tally.take(draft)
+                lagging += [sequence] if wish is not None and wish.pays_to_catch_up else []
+        for sequence in lagging[:1]:
+            self._catch_up(sequence, len(answering))
+        return asked
+
     def _wish(self, sequence: Sequence, draft: Draft, tally: Tally) -> _Wish | None:
-        """Return how many guesses would do better than the known `draft`; None: it is not to be beaten."""
+        """Return what would do better than the known `draft`; None: nothing, or the draft model cannot follow."""
         drafter, left = sequence.drafter, self._left(sequence)
         if drafter is None or not (drafter.single_s if tally.rows == 1 else self._single_s):
             return None  # how long a single row takes is the measure of all
         usual = max(tally.rate(), tally.rate(len(draft.tokens), draft.expected[-1]) if draft.tokens else 0.0)
         length, rate = tally.best_asked(drafter.promise, min(tally.room, left), usual)
-        if not length:
+        behind = self._guesser.behind(sequence) if length else None
+        if behind is None:
             return None
         saved = min(_USUAL_ANSWER, left) * tally.useful * (1 / usual - 1 / rate)
-        return _Wish(length=length, promised=drafter.promise(length), saved=saved)
+        return _Wish(
+            length=length,
+            promised=drafter.promise(length),
+            behind=behind,
+            pays_to_catch_up=behind * self._costs.catch_up < saved,
+        )
 
     def _catch_up(self, sequence: Sequence, rows: int) -> None:
         allowed = _CATCH_UP * self._costs.of(rows) / max(self._costs.catch_up, _CHEAPEST)
