@@ -21,6 +21,8 @@ from pensieve_core import (
     TextPart,
     TextProduced,
     Thinking,
+    ThinkingPart,
+    ThinkingProduced,
     Timings,
     Tool,
     ToolCallArguments,
@@ -138,6 +140,38 @@ def test_a_search_that_takes_the_last_token_ends_the_answer(generated: int, *, g
     told = feed(turn, *call("find"), finish(generated_tokens=generated))
     assert (turn.request is not None) == goes_on
     assert goes_on or ended(told).reason is FinishReason.MAX_TOKENS
+
+
+@pytest.mark.parametrize("written", ['{"query": ', "[1]"])
+def test_a_call_that_cannot_be_read_is_not_searched_for_and_ends_the_answer(written: str) -> None:
+    turn = SearchTurn(ASKED, SEARCH)
+    started = ToolCallStarted(id=ToolCallId("toolu_1"), name="find")
+    told = feed(turn, started, ToolCallArguments(fragment=written), finish())
+    assert not any(isinstance(event, Searched) for event in told)
+    assert ended(told).reason is FinishReason.TOOL_CALLS
+
+
+@pytest.mark.parametrize(("query", "said", "is_error"), [("nothing", "No tool", False), ("(", "query: no reg", True)])
+def test_what_is_not_found_and_what_cannot_be_looked_for_is_told_to_the_model(
+    query: str, said: str, *, is_error: bool
+) -> None:
+    turn = SearchTurn(ASKED, SEARCH)
+    feed(turn, *call("find", query=query), finish())
+    assert turn.request is not None
+    (result,) = turn.request.turns[-1].parts
+    assert isinstance(result, ToolResultPart)
+    (text,) = result.content
+    assert isinstance(text, TextPart)
+    assert (text.text.startswith(said), result.is_error) == (True, is_error)
+    assert turn.request.tools == (FIND,)
+
+
+def test_reasoning_before_a_search_goes_back_in_one_piece() -> None:
+    turn = SearchTurn(ASKED, SEARCH)
+    feed(turn, ThinkingProduced(text="Let me "), ThinkingProduced(text="see."), *call("find"), finish())
+    assert turn.request is not None
+    thought, _ = turn.request.turns[-2].parts
+    assert thought == ThinkingPart(text="Let me see.")
 
 
 def test_a_search_that_was_demanded_is_not_demanded_again_and_its_reasoning_is_paid_once() -> None:
