@@ -45,6 +45,11 @@ def test_what_has_the_form_of_something_else_is_refused(alias: str) -> None:
         with_alias({}, alias, "tiny", ids=())
 
 
+def test_what_it_means_instead_is_told() -> None:
+    with pytest.raises(CommandError, match="owner/name can be no alias: it means a repository of the hub"):
+        with_alias({}, "owner/name", "tiny", ids=())
+
+
 def test_taking_away_what_nobody_gave_is_told_with_what_there_is() -> None:
     with pytest.raises(CommandError, match="known: small") as refused:
         without_alias({"small": "tiny"}, "large")

@@ -13,7 +13,8 @@ import pytest
 
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.main import main
-from pensieve_cli.missing_model import how_to_fetch
+from pensieve_cli.missing_model import explained, how_to_fetch
+from pensieve_core import ModelNotFoundError
 from pensieve_registry.testing import write_chat_model
 
 RunCommand = Callable[..., subprocess.CompletedProcess[str]]
@@ -50,6 +51,18 @@ def test_every_command_says_how_a_model_that_is_not_here_is_fetched(
     done = run_command(*words, "Owner/Small-GGUF:Q5_K_M", PENSIEVE_PORT="1")
     assert done.returncode == ExitCode.NOT_FOUND
     assert _FETCHES in done.stderr
+
+
+def test_where_there_is_no_model_at_all_it_is_told_how_to_get_one() -> None:
+    assert "pull fetches one that suits this machine" in explained(ModelNotFoundError("nobody", ()))
+    assert "pull" not in explained(ModelNotFoundError("nobody", ("tiny",)))
+
+
+def test_a_file_that_cannot_be_served_is_told_once_and_under_its_own_name(run_command: RunCommand) -> None:
+    done = run_command("show", "./nobody.gguf")
+    assert done.returncode == ExitCode.NOT_FOUND
+    assert done.stderr == "pensieve-server: ./nobody.gguf cannot be read: No such file or directory\n"
+    assert run_command("serve", "--model", "./nobody.gguf").stderr == done.stderr
 
 
 def test_a_repository_of_which_several_are_here_is_no_case_for_fetching(

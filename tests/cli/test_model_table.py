@@ -63,3 +63,14 @@ def test_the_command_looks_where_the_settings_say(tmp_path: Path) -> None:
     settings = Settings(model=ModelSettings(models_folder=tmp_path / "mine"))
     assert run(settings, stream, as_json=True) == 0
     assert "tiny" in [model["id"] for model in json.loads(stream.getvalue())["models"]]
+
+
+def test_a_folder_that_somebody_named_and_that_is_not_there_is_told() -> None:
+    told, usual, for_programs = io.StringIO(), io.StringIO(), io.StringIO()
+    named = Settings(model=ModelSettings(models_folder=Path("nowhere")))
+    run(named, told, as_json=False)
+    assert "There is no folder nowhere" in told.getvalue()
+    run(Settings(), usual, as_json=False)
+    assert "There is no folder" not in usual.getvalue()
+    run(named, for_programs, as_json=True)
+    json.loads(for_programs.getvalue())

@@ -130,6 +130,11 @@ def test_a_model_is_loaded_listed_and_unloaded(
     assert check_json("unload", capsys.readouterr().out)["state"] == "unloaded"
 
 
+def test_nothing_is_said_to_load_where_there_is_no_server(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["load", "tiny", "--port", "1"]) == ExitCode.NO_SERVER
+    assert "is loading" not in capsys.readouterr().err
+
+
 def test_what_the_server_does_not_know_is_an_exit_code(
     start_server: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,12 +173,13 @@ def _loading(*states: dict[str, object], refusal: str | None = None) -> Iterator
 
     class Handler(_Quiet):
         def do_GET(self) -> None:
-            state = next(told, None)
-            if state is None:
+            if self.path == "/engines":
+                self.answer(200, {"engines": []})
+            elif state := next(told, None):
+                self.answer(200, {"model": "qwen", **state})
+            else:
                 looked.set()
                 self.send_error(503)
-            else:
-                self.answer(200, {"model": "qwen", **state})
 
         def do_POST(self) -> None:
             assert looked.wait(_BOUND_S)
@@ -275,15 +281,19 @@ def _server(handler: type[_Quiet]) -> Iterator[int]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    yield server.server_address[1]
-    server.shutdown()
-    thread.join(_BOUND_S)
-    server.server_close()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        thread.join(_BOUND_S)
+        server.server_close()
 
 
 @pytest.mark.parametrize(
     ("status", "body", "code", "told"),
     [
+        (404, b'{"error": {"message": "no such endpoint"}}', ExitCode.NO_SERVER, "of another version"),
+        (501, b"<html>", ExitCode.NO_SERVER, "no server of ours"),
         (200, b"<html>", ExitCode.NO_SERVER, "no server of ours"),
         (500, b"<html>", ExitCode.FAILURE, "status 500"),
         (529, json.dumps({"error": {"message": "no room"}}).encode(), ExitCode.FAILURE, "no room"),

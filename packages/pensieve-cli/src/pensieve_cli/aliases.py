@@ -24,6 +24,8 @@ from pensieve_registry import NameRef, parse_ref
 
 __all__ = ["AliasFile", "with_alias", "without_alias"]
 
+_MEANINGS = {"hub": "a repository of the hub", "path": "a file", "name": "a model and its quantisation"}
+
 
 def with_alias(aliases: Mapping[str, str], alias: str, model: str, *, ids: Collection[str]) -> dict[str, str]:
     """Return `aliases` with one more, or with another model behind it.
@@ -41,7 +43,7 @@ def with_alias(aliases: Mapping[str, str], alias: str, model: str, *, ids: Colle
     name = alias.strip().lower()
     reference = parse_ref(name)
     if not isinstance(reference, NameRef) or reference.quantization is not None:
-        raise CommandError(f"{alias} can be no alias: it would be a {reference.type}", ExitCode.USAGE)
+        raise CommandError(f"{alias} can be no alias: it means {_MEANINGS[reference.type]}", ExitCode.USAGE)
     if name in ids:
         raise CommandError(f"{name} is the id of a model, which the alias would hide; choose another", ExitCode.USAGE)
     return dict(sorted({**aliases, name: model}.items()))

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import attrs
-from cyclopts import App, ArgumentCollection, CycloptsError, Parameter, Token, UnusedCliTokensError
+from cyclopts import App, ArgumentCollection, CycloptsError, Parameter, Token
 from cyclopts.config import Env, Toml
 from cyclopts.validators import Number
 
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
+from pensieve_cli.mistakes import explain
 from pensieve_cli.model_commands.commands import ModelCommand, add_model_commands
 from pensieve_cli.settings import Settings
 from pensieve_cli.settings_files import settings_files
@@ -158,7 +159,7 @@ def parse(arguments: Sequence[str], *, files: Sequence[Path] | None = None) -> C
     try:
         build, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        raise CommandError(_explain(error), ExitCode.USAGE) from error
+        raise CommandError(explain(error, known_words()), ExitCode.USAGE) from error
     command: Command = build(*bound.args, **bound.kwargs)
     if isinstance(command, StartClaudeCode):
         return attrs.evolve(command, server_arguments=_of_server(words), arguments=behind)
@@ -276,10 +277,3 @@ def _origin(token: Token) -> str:
             return str(token.keyword)
         case _:
             return str(token.source)
-
-
-def _explain(error: CycloptsError) -> str:
-    if isinstance(error, UnusedCliTokensError):
-        words = " ".join(error.unused_tokens or ())
-        return f"too many words: {words}" if error.command_chain else f"unknown command: {words}"
-    return str(error).rstrip(".")

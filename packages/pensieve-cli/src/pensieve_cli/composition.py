@@ -52,6 +52,7 @@ __all__ = ["ENGINES_GROUP", "Application", "build_catalog", "build_engines", "co
 ENGINES_GROUP = "pensieve.engines"
 _Option: TypeAlias = int | float | str | Path
 _log = structlog.get_logger(__name__)
+_GIVEN = "given file"
 _ENGINE_FLAGS = {
     "context_tokens": "--ctx",
     "threads": "--threads",
@@ -172,7 +173,7 @@ def _catalog_of(settings: ModelSettings) -> LocalCatalog:
         return catalog_of(sources, memory_bytes=memory_bytes())
     file = file_named(model)
     if file is not None:
-        given = FileSource(file.expanduser())
+        given = FileSource(file.expanduser(), name=_GIVEN)
         return _serving(given, model, catalog_of([given, *sources]))
     catalog = catalog_of(sources, default=model)
     catalog.resolve(model)
@@ -180,7 +181,8 @@ def _catalog_of(settings: ModelSettings) -> LocalCatalog:
 
 
 def _log_refused(problem: ModelProblem) -> None:
-    _log.warning("model_file_refused", path=str(problem.path), source=problem.source, reason=problem.reason)
+    if problem.source != _GIVEN:  # that is an error, and told as one
+        _log.warning("model_file_refused", path=str(problem.path), source=problem.source, reason=problem.reason)
 
 
 def _projector(settings: ModelSettings) -> Path | None:
@@ -208,7 +210,7 @@ def _serving(given: FileSource, name: str, catalog: LocalCatalog) -> LocalCatalo
     refusals: list[ModelProblem | LeftOut] = [*catalog.problems, *catalog.left_out]
     for refused in refusals:
         if refused.source == given.name:
-            raise CommandError(f"--model {name}: {refused.reason}", ExitCode.NOT_FOUND)
+            raise CommandError(f"{name} {refused.reason}", ExitCode.NOT_FOUND)
     return catalog
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
-from pensieve_cli.help_page import help_page
+from pensieve_cli.help_page import HELP_PAGES, help_page
 from pensieve_cli.terminal import Terminal, silence
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         silence(sys.stdout)
         return ExitCode.FAILURE
     except Exception as error:  # noqa: BLE001 - the edge of the program: a bug becomes one line, too
-        return _failed(error)
+        return _failed(error, words)
     return code
 
 
@@ -121,13 +121,14 @@ def _beside_claude_code(command: StartClaudeCode | Examine) -> ExitCode:
     return launcher.run(command)
 
 
-def _failed(error: Exception) -> ExitCode:
+def _failed(error: Exception, words: Sequence[str]) -> ExitCode:
     message, exit_code = _explained(error)
     if logging.getLogger().isEnabledFor(logging.DEBUG):
         traceback.print_exception(error)
     sys.stderr.write(f"pensieve-server: {message}\n")
     if exit_code is ExitCode.USAGE:
-        sys.stderr.write("pensieve-server --help shows what there is.\n")
+        command = "".join(f"{word} " for word in words[:1] if word in HELP_PAGES)
+        sys.stderr.write(f"pensieve-server {command}--help shows what there is.\n")
     return exit_code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pensieve_cli.wording import FIRST_MODEL
 from pensieve_core import ModelNotFoundError
 from pensieve_registry import HubRef, InvalidReferenceError, NameRef, SeveralModelsError, load_curated, parse_ref
 
@@ -9,8 +10,11 @@ __all__ = ["explained", "how_to_fetch"]
 
 
 def explained(error: ModelNotFoundError) -> str:
-    """Return the error's message and, if it can be fetched, how."""
-    return error.message if isinstance(error, SeveralModelsError) else error.message + how_to_fetch(error.name)
+    """Return the error's message and what to do: how it is fetched, if it can be; or how a first one is."""
+    if isinstance(error, SeveralModelsError):
+        return error.message
+    advice = how_to_fetch(error.name)
+    return error.message + (advice if advice or error.known else f"; {FIRST_MODEL}")
 
 
 def how_to_fetch(name: str) -> str:

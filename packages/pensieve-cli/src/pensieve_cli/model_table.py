@@ -18,7 +18,7 @@ from pensieve_cli.composition import build_catalog
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.logs import configure_logs
 from pensieve_cli.printing import print_json, print_lines, table
-from pensieve_cli.settings import Settings
+from pensieve_cli.settings import ModelSettings, Settings
 from pensieve_cli.wording import FIRST_MODEL, megabytes
 from pensieve_core import ModelDescriptor
 from pensieve_registry import LeftOut, LocalCatalog, ModelProblem
@@ -68,7 +68,11 @@ def run(settings: Settings, stream: TextIO, *, as_json: bool) -> ExitCode:
     """Print the models that `settings` lead to on `stream`."""
     configure_logs(attrs.evolve(settings.log, log_level="error"))  # refused files are told of here, not in the log
     found = findings(build_catalog(settings.model), AliasFile().read())
-    print_json(found, stream) if as_json else print_table(found, stream)
+    if as_json:
+        print_json(found, stream)
+    else:
+        print_table(found, stream)
+        print_lines(_missing_folder(settings.model), stream)
     return ExitCode.OK
 
 
@@ -99,6 +103,13 @@ def _lines(found: Findings) -> Iterator[RenderableType]:
         yield f"No model was found. {FIRST_MODEL}."
     for problem in found.problems:
         yield f"[yellow]left out[/yellow] {escape(problem.path)}: {escape(problem.reason)}"
+
+
+def _missing_folder(settings: ModelSettings) -> Iterator[str]:
+    """Yield a line on a folder that somebody has named and that is not there; the usual one need not be."""
+    folder = settings.models_folder
+    if folder != ModelSettings().models_folder and not folder.expanduser().is_dir():
+        yield f"[yellow]There is no folder[/yellow] {escape(str(folder))}; --models-folder or a setting names it."
 
 
 def _listed(model: ModelDescriptor, *, default: bool, aliases: Mapping[str, str]) -> ListedModel:

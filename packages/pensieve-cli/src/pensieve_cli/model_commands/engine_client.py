@@ -83,6 +83,8 @@ class EngineClient:
             raise CommandError(
                 f"{self.url} does not answer as a server of ours ({said})", ExitCode.NO_SERVER
             ) from error
+        if _is_unknown(reply):
+            raise self._no_server(f"{method} {path}: {reply.message}")
         if reply.status != http.client.OK:
             raise CommandError(self._refusal(reply, wanted), _EXIT_CODES.get(reply.status, ExitCode.FAILURE))
         return reply.body
@@ -97,9 +99,19 @@ class EngineClient:
         try:
             return read(body)
         except ValueError as error:
-            raise CommandError(
-                f"{self.url} is no server of ours, or an old one: {error}", ExitCode.NO_SERVER
-            ) from error
+            raise self._no_server(str(error)) from error
+
+    def _no_server(self, said: str) -> CommandError:
+        return CommandError(
+            f"{self.url} is no server of ours, or of another version ({said}); --port says where ours is",
+            ExitCode.NO_SERVER,
+        )
+
+
+def _is_unknown(reply: Reply) -> bool:
+    """Return whether the endpoint is what is not known there: of a model, the message begins as core words it."""
+    is_missing = reply.status == http.client.NOT_FOUND and not reply.message.startswith("model: ")
+    return is_missing or reply.status in {http.client.METHOD_NOT_ALLOWED, http.client.NOT_IMPLEMENTED}
 
 
 def _path(model: str) -> str:

@@ -51,6 +51,7 @@ def _load(command: LoadModel, client: EngineClient, line: WaitingLine) -> Engine
     Raises:
         CommandError: the server refuses, or cannot.
     """
+    client.table()  # whoever is no server of ours does not load
     line.show(f"{command.model} is loading")
     loading = _Loading(command, client)
     loading.start()
