@@ -125,6 +125,7 @@ def _folder(logs: Path | None, name: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
     else:
+        logs.mkdir(parents=True, exist_ok=True)
         folder = tempfile.mkdtemp(prefix=f"{name}-", dir=logs)
         yield Path(folder)
 
