@@ -11,7 +11,7 @@ TESTS ?= tests
 GATE_VERSIONS ?= latest 2.1.197
 ARGS ?=
 
-.PHONY: help install serve claude test conformance fuzz e2e gate cov lint fmt types layers bench tasks simulate docs build bump all
+.PHONY: help install serve claude test conformance fuzz e2e gate cov branches lint fmt types layers bench tasks simulate docs build bump all
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,15 @@ gate: | .venv ## Play the release gate: Claude Code, the newest and 2.1.197, wit
 
 cov: | .venv ## Run both with coverage, and fail below the threshold of pyproject.toml
 	$(RUN) pytest -m "not coder and (e2e or not gate)" --cov --cov-report=term:skip-covered $(TESTS) $(ARGS)
+
+PURE = core protocol inference
+COMMA := ,
+SPACE := $(subst ,, )
+
+branches: | .venv ## Hold the packages that compute nothing native to every branch, by their own tests and those of HTTP
+	$(RUN) pytest -m "not model and not coder and not e2e" --cov --cov-report= --cov-fail-under=0 \
+	  $(PURE:%=tests/%) tests/http tests/conformance $(ARGS)
+	$(RUN) coverage report --fail-under=100 --include='$(subst $(SPACE),$(COMMA),$(PURE:%=*/pensieve_%/*))'
 
 lint: | .venv ## Check style and formatting
 	$(RUN) ruff check

@@ -13,7 +13,7 @@ A pure machine. Above: `pensieve_http` hands `request` to an engine and feeds wh
 from __future__ import annotations
 
 import json
-from typing import Final, Literal, TypeAlias, TypeVar, cast
+from typing import Final, Literal, TypeAlias, TypeVar, assert_never, cast
 
 import attrs
 
@@ -33,6 +33,7 @@ from pensieve_core import (
     ThinkingPart,
     ThinkingProduced,
     Timings,
+    Tool,
     ToolCallArguments,
     ToolCallId,
     ToolCallPart,
@@ -138,6 +139,8 @@ class SearchTurn:
                 return self._finish(event)
             case PrefillProgressed() | AnswerProgressed() | ToolCallArguments():
                 return (event,)
+            case _:
+                assert_never(event)
 
     def overflow(self) -> GenerationFinished:
         """End here: what was found does not fit into the context any more."""
@@ -175,12 +178,7 @@ class SearchTurn:
         return (*told, attrs.evolve(event, reason=reason, usage=self._usage, timings=self._timings))
 
     def _next(self, request: GenerationRequest, left: int) -> GenerationRequest:
-        tools = request.tools
-        if self._search is not None:
-            known = {tool.name for tool in tools}
-            tools += tuple(tool for tool in self._search.found(self._found) if tool.name not in known)
-            if self._rounds >= _MOST_ROUNDS:
-                tools = tuple(tool for tool in tools if tool.name not in self._search.kinds)
+        tools = request.tools if self._search is None else self._next_tools(self._search, request.tools)
         return attrs.evolve(
             request,
             turns=(
@@ -193,6 +191,14 @@ class SearchTurn:
             thinking=self._next_thinking(),
             max_tokens=left,
         )
+
+    def _next_tools(self, search: ToolSearch, tools: tuple[Tool, ...]) -> tuple[Tool, ...]:
+        """What was found is there from now on; after many rounds nothing more can be searched for."""
+        known = {tool.name for tool in tools}
+        tools += tuple(tool for tool in search.found(self._found) if tool.name not in known)
+        if self._rounds < _MOST_ROUNDS:
+            return tools
+        return tuple(tool for tool in tools if tool.name not in search.kinds)
 
     def _next_choice(self, choice: ToolChoice) -> ToolChoice:
         """A search that was demanded was made."""
@@ -216,6 +222,8 @@ def search_result_part(call_id: ToolCallId, result: SearchResult) -> ToolResultP
             return ToolResultPart(call_id=call_id, content=(TextPart(text="No tool was found."),))
         case ToolsFound(names=names):
             return ToolResultPart(call_id=call_id, content=tuple(ToolReferencePart(name=name) for name in names))
+        case _:
+            assert_never(result)
 
 
 def _joined(parts: list[Part]) -> list[Part]:

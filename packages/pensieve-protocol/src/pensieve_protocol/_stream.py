@@ -330,6 +330,8 @@ def _opening(event: ToolCallStarted | ServerCallStarted | Searched) -> ResponseB
             return ResponseServerToolUse(id=wire_call_id(call_id), name=name)
         case Searched(call_id=call_id, result=result):
             return ResponseToolSearchResult(tool_use_id=wire_call_id(call_id), content=_found(result))
+        case _:
+            assert_never(event)
 
 
 def _found(result: SearchResult) -> ToolSearchFound | ToolSearchError:
@@ -338,3 +340,5 @@ def _found(result: SearchResult) -> ToolSearchFound | ToolSearchError:
             return ToolSearchFound(tool_references=tuple(ResponseToolReference(tool_name=name) for name in names))
         case SearchFailed(message=message):
             return ToolSearchError(error_message=message)
+        case _:
+            assert_never(result)

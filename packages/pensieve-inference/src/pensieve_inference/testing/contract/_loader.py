@@ -52,11 +52,11 @@ class LoaderCase:
 
     def found(self, loader: LoadingProvider) -> EngineResidency:
         """Return what is said of the model."""
-        for engine in loader.residency().engines:
-            if engine.model == self.model.id:
-                return engine
-        msg = "a model that was asked for is told of"
-        raise ContractBrokenError(msg)
+        told = [engine for engine in loader.residency().engines if engine.model == self.model.id]
+        if not told:
+            msg = "a model that was asked for is told of"
+            raise ContractBrokenError(msg)
+        return told[0]
 
 
 LoaderCheck: TypeAlias = Callable[[LoaderCase], Awaitable[None]]
