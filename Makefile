@@ -7,7 +7,7 @@ SHELL := /bin/bash
 OWN_UV := .build/uv/bin/uv
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo $(OWN_UV))
 RUN := $(UV) run --no-sync
-TESTS ?= tests
+TESTS ?= tests docs/examples
 GATE_VERSIONS ?= latest 2.1.197
 ARGS ?=
 
