@@ -34,8 +34,6 @@ from pensieve_inference.testing import FakeClock, ScriptedEngine, make_descripto
 from pensieve_inference.testing.contract import LOADER_CHECKS, LoaderCase, LoaderCheck, LoadingProvider, check_name
 
 GIB = 1 << 30
-BUFFERS = GIB // 2
-"""What an engine takes of the GPU beside what it predicts; the fit's reserve is for that."""
 
 
 def model(name: str, weights_gib: int) -> ModelDescriptor:
@@ -50,6 +48,8 @@ class Card:
     """A GPU, and who lies on it."""
 
     total: int
+    buffers: int = GIB // 2
+    """What an engine takes beside what it predicts; the fit's reserve is for that."""
     taken: dict[str, int] = attrs.field(factory=dict)
 
     def devices(self) -> tuple[Gpu, ...]:
@@ -88,7 +88,7 @@ class CardEngine(ScriptedEngine):
                 raise TooLittleMemoryError(more)
         fit = fit_model(size, memory, wishes)
         on_gpu = sum(term.size_bytes for term in fit.terms if term.on_gpu)
-        self.card.taken[named.id] = on_gpu + BUFFERS if on_gpu else 0
+        self.card.taken[named.id] = on_gpu + self.card.buffers if on_gpu else 0
         self.gpu_layers = fit.gpu_layers
         described = attrs.evolve(self.description, memory=fit.terms, gpu_layers=fit.gpu_layers)
         self._loaded = Loaded(description=described, kv_type="q8_0", gpu_bytes=memory.gpu)
@@ -132,8 +132,10 @@ def _request(model: ModelDescriptor) -> GenerationRequest:
 
 
 @contextlib.asynccontextmanager
-async def house(gpu_gib: int, settings: GgufSettings | None = None, ram_gib: int = 64) -> AsyncIterator[House]:
-    card, clock, engines = Card(total=gpu_gib * GIB), FakeClock(), list[CardEngine]()
+async def house(
+    gpu_gib: int, settings: GgufSettings | None = None, ram_gib: int = 64, card: Card | None = None
+) -> AsyncIterator[House]:
+    card, clock, engines = card or Card(total=gpu_gib * GIB), FakeClock(), list[CardEngine]()
 
     def open_engine(model: ModelDescriptor, settings: GgufSettings, clock: Clock) -> CardEngine:
         engines.append(CardEngine(card, model, settings, clock))
@@ -208,6 +210,22 @@ async def test_a_pinned_model_keeps_the_gpu_and_the_other_takes_what_is_left_of_
         assert at.layers(A) == 25
         assert at.layers(B) < 25
         assert at.residency(A).pinned
+
+
+@pytest.mark.parametrize("gpu_gib", [18, 20])
+async def test_beside_a_pinned_model_that_takes_more_than_it_said_a_second_has_what_is_left(gpu_gib: int) -> None:
+    """Its buffers may exceed the reserve: then there is less than the planner thinks, and RAM enough."""
+    settings = GgufSettings(memory_budget_bytes=64 * GIB, context_tokens=32_768)
+    card = Card(total=gpu_gib * GIB, buffers=5 * GIB // 4)
+    async with house(gpu_gib, settings=settings, card=card) as at:
+        await at.provider.load(A, pin=True)
+        await at.clock.advance(10)
+        for _ in range(2):
+            await settle(at, B)
+            assert at.ready() == {"a", "b"}
+            assert at.layers(A) == 25
+            assert 0 < at.layers(B) < 25
+            await at.provider.unload(B.id)
 
 
 async def test_a_gpu_budget_is_kept_though_the_card_has_more() -> None:

@@ -77,7 +77,7 @@ class FakeEngine(ScriptedEngine):
             raise error
         allowed = self.settings.memory_bytes
         if allowed is not None and allowed < TAKES and self.settings.least_context is not None:
-            raise TooLittleMemoryError(Footprint(ram=TAKES))
+            raise TooLittleMemoryError(Footprint(ram=self.world.needs))
         self.status = attrs.evolve(self.status, phase=EnginePhase.READY, progress=1.0)
         self.came = True
 
@@ -98,6 +98,8 @@ class World:
     """All that were ever made."""
     loading: asyncio.Event = attrs.field(factory=asyncio.Event)
     free: int = 1_000
+    needs: int = TAKES
+    """What an engine asks for that may take less than it takes."""
 
     def residency(self, model: ModelDescriptor) -> EngineResidency:
         return next(engine for engine in self.provider.residency().engines if engine.model == model.id)
@@ -208,6 +210,20 @@ async def test_a_model_that_would_have_too_short_a_context_waits_for_room() -> N
         await house.clock.advance(10)
         assert await asking == "I am here"
         assert house.state(A) is ResidencyState.UNLOADED
+
+
+async def test_a_model_that_had_all_of_the_budget_has_it_again_though_it_would_have_more() -> None:
+    """What it needs for the context that it had is searched to a hundredth, and may be more than there is."""
+    async with world() as house:
+        await house.say(A)
+        await house.provider.unload(A.id)
+        await house.say(B)
+        house.needs = BUDGET + 1
+        asking = asyncio.ensure_future(house.say(A))
+        await until(lambda: len(house.engines) == 3 and house.engines[2].status.phase is EnginePhase.CLOSED)
+        await house.clock.advance(10)
+        assert await asking == "I am here"
+        assert house.state(B) is ResidencyState.UNLOADED
 
 
 async def test_two_that_want_one_place_take_turns() -> None:

@@ -23,7 +23,7 @@ from pensieve_gguf.tenancy import (
     Ticket,
 )
 
-A, B, C = ModelId("a"), ModelId("b"), ModelId("c")
+A, B, C, D = (ModelId(name) for name in "abcd")
 TERMS = Terms(residence_s=10.0, drain_s=30.0)
 
 
@@ -296,6 +296,20 @@ def test_an_engine_that_does_not_say_how_much_more_is_not_asked_for_ever() -> No
     assert isinstance(refusal, Refuse)
 
 
+def test_an_engine_that_would_have_more_than_the_budget_is_loaded_alone_with_what_there_is() -> None:
+    """It had all of the budget while it was alone; what it needs is searched to a hundredth, and may be more."""
+    tale = story(budget=100, takes=40)
+    tale.settle(A, 20)
+    tale.now = 20.0
+    ticket, steps = tale.asked(B)
+    assert steps == [load_step(B, 80, 100)]
+    tale.planner.too_small(B, ram(101))
+    assert tale.plan() == [Leave(model=A)]
+    tale.planner.gone(A)
+    assert tale.plan() == [load_step(B, 100)]
+    assert tale.load(B, 100) == [Grant(ticket=ticket, model=B)]
+
+
 def test_a_model_that_cannot_be_loaded_is_told_each_time_until_it_is_mended() -> None:
     tale, error = story(), ModelBrokenError(A, "bad magic")
     first = tale.ask(A)
@@ -497,14 +511,71 @@ def test_a_pin_on_the_gpu_refuses_nobody_who_can_do_with_the_rest_of_it() -> Non
     assert tale.plan() == [Load(model=B, room=both(19, 6), reachable=both(19, 6))]
 
 
-def test_who_can_have_no_more_of_the_gpu_and_is_not_content_gets_more_ram_at_the_others_cost() -> None:
+def test_who_finds_less_of_the_gpu_than_it_was_allowed_has_those_make_room_who_lie_there() -> None:
     tale = gpu_story(A, B)
     tale.planner.pin(A, pinned=True)
+    settle_on(tale, D, both(5, 0))
     tale.now = 40.0
     tale.ask(C)
-    assert tale.plan() == [Load(model=C, room=both(18, 2), reachable=both(19, 6))]
+    assert tale.plan() == [Load(model=C, room=both(13, 2), reachable=both(19, 6))]
     tale.planner.too_small(C, both(1, 2))  # what it was given
     assert tale.plan() == [Leave(model=B)]
+
+
+def test_who_finds_less_of_the_gpu_than_anybody_could_make_room_for_does_with_what_it_finds() -> None:
+    """What is pinned there takes more than it said, or a game does: nobody leaves for that, and nobody is refused."""
+    tale = gpu_story(A)
+    tale.planner.pin(A, pinned=True)
+    settle_on(tale, D, both(5, 0))
+    tale.now = 40.0
+    ticket, steps = tale.asked(B)
+    assert steps == [Load(model=B, room=both(14, 6), reachable=both(19, 6))]
+    tale.planner.too_small(B, both(1, 6))
+    assert tale.plan() == [Load(model=B, room=both(14, 6), reachable=both(19, 0))]
+    tale.planner.loaded(B, both(4, 5), tale.now)
+    assert tale.plan() == [Grant(ticket=ticket, model=B)]
+
+
+def test_who_makes_do_with_the_gpu_it_finds_may_still_have_more_ram() -> None:
+    tale = gpu_story(A)
+    tale.planner.pin(A, pinned=True)
+    settle_on(tale, D, both(5, 0))
+    tale.now = 40.0
+    tale.ask(B)
+    tale.plan()
+    tale.planner.too_small(B, both(1, 6))
+    tale.plan()
+    tale.planner.too_small(B, both(16, 5))
+    assert tale.plan() == [Leave(model=D)]
+    tale.planner.gone(D)
+    assert tale.plan() == [Load(model=B, room=both(19, 6), reachable=both(19, 0))]
+    tale.planner.too_small(B, both(1, 5))  # it is told so, and yet not content: it is not asked for ever
+    assert [type(step) for step in tale.plan()] == [Refuse]
+
+
+def test_what_a_file_takes_of_the_ram_is_forgotten_once_the_gpu_holds_more_of_it() -> None:
+    """The GPU was full once, and there was not enough RAM for what it did not hold."""
+    tale = gpu_story(gpu=0)
+    tale.planner.ask(A, least=both(30, 0))
+    assert [type(step) for step in tale.plan()] == [Refuse]
+    tale.planner.budget = both(20, 40)
+    tale.planner.ask(A, least=both(1, 0))
+    assert tale.plan() == [Load(model=A, room=both(20, 40), reachable=both(20, 40))]
+
+
+def test_what_an_engine_asked_for_is_forgotten_once_there_is_more_of_the_gpu() -> None:
+    tale = gpu_story(A, gpu=8)
+    tale.planner.pin(A, pinned=True)
+    tale.now = 40.0
+    tale.ask(B)
+    tale.plan()
+    tale.planner.too_small(B, both(20, 4))
+    assert [type(step) for step in tale.plan()] == [Refuse]
+    tale.ask(B)
+    assert [type(step) for step in tale.plan()] == [Refuse]
+    tale.planner.budget = both(20, 12)
+    tale.ask(B)
+    assert tale.plan() == [Load(model=B, room=both(19, 8), reachable=both(19, 8))]
 
 
 def test_what_the_gpu_alone_would_have_to_hold_is_never_refused() -> None:

@@ -25,6 +25,8 @@ class Kind:
     """What is known before it is ever loaded."""
     least: int
     takes: int
+    content: int = 0
+    """With less it is not loaded either, unless it is alone."""
     layers: int = 0
     """Bytes that lie on the GPU, as far as it can have them there, and else in RAM."""
     load_s: float
@@ -51,6 +53,7 @@ def kinds(draw: st.DrawFn) -> Kind:
         known=draw(st.integers(1, least)),
         least=least,
         takes=draw(st.integers(least, 16)),
+        content=draw(st.integers(0, 30)),
         layers=draw(st.integers(0, 6)),
         load_s=draw(seconds),
         leave_s=draw(seconds),
@@ -77,11 +80,15 @@ TERMS = st.builds(
 
 
 class World:
-    """Plays processes and requests by a planner's steps, in the order of time; checks each moment."""
+    """Plays processes and requests by a planner's steps, in the order of time; checks each moment.
 
-    def __init__(self, planner: Planner, models: dict[ModelId, Kind]) -> None:
+    `hidden_gpu`: bytes that nobody finds there, whatever the planner thinks: a game has them.
+    """
+
+    def __init__(self, planner: Planner, models: dict[ModelId, Kind], hidden_gpu: int = 0) -> None:
         self.planner = planner
         self.models = models
+        self.hidden_gpu = hidden_gpu
         self.now = 0.0
         self.events: list[tuple[float, int, Callable[[], None]]] = []
         self.order = itertools.count()
@@ -139,12 +146,13 @@ class World:
                 self.at(self.now + self.models[model].leave_s, lambda: self.planner.gone(model))
 
     def arrive(self, model: ModelId, step: Load) -> None:
-        kind = self.models[model]
-        on_gpu = min(kind.layers, step.reachable.gpu)
-        least = Footprint(ram=kind.least + kind.layers - on_gpu, gpu=on_gpu)
+        kind, alone = self.models[model], self.planner.budget.fits(step.room)
+        found = attrs.evolve(step.room, gpu=max(0, step.room.gpu - self.hidden_gpu))
+        on_gpu = min(kind.layers, found.gpu if alone else max(found.gpu, step.reachable.gpu))
+        least = Footprint(ram=max(kind.least + kind.layers - on_gpu, 0 if alone else kind.content), gpu=on_gpu)
         if kind.breaks:
             self.planner.failed(model, ModelBrokenError(model, "broken"))
-        elif not least.fits(step.room):
+        elif not least.fits(found):
             self.planner.too_small(model, least)
         else:
             self.came[model] = self.now
@@ -165,17 +173,19 @@ class World:
     VISITS,
     TERMS,
     st.builds(Footprint, ram=st.integers(1, 20), gpu=st.integers(0, 10)),
+    st.sampled_from([0, 0, 1, 3]),
 )
 def test_the_budget_is_kept_and_everybody_is_served_or_told_why(
-    models: list[Kind], visits: list[Visit], terms: Terms, budget: Footprint
+    models: list[Kind], visits: list[Visit], terms: Terms, budget: Footprint, hidden_gpu: int
 ) -> None:
-    world = World(Planner(budget, terms), dict(zip(MODELS, models, strict=True)))
+    world = World(Planner(budget, terms), dict(zip(MODELS, models, strict=True)), hidden_gpu)
     for visit in visits:
         world.at(visit.at, lambda visit=visit: world.visit(visit))  # type: ignore[misc]
     world.run()
     assert not world.waiting, "nobody waits for ever"
     for ticket in world.refused:
-        beside_gpu = (kind.least + max(0, kind.layers - budget.gpu) for kind in models)
+        gpu = max(0, budget.gpu - hidden_gpu)
+        beside_gpu = (kind.least + max(0, kind.layers - gpu) for kind in models)
         assert any(kind.breaks for kind in models) or max(beside_gpu) > budget.ram, ticket
     event(f"{len(world.granted)} served, {world.loads} loads")
 

@@ -9,8 +9,10 @@ The rules:
 - Room is made by the idle, the longest unused first; then by those at work. A pin exempts from it.
 - Whoever has come stays for `residence_s` at least, so that two models that want each other's place take turns instead
   of being loaded for every request. After that it lets nobody in, and its running requests have `drain_s` to end.
-- What can never be served as things stand is refused at once, with the figures. For want of a GPU nobody is: what the
-  pinned leave of it is all that is waited for.
+- What can never be served as things stand is refused at once, with the figures. But more than the budget is not waited
+  for, whatever an engine asks for: who is alone is loaded with what there is.
+- For want of a GPU nobody is refused: what the pinned leave of it is all that is waited for. Should there be less than
+  that, for others use it, too, a model is loaded with what it finds.
 
 So everybody is served: the first in line waits for each of the others at most once, for a residence and a drain.
 
@@ -48,7 +50,10 @@ class Terms:
 
 @attrs.frozen(kw_only=True)
 class Load:
-    """Load the model with so much memory at most. `reachable`: what it could have if all made room who may."""
+    """Load the model with so much memory at most.
+
+    `reachable`: what it could have if all made room who may; nothing of the GPU, if it is to take what it finds there.
+    """
 
     model: ModelId
     room: Footprint
@@ -110,9 +115,11 @@ class Planner:
     # -- what happens --------------------------------------------------------------------------------------------------
 
     def ask(self, model: ModelId, *, least: Footprint) -> Ticket:
-        """A request wants `model`, which takes `least` at least."""
-        tenant = self._tenants.setdefault(model, Tenant(model=model, least=least))
-        tenant.least = tenant.least.most(least)
+        """A request wants `model`, whose file says now that it takes `least` at least."""
+        tenant = self._tenants.setdefault(model, Tenant(model=model, known=least))
+        tenant.known = least
+        if tenant.told_beside < self._reachable().gpu:  # with more of the GPU it may do with less RAM
+            tenant.told, tenant.makes_do = Footprint(), False
         ticket = Ticket(next(self._numbers))
         self._wants[ticket] = tenant
         tenant.waiting.append(ticket)
@@ -135,14 +142,29 @@ class Planner:
         tenant.move(Phase.READY)
         tenant.footprint = footprint
         tenant.ready_at = now
+        tenant.makes_do = False
 
     def too_small(self, model: ModelId, least: Footprint) -> None:
-        """A model was not loaded, for it takes `least` at least: more than it was allowed."""
-        tenant, allowed = self._tenants[model], self._tenants[model].footprint
-        tenant.least = least
-        if self._waited_for(tenant).fits(allowed):  # else it would be asked again, and answer the same
-            tenant.least = attrs.evolve(least, ram=allowed.ram + 1)
+        """A model was not loaded, for it takes `least` at least: more than it was allowed.
+
+        More RAM than the budget is not waited for: alone, it is loaded with a shorter context.
+        """
+        tenant = self._tenants[model]
+        tenant.told = attrs.evolve(least, ram=min(least.ram, self.budget.ram))
+        tenant.told_beside = self._reachable().gpu
+        if self._waited_for(tenant).fits(tenant.footprint):
+            self._not_content(tenant)
         tenant.move(Phase.ABSENT)
+
+    def _not_content(self, tenant: Tenant) -> None:
+        """It was allowed what it asks for, so it found less than that, and must not be asked the same again."""
+        allowed = tenant.footprint
+        if not tenant.told.gpu or tenant.makes_do:
+            tenant.told = attrs.evolve(tenant.told, ram=allowed.ram + 1)
+        elif allowed.gpu < tenant.told_beside:
+            tenant.told = attrs.evolve(tenant.told, gpu=allowed.gpu + 1)
+        else:
+            tenant.makes_do = True
 
     def failed(self, model: ModelId, error: PensieveError) -> None:
         """A model was not loaded, or has died once too often: whoever waits for it is told why.
@@ -240,6 +262,10 @@ class Planner:
         """Return what one model could have, if all made room who may."""
         return self.budget - _footprint(self._pinned())
 
+    def _within_reach_of(self, tenant: Tenant) -> Footprint:
+        reachable = self._reachable()
+        return attrs.evolve(reachable, gpu=0) if tenant.makes_do else reachable
+
     def _waited_for(self, tenant: Tenant) -> Footprint:
         """Return what must be free for it to be loaded: of a GPU no more than there may ever be."""
         return attrs.evolve(tenant.least, gpu=min(tenant.least.gpu, self._reachable().gpu))
@@ -257,7 +283,7 @@ class Planner:
                 return
             tenant.move(Phase.LOADING)
             tenant.footprint = free
-            yield Load(model=tenant.model, room=free, reachable=self._reachable())
+            yield Load(model=tenant.model, room=free, reachable=self._within_reach_of(tenant))
         self._reprieve()
 
     def _reprieve(self) -> None:

@@ -64,8 +64,14 @@ class Tenant:
     """
 
     model: ModelId
-    least: Footprint
-    """With less it is not loaded, as far as is known: the file's size, until an engine says more."""
+    known: Footprint
+    """With less it is not loaded: what its file says."""
+    told: Footprint = attrs.field(factory=Footprint)
+    """With less it was not loaded: what its engine said, when it was allowed less."""
+    told_beside: int = 0
+    """Bytes of the GPU that it could have had then."""
+    makes_do: bool = False
+    """Its engine found less of the GPU than there should be: it is loaded with what it finds."""
     phase: Phase = Phase.ABSENT
     footprint: Footprint = attrs.field(factory=Footprint)
     """Set aside for it: what it was allowed while it loads, what it takes once it is there."""
@@ -80,6 +86,11 @@ class Tenant:
     last_used_at: float | None = None
     leaves_by: float = 0.0
     """When its running requests are cut short, while it drains."""
+
+    @property
+    def least(self) -> Footprint:
+        """With less it is not loaded, as far as is known."""
+        return self.known.most(self.told)
 
     @property
     def holds_memory(self) -> bool:
