@@ -22,9 +22,14 @@ def _at(path: Path, model_id: str, quantization: str | None = None) -> ModelDesc
 
 Q4 = _at(_CACHE / "Small-Q4_K_M.gguf", "small-q4_k_m", "Q4_K_M")
 Q8 = _at(_CACHE / "Small-Q8_0.gguf", "small-q8_0", "Q8_0")
-UD = _at(_CACHE / "UD-Q3_K_XL" / "Small-UD-Q3_K_XL-00001-of-00002.gguf", "small-ud-q3_k_xl", "Q3_K_M")
+_SHARDS = tuple(_CACHE / "UD-Q3_K_XL" / f"Small-UD-Q3_K_XL-0000{n}-of-00002.gguf" for n in (1, 2))
+UD = attrs.evolve(_at(_SHARDS[0], "small-ud-q3_k_xl", "Q3_K_M"), shards=_SHARDS)
 MUTE = _at(Path("/studio/models/Owner/Other/plain.gguf"), "plain", "Q5_0")
-MODELS = (Q4, Q8, UD, MUTE)
+SUB = _at(Path("/studio/models/Owner/Sub/Q6_K/deep.gguf"), "deep", "Q6_K")
+LOOSE = _at(Path("/home/me/models/Loose-Q2_K.gguf"), "loose-q2_k", "Q2_K")
+FAR = _at(Path("/home/me/models/a/b/c/d/far.gguf"), "far", "Q2_K")
+X = _at(Path("/home/me/models/x.gguf"), "x", "Q2_K")
+MODELS = (Q4, Q8, UD, MUTE, SUB, LOOSE, FAR, X)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +47,19 @@ MODELS = (Q4, Q8, UD, MUTE)
         ("Owner/Other:Q5_0", [MUTE]),  # its name says nothing, its header does
         ("small:Q8_0", [Q8]),
         ("Small-q:Q8_0", [Q8]),
+        ("Owner/Small-GGUF:UD-Q3_K_XL/small-ud-q3_k_xl-00002-of-00002.gguf", [UD]),  # any shard stands for its model
+        ("Owner/Sub", [SUB]),  # with a folder for each quantisation
+        ("loo:Q2_K", [LOOSE]),
+        ("lo:Q2_K", []),  # as short as no beginning of an id may be
+        ("x:Q2_K", [X]),  # the whole id
+        ("home/me", []),
+        ("me/models", []),  # two folders on the way are no repository
+        ("models/a", []),
+        ("b/c", []),
+        ("c/d", []),
+        ("a/b", []),
+        ("models--Owner--Small-GGUF/snapshots", []),
+        ("snapshots/0123abc", []),
         ("small", []),  # a bare name is looked up by other rules
         ("./Small-Q8_0.gguf", []),
         ("wner/Small-GGUF", []),

@@ -110,6 +110,35 @@ def test_a_repository_of_the_hub_is_a_whole_name(own_world: Path) -> None:
     assert not repository.exists()
 
 
+@pytest.mark.parametrize("name", ["claude/opus", "anthropic/n", "anthropic claude/n"])
+def test_a_repository_that_is_not_here_is_no_name_of_the_default_model(name: str) -> None:
+    """In a request any anthropic… means that."""
+    file = Path(os.environ["HF_HUB_CACHE"]) / "models--o--n" / "snapshots" / "abc" / "small.gguf"
+    write_chat_model(file)
+    assert main(["rm", name, "--yes", *_NOWHERE]) == ExitCode.NOT_FOUND
+    assert file.exists()
+
+
+@pytest.mark.parametrize("name", ["o/n", "o/n:Q4_K_M", "o/n:big-Q4_K_M.gguf", "here/models", "models/o", "n/sub"])
+def test_folders_that_a_path_happens_to_have_remove_nothing(name: str, own_world: Path) -> None:
+    """In a request `models/o/n` may stand for a repository; what is deleted is named by its id, file or cache."""
+    files = {own_world / "models" / place for place in ("loose.gguf", "o/n/big-Q4_K_M.gguf", "o/n/sub/c.gguf")}
+    for file in files:
+        write_chat_model(file)
+    assert main(["rm", name, "--yes", *_NOWHERE]) == ExitCode.NOT_FOUND
+    assert all(file.exists() for file in files)
+
+
+def test_a_file_in_folders_like_a_repositorys_is_named_by_its_id(
+    own_world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_chat_model(own_world / "models" / "o" / "n" / "big-Q4_K_M.gguf")
+    assert main(["rm", "o/n", "--yes", *_NOWHERE]) == ExitCode.NOT_FOUND
+    assert "o/n is not the whole name of a model; is it big-q4_k_m?" in capsys.readouterr().err
+    assert main(["rm", "big-q4_k_m", "--yes", *_NOWHERE]) == 0
+    assert not file.exists()
+
+
 @pytest.mark.parametrize("name", ["other+poet", "other+poet:0.5", "bard"])
 def test_a_model_with_an_adapter_is_no_files_of_its_own(
     name: str, models: Path, capsys: pytest.CaptureFixture[str]

@@ -24,14 +24,13 @@ from types import MappingProxyType
 
 from pensieve_core import ModelDescriptor, ModelId, ModelNotFoundError, PensieveError
 from pensieve_registry._adapted import adapted
-from pensieve_registry._meant import meant_by
+from pensieve_registry._meant import PREFIX_LENGTH, meant_by
 
 __all__ = ["NameTable", "SeveralModelsError"]
 
 _DEFAULT_NAME = re.compile(r"claude\b.*|anthropic\b.*|default")
 _BRACKETS = re.compile(r"(\[[^\[\]]*\])?$")
 _DECORATION = re.compile(rf"(\.gguf)?{_BRACKETS.pattern}")
-_PREFIX_LENGTH = 3
 
 
 class SeveralModelsError(ModelNotFoundError):
@@ -109,7 +108,7 @@ class NameTable:
 
     def _by_beginning(self, bare: str) -> ModelDescriptor | None:
         found = [model for model_id, model in self._by_id.items() if model_id.startswith(bare)]
-        return found[0] if len(found) == 1 and len(bare) >= _PREFIX_LENGTH else None
+        return found[0] if len(found) == 1 and len(bare) >= PREFIX_LENGTH else None
 
     def _listed(self, configured: Mapping[str, str]) -> Mapping[str, ModelId]:
         listed = {alias: model.id for alias, model in self._by_alias.items()}

@@ -19,7 +19,7 @@ import attrs
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 
-__all__ = ["Removal", "plan_removal", "remove"]
+__all__ = ["Removal", "plan_removal", "remove", "repository_folder"]
 
 _CACHE = "Hugging Face cache"
 _ELSEWHERE = {
@@ -57,7 +57,7 @@ def plan_removal(model: str, files: Sequence[Path], *, source: str, models_folde
     Raises:
         CommandError: one of them is not ours.
     """
-    repositories = {file: _repository(file) if source == _CACHE else None for file in files}
+    repositories = {file: repository_folder(file) if source == _CACHE else None for file in files}
     paths = {path: None for file in files for path in _paths(model, file, source, repositories[file], models_folder)}
     return Removal(
         model=model,
@@ -108,8 +108,8 @@ def _links(repository: Path) -> Iterable[Path]:
     return (path for path in sorted((repository / "snapshots").rglob("*")) if path.is_symlink())
 
 
-def _repository(file: Path) -> Path | None:
-    """Return the repository's folder in the cache that `file` is a part of."""
+def repository_folder(file: Path) -> Path | None:
+    """Return the repository's folder in the cache that `file` is a part of; None: it lies elsewhere."""
     named = (folder for folder in file.absolute().parents if folder.name.startswith("models--"))
     return next((folder for folder in named if _really_within(file, folder / "snapshots")), None)
 

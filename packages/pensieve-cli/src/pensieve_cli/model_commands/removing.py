@@ -14,7 +14,7 @@ from pensieve_cli.logs import configure_logs
 from pensieve_cli.model_commands.chosen import catalog_for, chosen_model
 from pensieve_cli.model_commands.commands import RemoveModels
 from pensieve_cli.model_commands.engine_client import EngineClient
-from pensieve_cli.model_commands.removal import Removal, plan_removal, remove
+from pensieve_cli.model_commands.removal import Removal, plan_removal, remove, repository_folder
 from pensieve_cli.model_commands.removal_report import question, removal_lines, removal_report
 from pensieve_cli.printing import print_json, print_lines
 from pensieve_cli.terminal import Terminal, confirm
@@ -52,16 +52,22 @@ def run(command: RemoveModels, terminal: Terminal) -> ExitCode:
 def _named(command: RemoveModels) -> Iterator[ModelDescriptor]:
     usual = catalog_for(command.settings, None)
     for name in command.models:
-        if file_named(name) is not None or "/" in name:  # a file, or a repository of the hub
-            yield _as_listed(chosen_model(catalog_for(command.settings, name)), usual)
-        else:
+        if file_named(name) is None and "/" not in name:
             yield _whole_name(usual.resolve(name), name)
+        else:
+            model = _as_listed(chosen_model(catalog_for(command.settings, name)), usual)
+            yield model if _is_path_or_repository(name, model) else _whole_name(model, name)
 
 
 def _as_listed(given: ModelDescriptor, usual: LocalCatalog) -> ModelDescriptor:
     """Return the model as its own source lists it: that says whose it is."""
     same = (model for model in usual.models() if model.path.samefile(given.path))
     return next(same, given)
+
+
+def _is_path_or_repository(name: str, model: ModelDescriptor) -> bool:
+    """Return whether `name` is a file, or what `model` was fetched from; folders may be called so by chance."""
+    return file_named(name) is not None or repository_folder(model.path) is not None
 
 
 def _whole_name(model: ModelDescriptor, name: str) -> ModelDescriptor:
