@@ -86,7 +86,8 @@ def test_a_draft_model_that_goes_bad_while_its_model_is_loaded_is_left_out(
     smollm2: ModelDescriptor, tmp_path: Path
 ) -> None:
     descriptor = guided(smollm2, tmp_path / "gone.gguf")
-    plan = DraftPlan(fit=plan_file(smollm2, SETTINGS, Memory(ram=GIB)).fit, draft=descriptor.draft)
+    alone = plan_file(smollm2, SETTINGS, Memory(ram=GIB)).fit
+    plan = DraftPlan(fit=alone, alone=alone, draft=descriptor.draft)
     draft, note = open_draft(descriptor, plan, SETTINGS, mapped=True)
     assert draft is None
     assert note is not None

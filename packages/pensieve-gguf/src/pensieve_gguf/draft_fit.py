@@ -1,8 +1,9 @@
 """Whether a draft model fits beside its model. Pure.
 
 One that was found by itself must cost the model nothing: neither context, nor layers on the GPU, nor the type of its
-keys and values; only room for further conversations. One that the user named may shorten the context. Neither keeps
-the model from being loaded.
+keys and values, nor rows of a batch; only room for further conversations. One that the user named may shorten the
+context, and have its keys and values stored as `q8_0`. Neither takes the reserve that is kept on a GPU, nor keeps the
+model from being loaded.
 
 Above: `engine.loading`, and `show`. Below: `fit`.
 """
@@ -14,7 +15,17 @@ from typing import TypeAlias
 
 import attrs
 
-from pensieve_gguf.fit import CostOf, Fit, Memory, ModelSize, Wishes, fit_model, margin_bytes, shortage
+from pensieve_gguf.fit import (
+    GPU_RESERVE_BYTES,
+    CostOf,
+    Fit,
+    Memory,
+    ModelSize,
+    Wishes,
+    fit_model,
+    margin_bytes,
+    shortage,
+)
 from pensieve_gguf.memory_sum import total_bytes
 
 __all__ = ["DRAFT_KV_TYPE", "DraftCost", "draft_cost", "fit_with_draft"]
@@ -53,14 +64,17 @@ def fit_with_draft(
         wishes: As it was fitted by.
         cost: Of its contexts.
         draft: Of the draft model.
-        named: The user wants it, even if it shortens the context.
+        named: The user wants it, even if it shortens the context; layers and rows of a batch stay as they are.
         least_context: But not below this, if the model has so much without.
 
     Returns:
         None: there is no room for it.
     """
     beside = attrs.evolve(size, draft_bytes=draft(fit.context))
-    found = fit_model(beside, memory, wishes, cost)
+    kept = attrs.evolve(wishes, gpu_layers=fit.gpu_layers, batch_tokens=fit.batch_tokens) if named else wishes
+    found = fit_model(beside, memory, kept, cost)
+    if not _leaves_the_reserve(found, memory):
+        return None
     if shortage(found, memory, attrs.evolve(wishes, context=None, cells=None, kept_bytes=None)) is not None:
         return None
     if found.context < min(least_context, fit.context):
@@ -69,7 +83,18 @@ def fit_with_draft(
 
 
 def _costs_nothing(fit: Fit, found: Fit) -> bool:
-    return (found.context, found.kv_type, found.gpu_layers) == (fit.context, fit.kv_type, fit.gpu_layers)
+    return _lasting(found) == _lasting(fit)
+
+
+def _lasting(fit: Fit) -> tuple[object, ...]:
+    """Return what nobody is to lose for guesses."""
+    return fit.context, fit.kv_type, fit.gpu_layers, fit.batch_tokens
+
+
+def _leaves_the_reserve(found: Fit, memory: Memory) -> bool:
+    """Return whether the GPU holds what lies there, and what is kept for others; the fit itself asks only of RAM."""
+    taken = sum(term.size_bytes for term in found.terms if term.on_gpu)
+    return not found.gpu_layers or taken <= memory.gpu - GPU_RESERVE_BYTES
 
 
 def _is_at_ease(found: Fit, memory: Memory) -> bool:

@@ -33,6 +33,8 @@ class DraftPlan:
     """How to load a model, and which draft model beside it."""
 
     fit: Fit
+    alone: Fit
+    """How to load it without one, should that one turn out to be of no use."""
     draft: DraftModel | None = None
     note: str | None = None
     """Why there is none, though there might be."""
@@ -69,17 +71,17 @@ def plan_draft(
     """
     draft = descriptor.draft
     if draft is None or not settings.drafts:
-        return DraftPlan(fit=fit)
+        return DraftPlan(fit=fit, alone=fit)
     try:
         cost = _cost(draft.path, dry, settings, fit)
     except LoadError as error:
-        return DraftPlan(fit=fit, note=_refused(descriptor.path, draft.path, str(error)))
+        return DraftPlan(fit=fit, alone=fit, note=_refused(descriptor.path, draft.path, str(error)))
     found = beside(cost)
     if found is None:
         size = f"{cost(fit.context) / _GIB:.2f} GiB"
         note = f"No draft model: {draft.path.name} would take {size}, and {descriptor.path.name} needs that itself."
-        return DraftPlan(fit=fit, note=note)
-    return DraftPlan(fit=found, draft=draft)
+        return DraftPlan(fit=fit, alone=fit, note=note)
+    return DraftPlan(fit=found, alone=fit, draft=draft)
 
 
 def open_draft(

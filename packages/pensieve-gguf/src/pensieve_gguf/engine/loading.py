@@ -109,16 +109,45 @@ def load(
         projector, blind = _projector(descriptor, model, settings, use_gpu=fit.gpu_layers != 0)
         if projector is not None:
             undo.callback(projector.close)
-        context = Context(model, _shape(model, fit, settings))
-        undo.callback(context.close)
-        adapted = _adapted(descriptor, context)
-        draft, about_draft = open_draft(descriptor, plan, settings, mapped=mapped)
+        found = _contexts(descriptor, plan, settings, model, mapped=mapped)
+        undo.callback(found.close)
+        adapted = _adapted(descriptor, found.context)
         undo.pop_all()
-    found = _as_loaded(descriptor, sees=projector is not None, guesses=draft is not None)
-    notes = (*adapted, *blind, *([about_draft] if about_draft else []))
-    description = _description(found, context, fit, settings, *notes)
-    outside = OutsideTheCache(kept=fit.kept_bytes, copied=fit.copy_bytes)
-    return Loaded(model, context, description, vocabulary, projector, outside, memory.gpu, draft)
+    as_loaded = _as_loaded(descriptor, sees=projector is not None, guesses=found.draft is not None)
+    notes = (*adapted, *blind, *([found.about_draft] if found.about_draft else []))
+    description = _description(as_loaded, found.context, found.fit, settings, *notes)
+    outside = OutsideTheCache(kept=found.fit.kept_bytes, copied=found.fit.copy_bytes)
+    return Loaded(model, found.context, description, vocabulary, projector, outside, memory.gpu, found.draft)
+
+
+@attrs.frozen(kw_only=True)
+class _Contexts:
+    """That of a model, and its draft model."""
+
+    context: Context
+    fit: Fit
+    """What it was made by."""
+    draft: LoadedDraft | None = None
+    about_draft: str | None = None
+
+    def close(self) -> None:
+        if self.draft is not None:
+            self.draft.close()
+        self.context.close()
+
+
+def _contexts(
+    descriptor: ModelDescriptor, plan: DraftPlan, settings: GgufSettings, model: Model, *, mapped: bool
+) -> _Contexts:
+    """Make what was planned; should the draft model be of no use after all, what it would have taken is the model's."""
+    with contextlib.ExitStack() as undo:
+        context = Context(model, _shape(model, plan.fit, settings))
+        undo.callback(context.close)
+        draft, about = open_draft(descriptor, plan, settings, mapped=mapped)
+        if draft is not None or plan.fit == plan.alone:
+            undo.pop_all()
+            return _Contexts(context=context, fit=plan.fit, draft=draft, about_draft=about)
+    return _Contexts(context=Context(model, _shape(model, plan.alone, settings)), fit=plan.alone, about_draft=about)
 
 
 def free_memory(settings: GgufSettings, devices: Callable[[], Sequence[Gpu]] = gpus) -> Memory:
