@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from array import array
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Sequence as Several
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,13 @@ from pensieve_core import (
 )
 from pensieve_gguf import GgufSettings
 from pensieve_gguf.engine import GgufEngine
+from pensieve_gguf.engine.draft_loading import LoadedDraft
 from pensieve_gguf.engine.draft_model import DraftModel as Guesser
+from pensieve_gguf.engine.loading import free_memory, load, plan_file
 from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.step_costs import GivenCosts
 from pensieve_gguf.engine.vitals import GuessFigures
-from pensieve_gguf.llama import Context, ContextShape, Model
+from pensieve_gguf.llama import Context, ContextShape, DecodeError, DecodeOutcome, Model, Rows
 from pensieve_inference import SystemClock
 
 pytestmark = pytest.mark.model
@@ -406,6 +409,55 @@ async def test_a_draft_model_that_is_no_model_or_is_gone_is_no_obstacle(
             async with opened(descriptor) as engine:
                 assert (await client.ask(engine, client.counting(31))).text.startswith(" 31, 32")
         assert [log["event"] for log in logs].count("draft_model_unusable") == 1
+
+
+def test_what_was_planned_for_a_draft_model_that_is_of_no_use_after_all_is_the_models(
+    smollm2: ModelDescriptor, tmp_path: Path
+) -> None:
+    path = tmp_path / "going.gguf"
+    path.symlink_to(smollm2.path)
+    descriptor, settings = guided(smollm2, path), GgufSettings(threads=1, memory_bytes=2 << 30)
+    with contextlib.closing(load(smollm2, settings)) as loaded:
+        alone = loaded.description
+
+    def gone(_: float) -> bool:
+        path.unlink(missing_ok=True)
+        return True
+
+    assert any(term.name == "draft model" for term in plan_file(descriptor, settings, free_memory(settings)).fit.terms)
+    with contextlib.closing(load(descriptor, settings, gone)) as loaded:
+        assert loaded.draft is None
+        assert loaded.description.memory == alone.memory
+        assert loaded.description.context_tokens == alone.context_tokens
+
+
+class TornContext(Context):
+    """Cannot compute anything."""
+
+    def decode(self, rows: Several[Rows]) -> tuple[DecodeOutcome, list[int]]:
+        msg = "a graph that cannot be computed"
+        raise DecodeError(msg)
+
+
+async def test_a_draft_model_that_fails_while_steps_are_measured_is_no_obstacle(
+    smollm2: ModelDescriptor, client: Any
+) -> None:
+    settings = GgufSettings(context_tokens=512, threads=1)
+    loaded = load(guided(smollm2, smollm2.path), settings)
+    assert loaded.draft is not None
+    loaded.draft.context.close()
+    torn = TornContext(loaded.draft.model, loaded.draft.context.shape)
+    loaded = attrs.evolve(loaded, draft=LoadedDraft(loaded.draft.model, torn))
+    with capture_logs() as logs:
+        engine = GgufEngine(loaded, settings, SystemClock())
+        async with asyncio.timeout(60):
+            try:
+                while all(log["event"] != "draft_model_failed" for log in logs):  # noqa: ASYNC110 - nothing to wait on
+                    await asyncio.sleep(0.01)
+                assert (await client.ask(engine, client.counting(31))).text.startswith(" 31, 32")
+            finally:
+                await engine.aclose()
+    assert [log["event"] for log in logs].count("draft_model_failed") == 1
 
 
 async def test_what_cannot_be_taken_back_neither_guesses_nor_is_guessed_for(

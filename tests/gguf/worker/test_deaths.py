@@ -104,3 +104,15 @@ def test_an_engine_that_served_something_in_between_is_not_given_up() -> None:
         deaths.praise(request("anyone"))
     assert not deaths.too_many
     assert deaths.back_off_s == 0.0
+
+
+def test_a_worker_that_dies_before_it_has_answered_anybody_has_served_nothing() -> None:
+    """Whatever its predecessor did; and one that is not dead yet is not judged."""
+    deaths = Deaths()
+    judged = [deaths.served_nothing]
+    for answers in (0, 1, 0):
+        for _ in range(answers):
+            deaths.praise(request("hello"))
+        deaths.note("ended by signal 6")
+        judged.append(deaths.served_nothing)
+    assert judged == [False, True, False, True]

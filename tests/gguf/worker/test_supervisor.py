@@ -81,6 +81,10 @@ def phase(engine: SupervisedEngine) -> EnginePhase:
     return engine.status.phase
 
 
+def draft_of(engine: SupervisedEngine) -> DraftModel | None:
+    return engine.description.model.draft
+
+
 def busy(engine: SupervisedEngine) -> bool:
     return engine.busy
 
@@ -433,12 +437,29 @@ async def test_a_draft_model_that_may_have_killed_its_worker_is_left_out_of_the_
         with capture_logs() as logs:
             async with asyncio.timeout(PATIENCE_S):
                 await engine.start()
-        assert engine.description.model.draft is None
+        assert draft_of(engine) is None
         (warning,) = [log for log in logs if log["event"] == "draft_model_unusable"]
         assert (warning["model"], warning["draft_model"]) == (str(smollm2.path), str(smollm2.path))
         assert "GGML_ASSERT(ne > 0) failed" in warning["reason"]
     finally:
         await engine.aclose()
+
+
+async def test_a_draft_model_whose_worker_dies_before_it_has_served_is_left_out_of_the_next(
+    open_supervised: OpenSupervised, smollm2: ModelDescriptor, client: Any
+) -> None:
+    """Its first decode is made once the model is loaded: a device may run out of memory then."""
+    draft = DraftModel(id=ModelId("small"), path=smollm2.path, size_bytes=smollm2.size_bytes, parameters=1)
+    guided = attrs.evolve(smollm2, draft=draft)
+    async with opened(open_supervised, model=guided, clock=HastyClock(), context_tokens=256) as engine:
+        await client.ask(engine, client.counting(31))
+        await replaced(engine, kill(engine))
+        assert draft_of(engine) == draft, "it has served: nothing is known against it"
+        with capture_logs() as logs:
+            await replaced(engine, kill(engine))
+        assert draft_of(engine) is None
+        (warning,) = [log for log in logs if log["event"] == "draft_model_unusable"]
+        assert "ended by signal 9" in warning["reason"]
 
 
 async def test_a_worker_that_cannot_be_started_now_is_started_when_asked_for_again(smollm2: ModelDescriptor) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence as Several
 import attrs
 import structlog
 
+from pensieve_gguf.engine.calibration import StepTime, calibrate
 from pensieve_gguf.engine.draft_slots import DraftSlots
 from pensieve_gguf.engine.drafter import Guess
 from pensieve_gguf.engine.guesser import CaughtUp, Guesses
@@ -66,6 +67,14 @@ class DraftModel:
         """What the context holds; to be looked at, and changed here alone."""
         self._failed = False
         """Whether llama.cpp gave up on it."""
+
+    def calibrate(self, wanted: Callable[[], bool]) -> tuple[StepTime, ...]:
+        """Measure what its steps cost, before anything else; see `calibration`. One that fails guesses no more."""
+        try:
+            return calibrate(self._context, self._clock, wanted)
+        except DecodeError as error:
+            self._fail(error)
+            return ()
 
     def behind(self, sequence: Sequence) -> int | None:
         """See `Guesser`."""
@@ -157,8 +166,7 @@ class DraftModel:
         try:
             outcome, last = self._context.decode(rows)
         except DecodeError as error:
-            _log.warning("draft_model_failed", reason=str(error))
-            self._failed = True
+            self._fail(error)
             return None
         if outcome is DecodeOutcome.DONE:
             for row in rows:
@@ -170,3 +178,7 @@ class DraftModel:
         if room is not None:
             self._make(room)
         return None
+
+    def _fail(self, error: DecodeError) -> None:
+        _log.warning("draft_model_failed", reason=str(error))
+        self._failed = True

@@ -56,7 +56,7 @@ from pensieve_gguf.engine.sequence import Sequence
 from pensieve_gguf.engine.single_calls import paced
 from pensieve_gguf.engine.step_costs import LearnedCosts, StepCosts
 from pensieve_gguf.engine.vitals import GuessFigures
-from pensieve_gguf.llama import Model, Sampler, SamplingDefaults
+from pensieve_gguf.llama import Context, Model, Sampler, SamplingDefaults
 from pensieve_gguf.parsers import make_parser
 from pensieve_gguf.settings import GgufSettings, KvType
 from pensieve_gguf.templates import ChatTemplate
@@ -113,7 +113,8 @@ class GgufEngine:
         )
         self._defaults = SamplingDefaults.of(model)
         figures, self._draft = GuessFigures(), loaded.draft
-        policy = _draft_policy(loaded, costs, figures, clock)
+        guesser = _guesser(loaded, figures, clock)
+        policy = _draft_policy(loaded, costs, guesser)
         residents, shelf = open_cache(context, loaded.outside.kept)
         scheduler = Scheduler(
             residents,
@@ -139,7 +140,7 @@ class GgufEngine:
             clock.monotonic,
             longest=description.context_tokens,
             anchors=self._anchors,
-            warm_up=functools.partial(_calibrate, loaded, scheduler, policy, clock),
+            warm_up=functools.partial(_calibrate, context, scheduler, policy, guesser=guesser, clock=clock),
             pictures=self._pictures,
         )
         self._loop.vitals.guesser = figures
@@ -337,25 +338,33 @@ def _template(model: Model, architecture: str) -> ChatTemplate:
     )
 
 
-def _draft_policy(loaded: Loaded, costs: StepCosts | None, figures: GuessFigures, clock: Clock) -> DraftPolicy:
+def _guesser(loaded: Loaded, figures: GuessFigures, clock: Clock) -> DraftModel | None:
+    if loaded.draft is None:
+        return None
+    return DraftModel(loaded.draft.context, figures, clock.monotonic, vocabulary=loaded.model.vocabulary_size)
+
+
+def _draft_policy(loaded: Loaded, costs: StepCosts | None, guesser: DraftModel | None) -> DraftPolicy:
     longest, most, draft = loaded.description.context_tokens, loaded.context.shape.drafted, loaded.draft
-    if draft is None:
-        return DraftPolicy(costs or LearnedCosts(), longest=longest, most=most)
-    guesser = DraftModel(draft.context, figures, clock.monotonic, vocabulary=loaded.model.vocabulary_size)
-    share = draft.model.weight_bytes / loaded.model.weight_bytes
+    share = 1.0 if draft is None else draft.model.weight_bytes / loaded.model.weight_bytes
     return DraftPolicy(costs or LearnedCosts(share), longest=longest, most=most, guesser=guesser)
 
 
 def _calibrate(
-    loaded: Loaded, scheduler: Scheduler, policy: DraftPolicy, clock: Clock, wanted: Callable[[], bool]
+    context: Context,
+    scheduler: Scheduler,
+    policy: DraftPolicy,
+    wanted: Callable[[], bool],
+    *,
+    guesser: DraftModel | None,
+    clock: Clock,
 ) -> None:
-    for time in calibrate(loaded.context, clock.monotonic, wanted):
+    for time in calibrate(context, clock.monotonic, wanted):
         scheduler.pace.note(streaming=time.streaming, prefilled=time.prefilled, elapsed_s=time.elapsed_s)
         if time.streaming == 1:
             policy.note_several(1, time.elapsed_s)
-    if loaded.draft is not None:
-        for time in calibrate(loaded.draft.context, clock.monotonic, wanted):
-            policy.note_draft_model(rows=time.streaming + time.prefilled, elapsed_s=time.elapsed_s)
+    for time in () if guesser is None else guesser.calibrate(wanted):
+        policy.note_draft_model(rows=time.streaming + time.prefilled, elapsed_s=time.elapsed_s)
 
 
 def _conversation(origin: Origin) -> Hashable:

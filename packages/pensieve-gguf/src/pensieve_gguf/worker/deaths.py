@@ -29,6 +29,9 @@ class Deaths:
 
     last_words: str = ""
     """Of the worker that died last."""
+    served_nothing: bool = False
+    """Whether the worker that died last had answered nobody: what it had loaded may have killed it."""
+    _serves: bool = False
     _in_a_row: int = 0
     _by_request: dict[str, frozenset[int]] = attrs.field(factory=dict)
     """Fingerprint → the workers that it may have killed. Equal requests at once still make one death each."""
@@ -46,6 +49,7 @@ class Deaths:
     def note(self, last_words: str) -> None:
         """Count one more death."""
         self.last_words = last_words
+        self.served_nothing, self._serves = not self._serves, False
         self._in_a_row += 1
 
     def blame(self, request: GenerationRequest, pid: int) -> None:
@@ -57,6 +61,7 @@ class Deaths:
 
     def praise(self, request: GenerationRequest) -> None:
         """Note that `request` was served: it is innocent, and the engine sound."""
+        self._serves = True
         self._in_a_row = 0
         if self._by_request:
             self._by_request.pop(_fingerprint(request), None)

@@ -2,7 +2,7 @@
 
 Policy (design 5): a request whose engine died before its first token is replayed once, silently. After its first
 token it fails. A request that has killed two engines is refused. An engine that keeps dying without having served
-anything in between is given up.
+anything in between is given up. A draft model is left out from the first death on before which nothing was served.
 
 Above: the provider. Below: `Deaths`, which keeps count, and `WorkerProcess`, which only knows that a process lives or
 is gone.
@@ -212,8 +212,7 @@ class SupervisedEngine:
             try:
                 await self._load(worker)
             except WorkerDied as death:
-                self._deaths.note(death.words)
-                self._do_without_draft_model(death.words)
+                self._note_death(death.words)
                 continue
             except (LoadRefused, TimeoutError) as error:
                 await worker.aclose()
@@ -229,8 +228,11 @@ class SupervisedEngine:
             return worker
         raise self._given_up(self._deaths.last_words)
 
-    def _do_without_draft_model(self, words: str) -> None:
-        """Give up the draft model, if there is one: should its file have killed the worker, the model serves alone."""
+    def _note_death(self, words: str) -> None:
+        """Count it; a draft model that may have killed a worker is given up, and the model serves alone."""
+        self._deaths.note(words)
+        if not self._deaths.served_nothing:
+            return
         draft, self._model = self._model.draft, attrs.evolve(self._model, draft=None)
         if draft is not None:
             paths = {"model": str(self._model.path), "draft_model": str(draft.path)}
@@ -274,7 +276,7 @@ class SupervisedEngine:
                 _log.error("worker_hung", model=self._model.id, silent_s=round(worker.silent_for_s(), 1))
                 worker.kill()
         if not self._closed:
-            self._deaths.note(worker.last_words())
+            self._note_death(worker.last_words())
             _log.error("worker_died", model=self._model.id, worker_pid=worker.pid, last_words=worker.last_words())
             with contextlib.suppress(ModelBrokenError, OverloadedError):
                 await self._ready()
