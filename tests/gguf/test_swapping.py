@@ -66,6 +66,11 @@ class FakeEngine(ScriptedEngine):
     def loaded(self) -> Loaded:
         return Loaded(description=attrs.evolve(self.description, memory=self.terms), kv_type="q8_0")
 
+    def give_up(self) -> None:
+        """Be broken, as a `SupervisedEngine` is whose workers die."""
+        self.given_up = ModelBrokenError(self.description.model.id, "it died again and again")
+        self.status = attrs.evolve(self.status, phase=EnginePhase.BROKEN, detail=self.given_up.message)
+
     async def start(self) -> None:
         self.status = attrs.evolve(self.status, phase=EnginePhase.LOADING)
         await self.world.loading.wait()
@@ -336,10 +341,51 @@ async def test_unloading_what_is_broken_forgets_why() -> None:
         assert await house.say(A) == "I am here"
 
 
+@pytest.mark.parametrize("noticed", [False, True])
+async def test_unloading_what_gave_up_forgets_why(*, noticed: bool) -> None:
+    async with world() as house:
+        await house.say(A)
+        engine = house.engines[0]
+        engine.give_up()
+        if noticed:
+            with pytest.raises(ModelBrokenError, match="again and again"):
+                await house.say(A)
+        async with asyncio.timeout(20):
+            await house.provider.unload(A.id)
+        assert engine.status.phase is EnginePhase.CLOSED
+        assert house.state(A) is ResidencyState.UNLOADED
+        assert await house.say(A) == "I am here"
+
+
+@pytest.mark.parametrize("noticed", [False, True])
+async def test_loading_what_gave_up_tries_it_again(*, noticed: bool) -> None:
+    async with world() as house:
+        await house.say(A)
+        house.engines[0].give_up()
+        if noticed:
+            with pytest.raises(ModelBrokenError, match="again and again"):
+                await house.say(A)
+        await house.provider.load(A)
+        assert house.state(A) is ResidencyState.READY
+
+
+async def test_what_a_worker_has_that_took_the_place_of_a_dead_one_is_told() -> None:
+    """It may have done with a shorter context. Once the engine is gone, what it was to have is all that is known."""
+    async with world() as house:
+        kept = await house.provider.engine(A)
+        before = kept.description.context_tokens
+        engine = house.engines[0]
+        engine.description = attrs.evolve(engine.description, context_tokens=before // 2)
+        assert kept.description.context_tokens == before // 2
+        assert house.provider.loaded(A.id) == kept.description
+        await house.provider.unload(A.id)
+        assert kept.description.context_tokens == before
+
+
 async def test_an_engine_that_gave_up_is_noticed() -> None:
     async with world() as house:
         await house.say(A)
-        house.engines[0].given_up = ModelBrokenError(A.id, "it died again and again")
+        house.engines[0].give_up()
         with pytest.raises(ModelBrokenError, match="again and again"):
             await house.say(A)
         assert house.state(A) is ResidencyState.FAILED

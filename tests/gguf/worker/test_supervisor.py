@@ -33,6 +33,7 @@ from pensieve_core import (
 )
 from pensieve_gguf import GgufSettings
 from pensieve_gguf.worker import SupervisedEngine
+from pensieve_gguf.worker.messages import Loaded
 from pensieve_gguf.worker.process import WorkerProcess
 from pensieve_inference import InferenceEngine, SystemClock
 from pensieve_inference.testing.contract import (
@@ -480,6 +481,37 @@ async def test_a_worker_that_cannot_be_started_now_is_started_when_asked_for_aga
         assert not busy(engine)
         await engine.start()
         assert phase(engine) is EnginePhase.READY
+        await engine.aclose()
+
+
+class Squeezed(WorkerProcess):
+    """A worker that finds little memory."""
+
+    async def load(
+        self, model: ModelDescriptor, settings: GgufSettings, on_progress: Callable[[float], None]
+    ) -> Loaded:
+        return await super().load(model, attrs.evolve(settings, memory_bytes=300 << 20), on_progress)
+
+
+async def test_a_worker_that_finds_less_memory_than_the_one_before_serves_with_a_shorter_context(
+    smollm2: ModelDescriptor, client: Any
+) -> None:
+    """Nobody is left who could make room for it."""
+    kinds = [Squeezed, WorkerProcess]
+
+    async def spawn(clock: Any) -> WorkerProcess:
+        return await kinds.pop().spawn(clock)
+
+    engine = SupervisedEngine(smollm2, GgufSettings(threads=1, least_context=8_192), HastyClock(), spawn)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await engine.start()
+            assert engine.description.context_tokens == 8_192
+            await replaced(engine, kill(engine))
+            assert phase(engine) is EnginePhase.READY
+            assert 2_048 <= engine.description.context_tokens < 8_192
+            assert (await client.ask(engine, client.counting(31))).text.startswith(" 31, 32, 33")
+    finally:
         await engine.aclose()
 
 

@@ -89,7 +89,7 @@ class Lodging:
         """Nothing is being loaded or closed, and no engine runs."""
         self.vacant.set()
         self._last: Loaded | None = None
-        """What was loaded last."""
+        """What was loaded last; a worker that took the place of a dead one may have done with less."""
 
     def least(self, *, gpu: int) -> Footprint:
         """Return what it takes at least: its weights are as large as its file. `gpu`: so much may lie there."""
@@ -111,12 +111,13 @@ class Lodging:
     @property
     def loaded(self) -> EngineDescription | None:
         """What is known of the engine, while it is ready."""
-        return self._last.description if self._last is not None and self.status.phase is EnginePhase.READY else None
+        ready = self.engine is not None and self.status.phase is EnginePhase.READY
+        return self.running.loaded.description if ready else None
 
     def describe(self) -> EngineDescription:
         """Return what was loaded last."""
         assert self._last is not None  # noqa: S101 - asked by those who have been let in once
-        return self._last.description
+        return self.loaded or self._last.description
 
     @property
     def footprint(self) -> Footprint:

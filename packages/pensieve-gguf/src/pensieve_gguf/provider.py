@@ -136,6 +136,7 @@ class GgufProvider:
 
     async def load(self, model: ModelDescriptor, *, pin: bool | None = None) -> None:
         """Load `model`, also one that was broken; see `EngineLoader.load`."""
+        self._note_the_dead()
         self._planner.mend(model.id)
         lease = await self.lease(model)
         if pin is not None:
@@ -145,12 +146,13 @@ class GgufProvider:
     async def unload(self, model: ModelId) -> None:
         """Let running answers end, and end the worker; see `EngineLoader.unload`."""
         lodging = self._lodgings.get(model)
+        self._note_the_dead()
+        if lodging is not None and lodging.status.phase is EnginePhase.BROKEN:
+            await lodging.close()  # it may be tried again
         self._planner.dismiss(model)
         self._go_on()
         if lodging is not None:
             await lodging.vacant.wait()
-            if lodging.status.phase is EnginePhase.BROKEN:
-                await lodging.close()  # it may be tried again
 
     async def aclose(self) -> None:
         """Close all engines."""

@@ -257,8 +257,11 @@ class SupervisedEngine:
         def progressed(done: float) -> None:
             self.status = attrs.evolve(self.status, progress=done)
 
-        async with asyncio.timeout(self._settings.spawn_timeout_s):
-            self._loaded = await worker.load(self._model, self._settings, progressed)
+        settings = self._settings
+        if self._loaded is not None:  # it serves already, with a shorter context if need be: no other is asked for room
+            settings = attrs.evolve(settings, least_context=None)
+        async with asyncio.timeout(settings.spawn_timeout_s):
+            self._loaded = await worker.load(self._model, settings, progressed)
 
     def _adopt(self, worker: WorkerProcess, load_s: float) -> None:
         self._worker = worker
