@@ -154,8 +154,9 @@ def test_a_much_smaller_model_of_the_same_tokens_drafts(tmp_path: Path) -> None:
         ("qwen3-4b", {}, 200),
         ("bob-0.6b", {"general.architecture": "bob", "bob.context_length": 8}, 16),
         ("qwen3-embedding-0.6b", {"llama.pooling_type": 3}, 16),
+        ("qwen3-0.6b", {"llama.ssm.state_size": 16}, 16),
     ],
-    ids=["other tokens", "hardly smaller", "another family", "no generator"],
+    ids=["other tokens", "hardly smaller", "another family", "no generator", "recurrent"],
 )
 def test_what_could_not_guess_or_would_not_pay_is_no_draft(
     tmp_path: Path, name: str, metadata: dict[str, Any], rows: int
@@ -163,6 +164,17 @@ def test_what_could_not_guess_or_would_not_pay_is_no_draft(
     write_model(tmp_path / "qwen3-8b.gguf", rows=400)
     write_model(tmp_path / f"{name}.gguf", metadata, rows=rows)
     assert models(tmp_path)["qwen3-8b"].draft is None
+
+
+@pytest.mark.parametrize("key", ["lfm2.shortconv.l_cache", "lfm2.ssm.conv_kernel", "lfm2.wkv.head_size"])
+def test_for_a_model_with_recurrent_layers_nothing_guesses(tmp_path: Path, key: str) -> None:
+    """LFM2-350M and LFM2-2.6B: what their states have taken in cannot be taken back."""
+    plain = {"general.architecture": "lfm2", "lfm2.context_length": 8}
+    for name, rows in (("lfm2-2.6b", 400), ("lfm2-350m", 16)):
+        write_model(tmp_path / f"{name}.gguf", plain, rows=rows)
+    assert models(tmp_path)["lfm2-2.6b"].draft is not None
+    write_model(tmp_path / "lfm2-2.6b.gguf", {**plain, key: 3}, rows=400)
+    assert models(tmp_path)["lfm2-2.6b"].draft is None
 
 
 def test_without_tokens_nothing_is_known_of_the_vocabulary(tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ _NOISE = re.compile(
     r"|ud|b?f(p)?(16|32)|i?q\d.*|(mx|nv)fp4.*|[0-9]+x[0-9.]+b"
 )
 """Words that tell the form of a file, not what it is about."""
+_STATES = ("ssm", "wkv", "shortconv", "kda")
+"""Groups of keys that tell of layers with a state (gguf-py/gguf/constants.py): Mamba, RWKV, LFM2, Kimi Linear."""
 _LORA_A, _LORA_B = ".lora_a", ".lora_b"
 
 
@@ -58,6 +60,8 @@ class ModelCard:
     """Of its embeddings."""
     vocabulary: str | None
     named_draft: bool
+    holds_state: bool
+    """Whether some layers are recurrent: what they have computed cannot be taken back."""
     can_be_shown_images: bool
 
 
@@ -163,8 +167,14 @@ def _model(model: GgufModel, name: str | None) -> ModelCard:
         width=header.integer(f"{descriptor.architecture}.embedding_length"),
         vocabulary=header.vocabulary,
         named_draft="draft" in re.split(r"[^a-z]+", stem.lower()),
+        holds_state=_holds_state(header, descriptor.architecture),
         can_be_shown_images=not reads_positions_in_two_dimensions(header),
     )
+
+
+def _holds_state(header: GgufHeader, architecture: str) -> bool:
+    groups = tuple(f"{architecture}.{group}." for group in _STATES)
+    return any(key.startswith(groups) for key in header.metadata)
 
 
 def _projector(model: GgufModel, reason: str) -> ProjectorCard:

@@ -7,9 +7,10 @@ model's. Where several are left, the one whose name says most, and of these one 
 **LoRA adapters** may lie anywhere. One belongs to every model of its architecture whose tensors its own can be added to
 (llama.cpp's own check), if its header names that model, or names none and it lies beside it.
 
-**Draft models** may lie anywhere, too. One fits when it has the same tokens in the same order, a quarter of the
-weights at most (a guess must cost little), and is of the same family: the same architecture, or the same first word in
-its name. A name with the word "draft" goes first, then the one whose name has most in common, then the smallest.
+**Draft models** may lie anywhere, too. One fits when it has the same tokens in the same order, a quarter of the weights
+at most (a guess must cost little), and is of the same family: the same architecture, or the same first word in its
+name. Neither may have recurrent layers, or what was guessed could not be taken back. A name with the word "draft" goes
+first, then the one whose name has most in common, then the smallest.
 """
 
 from __future__ import annotations
@@ -119,6 +120,7 @@ def _can_guess_for(other: ModelCard, model: ModelCard) -> bool:
         model.vocabulary is not None
         and other.vocabulary == model.vocabulary
         and 0 < smaller * _SMALLER <= larger
+        and not (other.holds_state or model.holds_state)
         and _is_akin(other, model)
     )
 
