@@ -217,3 +217,13 @@ def test_what_is_taken_back_is_no_guess_any_more() -> None:
     text.say("xx")
     text.drafter.draft(1)
     assert text.drafter.promise(1) == before
+
+
+def test_guesses_are_compared_with_what_came_where_they_were_made() -> None:
+    """Another sequence may take all room for what is known: nothing is looked up, and a draft model guesses."""
+    text = Text("?")
+    for token in b"abcdefghijklmnopqrstuvwxyz":
+        text.drafter.guessed(Guess((token,), (0.9,)), 1)
+        text.say(chr(token))
+    assert text.drafted() == ""
+    assert text.drafter.promise(1) > 0.95

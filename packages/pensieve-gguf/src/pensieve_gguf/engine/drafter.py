@@ -135,6 +135,7 @@ class Drafter:
             guess: For what comes next.
             asked: How many tokens were asked for: with fewer, it doubted the next.
         """
+        self._catch_up()  # nothing may have been drafted in this step: what was guessed before is for what came since
         kinds = [_FIRST_GUESS + bisect_right(_PROBABILITIES, one) for one in guess.probabilities]
         self._guessed = list(zip(guess.tokens, kinds, strict=True))
         if len(kinds) < asked:
