@@ -7,7 +7,6 @@ from array import array
 from collections.abc import Sequence as Several
 from typing import Any, cast
 
-import pytest
 from structlog.testing import capture_logs
 
 from pensieve_core import ImagePart
@@ -140,8 +139,17 @@ def test_what_it_does_not_know_itself_it_does_not_compute() -> None:
     context, one = CountingContext(), sequence(1, 300, 3)
     model, _ = over(context)
     assert model.guess({one: 8}, floor=0.1).by_sequence == {}
-    assert model.catch_up(one, 100) == CaughtUp()
     assert context.decoded == []
+    assert model.behind(one) is None, "or it would be tried again in every step"
+
+
+def test_one_with_a_token_that_it_does_not_know_is_followed_up_to_there_and_no_farther() -> None:
+    """Whoever else lags behind waits for it no longer."""
+    context, one = CountingContext(batch=4), sequence(1, 2, 3, 4, 300, 3)
+    model, _ = over(context)
+    assert [model.catch_up(one, 4).tokens for _ in range(2)] == [4, 0]
+    assert model.behind(one) is None
+    assert matches(model, context)
 
 
 def test_several_are_guessed_for_in_the_same_steps() -> None:
@@ -184,9 +192,9 @@ def test_a_sequence_longer_than_its_context_is_not_followed() -> None:
     assert model.guess({one: 8}, floor=0.1).by_sequence[one].tokens == (8, 9)
 
 
-@pytest.mark.parametrize("outcome", [DecodeOutcome.NO_ROOM, DecodeOutcome.ABORTED])
-def test_without_room_the_idle_go_and_the_next_step_tries_again(outcome: DecodeOutcome) -> None:
-    context, idle, one = CountingContext(DecodeOutcome.DONE, outcome), sequence(9, 9, 9), sequence(1, 2, 3)
+def test_without_room_the_idle_go_and_the_next_step_tries_again() -> None:
+    context = CountingContext(DecodeOutcome.DONE, DecodeOutcome.NO_ROOM)
+    idle, one = sequence(9, 9, 9), sequence(1, 2, 3)
     model, _ = over(context)
     model.guess({idle: 1}, floor=0.1)
     model.release(idle)
@@ -195,6 +203,43 @@ def test_without_room_the_idle_go_and_the_next_step_tries_again(outcome: DecodeO
     assert context.slots[0] == []
     assert model.guess({one: 2}, floor=0.1).by_sequence[one].tokens == (4, 5)
     assert matches(model, context)
+
+
+def test_where_it_is_aborted_nobody_loses_a_place_and_the_next_step_tries_again() -> None:
+    """A flag may come late: whoever was to be stopped has gone."""
+    context = CountingContext(DecodeOutcome.DONE, DecodeOutcome.ABORTED)
+    idle, one = sequence(9, 9, 9), sequence(1, 2, 3)
+    model, _ = over(context)
+    model.guess({idle: 1}, floor=0.1)
+    model.release(idle)
+    assert model.guess({one: 2}, floor=0.1).by_sequence[one].tokens == ()
+    assert matches(model, context)
+    assert context.slots[0] == [9, 9, 9]
+    assert model.guess({one: 2}, floor=0.1).by_sequence[one].tokens == (4, 5)
+    assert matches(model, context)
+
+
+def test_who_was_given_up_while_another_caught_up_is_not_guessed_for() -> None:
+    context = CountingContext(DecodeOutcome.DONE, DecodeOutcome.NO_ROOM)
+    asked, lagging = sequence(1, 2, 3), sequence(*range(50))
+    model, _ = over(context)
+    model.guess({asked: 1}, floor=0.1)
+    assert model.catch_up(lagging, 20) == CaughtUp()
+    assert model.behind(asked) is None, "it alone held anything"
+    assert model.guess({asked: 1}, floor=0.1).by_sequence == {}
+    model.release(asked)
+    assert matches(model, context)
+    assert model.behind(asked) == 3
+
+
+def test_a_context_that_failed_while_one_caught_up_is_not_computed_with_again() -> None:
+    context, asked, lagging = CountingContext(DecodeError("no graph")), sequence(1, 2), sequence(*range(50))
+    model, _ = over(context)
+    with capture_logs() as logs:
+        assert model.catch_up(lagging, 20) == CaughtUp()
+    assert model.guess({asked: 1}, floor=0.1) == Guesses(by_sequence={}, elapsed_s=1.0)
+    assert context.decoded == []
+    assert len(logs) == 1
 
 
 def test_without_room_and_alone_it_is_given_up() -> None:

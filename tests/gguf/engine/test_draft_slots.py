@@ -121,6 +121,16 @@ def test_room_is_made_by_the_idle_first_and_then_by_the_longest() -> None:
     assert mirror.machine.make_room() is None
 
 
+def test_one_that_is_given_up_leaves_its_slot_to_others() -> None:
+    mirror, one = Mirror(3), sequence("head: one")
+    mirror.compute(one)
+    mirror.machine.give_up(one)
+    assert mirror.machine.behind(one) is None
+    assert mirror.follow(sequence("head: one, again")) == (0, len("head: one"))
+    mirror.machine.release(one)
+    assert mirror.machine.behind(one) is not None, "it is new when it comes again"
+
+
 class Slots(RuleBasedStateMachine):
     """Sequences come, grow, are guessed for, are taken back, and go; now and then there is no room."""
 
@@ -155,6 +165,11 @@ class Slots(RuleBasedStateMachine):
     def end(self, one: Sequence) -> None:
         self.running.remove(one)
         self.mirror.machine.release(one)
+
+    @rule(one=sequences)
+    def give_up(self, one: Sequence) -> None:
+        self.mirror.machine.give_up(one)
+        assert self.mirror.machine.behind(one) is None
 
     @rule()
     def make_room(self) -> None:

@@ -119,6 +119,8 @@ class DraftModel:
         """Yield those that are guessed for, as many as a batch can begin with."""
         room = self._context.batch_tokens
         for sequence, wanted in asked.items():
+            if self.behind(sequence) is None:  # it was given up since: catching up with another one failed
+                continue
             slot, start = self._placed(sequence)
             pending = self._known(sequence, start, len(sequence.tokens))
             room -= len(pending)
@@ -145,9 +147,12 @@ class DraftModel:
             self._context.share(move.source, move.target, move.length)
 
     def _known(self, sequence: Sequence, start: int, stop: int) -> array[int]:
-        """Return known tokens; none where the smaller model does not know all of them."""
+        """Return known tokens; none where the smaller model does not know all of them: it cannot follow then."""
         tokens = sequence.tokens[start:stop]
-        return tokens if tokens and max(tokens) < self._context.model.vocabulary_size else array("i")
+        if tokens and max(tokens) >= self._context.model.vocabulary_size:
+            self.slots.give_up(sequence)
+            return array("i")
+        return tokens
 
     def _goes_on(self, line: _Line, index: int, floor: float) -> bool:
         """Take what is likeliest after batch row `index`; return whether there is more to guess."""
@@ -174,7 +179,7 @@ class DraftModel:
             return last
         for row in rows:
             self._context.cut(row.slot, row.start)
-        room = self.slots.make_room()
+        room = self.slots.make_room() if outcome is DecodeOutcome.NO_ROOM else None
         if room is not None:
             self._make(room)
         return None

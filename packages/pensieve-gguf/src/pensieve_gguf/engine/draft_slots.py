@@ -100,6 +100,11 @@ class DraftSlots:
         if slot is not None:
             slot.key = None
 
+    def give_up(self, sequence: Sequence) -> None:
+        """Follow `sequence` no more, though it goes on."""
+        self.release(sequence)
+        self._lost.add(sequence.key)
+
     def make_room(self) -> Cut | None:
         """Forget an idle slot, the one used longest ago; else give up the longest sequence. None: nothing is held."""
         held = [slot for slot in self._slots if slot.tokens]
