@@ -431,6 +431,15 @@ def test_what_was_planned_for_a_draft_model_that_is_of_no_use_after_all_is_the_m
         assert loaded.description.context_tokens == alone.context_tokens
 
 
+def test_whoever_stops_a_models_decode_stops_its_draft_models(smollm2: ModelDescriptor) -> None:
+    """While steps are measured, whoever asks first does not wait for either."""
+    with contextlib.closing(load(guided(smollm2, smollm2.path), GgufSettings(context_tokens=256, threads=1))) as loaded:
+        assert loaded.draft is not None
+        rows = [Rows(slot=0, start=0, tokens=array("i", range(100)), wants_logits=True)]
+        loaded.context.abort.raise_flag()
+        assert loaded.draft.context.decode(rows)[0] is DecodeOutcome.ABORTED
+
+
 class TornContext(Context):
     """Cannot compute anything."""
 

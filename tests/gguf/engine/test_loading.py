@@ -13,7 +13,7 @@ from pensieve_gguf import GgufSettings
 from pensieve_gguf.engine.draft_loading import DraftPlan, open_draft
 from pensieve_gguf.engine.loading import free_memory, plan_file
 from pensieve_gguf.fit import Memory
-from pensieve_gguf.llama import Gpu
+from pensieve_gguf.llama import Abort, Gpu
 from pensieve_gguf.too_little_memory import TooLittleMemoryError
 
 GIB, MIB = 1 << 30, 1 << 20
@@ -88,7 +88,7 @@ def test_a_draft_model_that_goes_bad_while_its_model_is_loaded_is_left_out(
     descriptor = guided(smollm2, tmp_path / "gone.gguf")
     alone = plan_file(smollm2, SETTINGS, Memory(ram=GIB)).fit
     plan = DraftPlan(fit=alone, alone=alone, draft=descriptor.draft)
-    draft, note = open_draft(descriptor, plan, SETTINGS, mapped=True)
+    draft, note = open_draft(descriptor, plan, SETTINGS, mapped=True, abort=Abort())
     assert draft is None
     assert note is not None
     assert note.startswith("No draft model: gone.gguf cannot guess for ")

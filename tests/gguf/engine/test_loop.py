@@ -7,7 +7,7 @@ import json
 import queue
 import threading
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Sequence as Tokens
 from typing import Any, cast
 
@@ -41,6 +41,7 @@ from pensieve_gguf.engine.carrying import ON_CPU, Carrying
 from pensieve_gguf.engine.checkpoints import Checkpoints
 from pensieve_gguf.engine.drafter import Drafter
 from pensieve_gguf.engine.drafts import DraftPolicy
+from pensieve_gguf.engine.guesser import CaughtUp, Guesser, Guesses
 from pensieve_gguf.engine.job import Job
 from pensieve_gguf.engine.loop import EngineLoop
 from pensieve_gguf.engine.prompts import Remember
@@ -299,6 +300,7 @@ class Engine:
         drafts: bool = False,
         warm_up: Callable[[Callable[[], bool]], None] = lambda _: None,
         carrying: Carrying = ON_CPU,
+        guesser: Guesser | None = None,
     ) -> None:
         self.context = context
         self._drafts = drafts
@@ -312,7 +314,7 @@ class Engine:
             stretch=3.0,
             shelf=self.shelf,
             carrying=carrying,
-            drafts=DraftPolicy(GivenCosts({1: 1.0, 64: 1.0}), longest=context.cells),
+            drafts=DraftPolicy(GivenCosts({1: 1.0, 64: 1.0}), longest=context.cells, guesser=guesser),
         )
         self.loop = EngineLoop(cast("Any", context), self.scheduler, self.shelf, warm_up=warm_up)
         self._keys = iter(range(1, 100))
@@ -441,6 +443,38 @@ def test_the_counters_tell_what_was_done(engines: list[Engine]) -> None:
     vitals = engine.loop.vitals
     assert (vitals.decodes, vitals.tokens_prefilled, vitals.tokens_sampled) == (6, 10, 6)
     assert vitals.decoding_since is None
+
+
+class WatchedGuesser:
+    """Follows nobody, and notes what can be seen from outside while it is asked."""
+
+    def __init__(self) -> None:
+        self.decoding_since: Callable[[], float | None] = lambda: None
+        self.seen: list[float | None] = []
+
+    def behind(self, sequence: Sequence) -> int | None:
+        self.seen.append(self.decoding_since())
+        return None
+
+    def catch_up(self, sequence: Sequence, most: int) -> CaughtUp:
+        raise NotImplementedError
+
+    def guess(self, asked: Mapping[Sequence, int], *, floor: float) -> Guesses:
+        raise NotImplementedError
+
+    def release(self, sequence: Sequence) -> None:
+        pass
+
+
+def test_while_a_draft_model_may_compute_a_watchdog_sees_since_when(engines: list[Engine]) -> None:
+    """It is asked while a step is scheduled; native code that hangs there hangs for ever."""
+    guesser = WatchedGuesser()
+    engine = Engine(engines, ActingContext(), drafts=True, guesser=guesser)
+    guesser.decoding_since = lambda: engine.loop.vitals.decoding_since
+    engine.hear("say=hello there")
+    assert guesser.seen
+    assert None not in guesser.seen
+    assert engine.loop.vitals.decoding_since is None
 
 
 # -- second thoughts -----------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from pensieve_core import DraftModel, ModelDescriptor
 from pensieve_gguf.cores import usable_cores
 from pensieve_gguf.draft_fit import DRAFT_KV_TYPE, DraftCost, draft_cost
 from pensieve_gguf.fit import Fit, ModelSize
-from pensieve_gguf.llama import Context, ContextShape, LoadError, Model, context_bytes, vocabularies_differ
+from pensieve_gguf.llama import Abort, Context, ContextShape, LoadError, Model, context_bytes, vocabularies_differ
 from pensieve_gguf.settings import GgufSettings
 
 __all__ = ["DraftPlan", "LoadedDraft", "open_draft", "plan_draft"]
@@ -85,9 +85,9 @@ def plan_draft(
 
 
 def open_draft(
-    descriptor: ModelDescriptor, plan: DraftPlan, settings: GgufSettings, *, mapped: bool
+    descriptor: ModelDescriptor, plan: DraftPlan, settings: GgufSettings, *, mapped: bool, abort: Abort
 ) -> tuple[LoadedDraft | None, str | None]:
-    """Load the draft model that was planned, if one was, and return it with a sentence about it."""
+    """Load the draft model that was planned, if one was, and return it with a sentence about it. `abort` stops both."""
     if plan.draft is None:
         return None, plan.note
     path, fit = plan.draft.path, plan.fit
@@ -95,7 +95,7 @@ def open_draft(
         with contextlib.ExitStack() as undo:
             model = Model(path, gpu_layers=None if fit.gpu_layers else 0, mapped=mapped)
             undo.callback(model.close)
-            context = Context(model, _shape(settings, fit, cells=fit.context))
+            context = Context(model, _shape(settings, fit, cells=fit.context), abort)
             undo.pop_all()
     except LoadError as error:
         return None, _refused(descriptor.path, path, str(error))

@@ -143,7 +143,7 @@ def _contexts(
     with contextlib.ExitStack() as undo:
         context = Context(model, _shape(model, plan.fit, settings))
         undo.callback(context.close)
-        draft, about = open_draft(descriptor, plan, settings, mapped=mapped)
+        draft, about = open_draft(descriptor, plan, settings, mapped=mapped, abort=context.abort)
         if draft is not None or plan.fit == plan.alone:
             undo.pop_all()
             return _Contexts(context=context, fit=plan.fit, draft=draft, about_draft=about)

@@ -210,7 +210,9 @@ class EngineLoop:
             self._scheduler.add(job.sequence)
 
     def _step(self) -> None:
-        step = self._scheduler.schedule(self._clock())
+        began = self._clock()
+        with self.vitals.decoding(began):  # a draft model may guess
+            step = self._scheduler.schedule(began)
         if step is None and self._scheduler.idle:
             self._disk.keep()
         if step is None or self._closing is not None:
@@ -224,10 +226,9 @@ class EngineLoop:
             return
         began = self._clock()
         self._computing = frozenset(row.sequence.key for row in step.rows)
-        self.vitals.decoding_since = began
         decode = self._context.decode_with_images if step.has_images else self._context.decode
-        outcome, last = decode(rows)
-        self.vitals.decoding_since = None
+        with self.vitals.decoding(began):
+            outcome, last = decode(rows)
         self._computing = frozenset()
         self._scribe.settle()
         match outcome:

@@ -44,8 +44,7 @@ class Sight:
             The job that is to blame for what went wrong; the step is off then.
         """
         self._scribe.settle()
-        self._vitals.decoding_since = self._clock()
-        try:
+        with self._vitals.decoding(self._clock()):
             for index, row in enumerate(step.rows):
                 span = row.sequence.image_at(row.start)
                 if span is None:
@@ -55,8 +54,6 @@ class Sight:
                     rows[index] = attrs.evolve(rows[index], embeddings=self._embeddings(span, row))
                 if job.error is not None:
                     return job
-        finally:
-            self._vitals.decoding_since = None
         return None
 
     def _embeddings(self, span: ImageSpan, row: Row) -> Embeddings:

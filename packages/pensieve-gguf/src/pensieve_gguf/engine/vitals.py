@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import attrs
 
 __all__ = ["GuessFigures", "Vitals"]
@@ -63,4 +66,13 @@ class Vitals:
     constraints_failed: int = 0
     """Answers that are not what was demanded of them, though the model ended them itself."""
     decoding_since: float | None = None
-    """When the running decode began, on the loop's clock; None between decodes."""
+    """When the running decode, or whatever else native code does, began, on the loop's clock; None in between."""
+
+    @contextlib.contextmanager
+    def decoding(self, since: float) -> Iterator[None]:
+        """Let it be seen that native code may be running: a process in which it hangs is ended from outside."""
+        self.decoding_since = since
+        try:
+            yield
+        finally:
+            self.decoding_since = None

@@ -120,16 +120,21 @@ def context_params(shape: ContextShape) -> lib.llama_context_params:
 class Context:
     """The KV cache of one model, and decodes into it.
 
+    Args:
+        model: The model.
+        shape: The sizes.
+        abort: Stops its decodes; may be that of another context in the same thread. None: one of its own.
+
     Raises:
         LoadError: there is not enough memory.
     """
 
-    def __init__(self, model: Model, shape: ContextShape) -> None:
+    def __init__(self, model: Model, shape: ContextShape, abort: Abort | None = None) -> None:
         if shape.batch_tokens > _LARGEST_BATCH:  # llama.cpp would see what its 32 bits hold, and abort
             raise LoadError(f"a batch of {shape.batch_tokens} tokens")
         self.model = model
         self.shape = shape
-        self.abort = Abort()
+        self.abort = abort or Abort()
         params = context_params(shape)
         params.abort_callback = self.abort.callback
         params.abort_callback_data = self.abort.data
