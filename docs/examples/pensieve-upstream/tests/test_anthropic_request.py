@@ -87,6 +87,19 @@ def test_calls_results_and_images_keep_their_form_and_reasoning_stays_here() -> 
     assert second == {"type": "tool_result", "tool_use_id": "toolu_1", "content": []}
 
 
+def test_a_turn_of_reasoning_alone_is_no_message() -> None:
+    """Theirs: "all messages must have non-empty content", save for a last one of the assistant."""
+    body = messages_body(
+        request(
+            turn(Role.USER, TextPart(text="Hi")),
+            turn(Role.ASSISTANT, ThinkingPart(text="hm", signature="ours")),
+            turn(Role.USER, TextPart(text="Well?")),
+        ),
+        "m",
+    )
+    assert [message["content"][0]["text"] for message in body["messages"]] == ["Hi", "Well?"]
+
+
 def test_tools_and_how_free_the_model_is_are_told() -> None:
     tools = (Tool(name="Bash", parameters={"type": "object"}, strict=True, cache_mark=True),)
     forced = ToolChoice(mode=ToolChoiceMode.TOOL, name="Bash", parallel=False)

@@ -94,6 +94,19 @@ def test_results_follow_their_calls_images_are_the_users_and_reasoning_stays_her
     assert answer == {"role": "assistant", "content": "A picture."}
 
 
+def test_a_turn_of_reasoning_alone_is_no_message() -> None:
+    """`content` is "required unless `tool_calls` or `function_call` is specified": strict servers answer 400."""
+    body = chat_body(
+        request(
+            turn(Role.USER, TextPart(text="Hi")),
+            turn(Role.ASSISTANT, ThinkingPart(text="hm", signature="ours")),
+            turn(Role.USER, TextPart(text="Well?")),
+        ),
+        "m",
+    )
+    assert [message["content"] for message in body["messages"]] == ["Hi", "Well?"]
+
+
 def test_an_image_without_a_word_is_shown_alone() -> None:
     image = ImagePart(media_type="image/png", data=b"png")
     (message,) = chat_body(request(turn(Role.USER, image)), "m")["messages"]

@@ -1,7 +1,8 @@
 """From a neutral request to the body of `POST /v1/messages`. Pure.
 
 What the API has no words for is left out: a seed, and reasoning of earlier turns, whose signatures are the outer
-server's own. Deferred tools are described in the head with all others.
+server's own; a turn that consists of those alone is left out whole, for a message must not be empty. Deferred tools are
+described in the head with all others.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def messages_body(request: GenerationRequest, model: str) -> _Json:
         "max_tokens": request.max_tokens,
         "stream": True,
         "system": [_text(part.text, marked=part.cache_mark) for part in head] or None,
-        "messages": [_message(turn) for turn in turns],
+        "messages": [message for turn in turns if (message := _message(turn))["content"]],
         "tools": [_tool(tool) for tool in request.tools] or None,
         "tool_choice": _choice(request.tool_choice) if request.tools else None,
         "temperature": request.sampling.temperature,

@@ -1,7 +1,8 @@
 """From a neutral request to the body of `POST /v1/chat/completions`. Pure.
 
 Results of tools are messages of their own there, without images and without a mark for errors: the images follow in the
-user's words. Reasoning of earlier turns is left out, as are cache marks, for which there is no word.
+user's words. Reasoning of earlier turns is left out, as are cache marks, for which there is no word; a turn of nothing
+but reasoning is no message there.
 """
 
 from __future__ import annotations
@@ -83,9 +84,14 @@ def _messages(turns: Iterable[Turn]) -> Iterator[_Json]:
 
 
 def _answered(parts: tuple[Part, ...]) -> Iterator[_Json]:
+    """Yield the answer, if there are words or calls in it: without either, strict servers refuse it."""
     calls = [_call(part) for part in parts if isinstance(part, ToolCallPart)]
-    answer: _Json = {"role": "assistant", "content": _text(parts) or None}
-    yield {**answer, "tool_calls": calls} if calls else answer
+    text = _text(parts)
+    answer: _Json = {"role": "assistant", "content": text or None}
+    if calls:
+        yield {**answer, "tool_calls": calls}
+    elif text:
+        yield answer
 
 
 def _call(call: ToolCallPart) -> _Json:
