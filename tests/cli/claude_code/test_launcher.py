@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from pensieve_cli.main import main
 from pensieve_cli.server_client import ServerClient
 from pensieve_cli.server_status import Answering, Nobody
 from pensieve_cli.waiting_line import WaitingLine
+from pensieve_registry.testing import write_chat_model
 
 _BOUND_S = 60.0
 _CLAUDE = f"""#!{sys.executable}
@@ -204,6 +206,49 @@ def test_a_model_that_cannot_be_loaded_is_told_before_claude_code_starts(home: H
     _until(lambda: home.server() is None)  # else it would answer the next try
 
 
+def test_a_server_that_others_use_meanwhile_is_left_to_them(
+    home: Home, environment: dict[str, str], own_world: Path
+) -> None:
+    """The first session starts the server, and its model cannot be loaded; the second one works on that server."""
+    write_chat_model(own_world / "models" / "small.gguf")
+    command = [str(Path(sys.executable).with_name("pensieve-server")), "claude", *home.options]
+    variables = {**environment, **home.variables, "CLI_SCRIPT": "yields"}
+    first = subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True)
+    try:
+        _until(lambda: home.server() is not None)
+        assert ServerClient(url=home.url).count_tokens("small", bound_s=_BOUND_S).status == HTTPStatus.OK
+        _, told = first.communicate(timeout=_BOUND_S)
+    finally:
+        first.kill()
+        first.communicate(timeout=_BOUND_S)
+    assert first.returncode == ExitCode.FAILURE
+    assert "it made room" in told
+    assert f"the server on {home.url} goes on, for others may use it" in told
+    assert ServerClient(url=home.url).count_tokens("small", bound_s=_BOUND_S).status == HTTPStatus.OK
+
+
+def test_a_model_that_the_server_alone_knows_by_that_name_is_loaded(
+    home: Home, run_command: _Run, start_server: Callable[..., Any], own_world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The models folder is that of where the server was started; Claude Code is started elsewhere."""
+    write_chat_model(own_world / "models" / "some-model-q4_k_m.gguf")
+    port = start_server().url.rpartition(":")[2]
+    monkeypatch.chdir(home.folder)
+    done = run_command("claude", "--port", port, "--model", "some", **home.variables)
+    assert done.returncode == 0, done.stderr
+    assert home.notes()["environment"]["ANTHROPIC_MODEL"] == "some-model-q4_k_m"
+
+
+def test_a_reference_to_several_models_is_told_as_such(home: Home, run_command: _Run) -> None:
+    snapshot = Path(os.environ["HF_HUB_CACHE"]) / "models--Owner--Small-GGUF" / "snapshots" / "abc"
+    for quantization in ("Q4_K_M", "Q8_0"):
+        write_chat_model(snapshot / f"Small-{quantization}.gguf")
+    done = run_command("claude", *home.options[:2], "--model", "Owner/Small-GGUF", **home.variables)
+    assert done.returncode == ExitCode.NOT_FOUND
+    assert "Owner/Small-GGUF means several: small-q4_k_m, small-q8_0" in done.stderr
+    assert isinstance(ServerClient(url=home.url).port(), Nobody)
+
+
 def test_without_claude_code_it_is_told_how_to_get_it(home: Home, run_command: _Run) -> None:
     nothing = {**home.variables, "PATH": "/usr/bin:/bin", "HOME": "/nowhere"}
     done = run_command("claude", *home.options, **nothing)
@@ -245,8 +290,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/status":
             self._answer(200 if isinstance(self.server.status, dict) else self.server.status)
+        elif self.path == "/engines/known":
+            self._answer(200)
         else:
-            self._answer(200 if self.path.endswith("/known") else 404)
+            self._answer(404, {"error": {"message": "model: nobody (available: known)"}})
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
@@ -254,8 +301,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.status = {**self.server.status, "engines": [engine]}
         self._answer(200)
 
-    def _answer(self, status: int) -> None:
-        body = json.dumps(self.server.status).encode()
+    def _answer(self, status: int, answer: object = None) -> None:
+        body = json.dumps(answer or self.server.status).encode()
         self.send_response(status)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -315,7 +362,7 @@ def test_a_claude_code_that_cannot_be_run_is_told(fake_server: _Server, own_path
 
 def test_a_model_that_the_server_does_not_know_is_told(fake_server: _Server, own_path: None) -> None:
     fake_server.status = _STATUS
-    with pytest.raises(CommandError, match="does not know the model nobody"):
+    with pytest.raises(CommandError, match=r"says: model: nobody \(available: known\); .* choose another --port"):
         run(_command(fake_server, "--model", "nobody"), errors=io.StringIO())
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from pensieve_cli.claude_code.readiness import Go, Load, Start, StartUp, Wait
 from pensieve_cli.errors import CommandError
 from pensieve_cli.exit_codes import ExitCode
 from pensieve_cli.server_status import (
+    Answered,
     Answering,
     Engine,
     Locked,
@@ -49,6 +51,38 @@ def test_a_model_that_nobody_asked_for_is_loaded_once() -> None:
     start_up, port = _start_up("other"), _answering(_READY)
     assert start_up.next(port) == Load(model="other")
     assert isinstance(start_up.next(port), Wait)
+
+
+def test_a_model_is_looked_for_by_the_id_that_the_server_gives_the_name() -> None:
+    start_up = _start_up("a-name")
+    assert start_up.next(_answering(_LOADING)) == Load(model="a-name")
+    start_up.known_as("m")
+    assert start_up.next(_answering(_READY)) == Go(model="m", context_tokens=4_096, pid=7)
+
+
+_OTHER = Engine(model="other", phase="ready", context_tokens=4_096)
+_BROKEN = Engine(model="m", phase="broken")
+_ANSWERED = Answered(prompt_tokens=1, cached_tokens=0, generated_tokens=1)
+
+
+@pytest.mark.parametrize(
+    ("port", "alone"),
+    [
+        (Nobody(), True),  # it does not listen yet
+        (_answering(), True),
+        (_answering(_BROKEN), True),
+        (_answering(_BROKEN, attrs.evolve(_OTHER, phase="closed")), True),
+        (_answering(_BROKEN, _OTHER), False),
+        (_answering(_BROKEN, attrs.evolve(_OTHER, phase="loading")), False),
+        (_answering(_READY, answered=(_ANSWERED,)), False),
+        (Answering(status=ServerStatus(version="1", pid=8)), False),
+        (Locked(), False),
+        (Stranger(said="no answer in time"), False),
+    ],
+)
+@pytest.mark.parametrize("model", [None, "m"])
+def test_a_server_of_our_own_that_others_use_is_not_ours_alone(model: str | None, port: Port, *, alone: bool) -> None:
+    assert _start_up(model).is_ours_alone(port, pid=7) is alone
 
 
 def test_a_load_that_fails_is_an_error_with_the_servers_words() -> None:

@@ -1,7 +1,8 @@
 """An engine for servers that tests start: slow enough to be stopped in the middle of an answer.
 
-CLI_SCRIPT chooses what it does: "slow" answers for a minute; "hangs" never closes; "broken" cannot load; "signals"
-stops its own server when it is asked to load; "bug" and "interrupted" break when the server is composed.
+CLI_SCRIPT chooses what it does: "slow" answers for a minute; "hangs" never closes; "broken" cannot load; "yields"
+cannot load the model "tiny", and says so when another one is there; "signals" stops its own server when it is asked to
+load; "bug" and "interrupted" break when the server is composed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import signal
 
 import attrs
 
-from pensieve_core import Clock, GenerationRequest, ModelBrokenError, ModelDescriptor, TextProduced
+from pensieve_core import Clock, EngineStatus, GenerationRequest, ModelBrokenError, ModelDescriptor, TextProduced
 from pensieve_inference import InferenceEngine
 from pensieve_inference.testing import Script, ScriptedEngine, ScriptedProvider, Wait
 
@@ -30,15 +31,24 @@ class CliScriptedProvider(ScriptedProvider):
     def __init__(self, script: str) -> None:
         super().__init__()
         self._script = script
+        self._handed_out = asyncio.Event()
+
+    def statuses(self) -> tuple[EngineStatus, ...]:
+        """Return the engine's status, once somebody has it."""
+        return super().statuses() if self._handed_out.is_set() else ()
 
     async def engine(self, model: ModelDescriptor) -> InferenceEngine:
         """Return the engine, unless the script says otherwise."""
         if self._script == "broken":
             raise ModelBrokenError(model.id, "it was made so")
+        if self._script == "yields" and model.id == "tiny":
+            await self._handed_out.wait()
+            raise ModelBrokenError(model.id, "it made room")
         if self._script == "signals":
             signal.raise_signal(signal.SIGTERM)
         if self._engine.description.model.id != model.id:
             self._engine = ScriptedEngine(_answer, model=model)
+        self._handed_out.set()
         return self._engine
 
     async def aclose(self) -> None:

@@ -35,6 +35,14 @@ class Reply:
         except (ValueError, KeyError, TypeError):
             return f"status {self.status}"
 
+    @property
+    def model(self) -> str | None:
+        """The model's id in what `/engines/{name}` says of it; None: it is another answer."""
+        try:
+            return str(json.loads(self.body)["model"])
+        except (ValueError, KeyError, TypeError):
+            return None
+
 
 @attrs.frozen(kw_only=True)
 class ServerClient:

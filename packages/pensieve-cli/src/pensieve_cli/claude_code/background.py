@@ -29,6 +29,11 @@ class BackgroundServer:
     process: subprocess.Popen[bytes]
     log: Path
 
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self.process.pid
+
     def ended(self) -> bool:
         """It is gone already."""
         return self.process.poll() is not None

@@ -110,13 +110,14 @@ def _arrival(command: StartClaudeCode, told: TextIO) -> _Arrival:
         msg = "--port 0: Claude Code must know the port; choose one"
         raise CommandError(msg, ExitCode.USAGE)
     client = ServerClient(url=client_url(listen), key=key_to_send(command.settings.access))
-    return _Arrival(client=client, command=command, line=WaitingLine(told))
+    start_up = StartUp(url=client.url, model=_model_id(command.settings.model))
+    return _Arrival(client=client, command=command, start_up=start_up, line=WaitingLine(told))
 
 
 def _target(arrival: _Arrival) -> Target:
     """Return where Claude Code is to go, when a model is ready there."""
     client = arrival.client
-    ready = arrival.wait(StartUp(url=client.url, model=_model_id(arrival.command.settings.model)))
+    ready = arrival.wait()
     no_proxy = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
     return Target(
         url=client.url,
@@ -129,13 +130,20 @@ def _target(arrival: _Arrival) -> Target:
 
 
 def _model_id(settings: ModelSettings) -> str | None:
-    """Return the id of the model that is asked for; a name that is unknown here may be known to the server."""
+    """Return the id of the model that is asked for; a name that is unknown here may be known to the server.
+
+    Raises:
+        SeveralModelsError: it is a reference to more than one.
+    """
     if settings.model is None:
         return None
     from pensieve_cli.composition import build_catalog  # noqa: PLC0415 - late: half a second
+    from pensieve_registry import SeveralModelsError  # noqa: PLC0415 - as that
 
     try:
         return build_catalog(settings).models()[0].id
+    except SeveralModelsError:
+        raise
     except ModelNotFoundError:
         return settings.model
 
@@ -146,12 +154,13 @@ class _Arrival:
 
     client: ServerClient
     command: StartClaudeCode
+    start_up: StartUp
     line: WaitingLine
     server: BackgroundServer | None = None
     refusal: str | None = None
     """Why the model could not be loaded; written by the thread that asks for it."""
 
-    def wait(self, start_up: StartUp) -> Go:
+    def wait(self) -> Go:
         """Look until a model is ready, however long that takes: large ones load for minutes.
 
         Raises:
@@ -160,7 +169,7 @@ class _Arrival:
         try:
             while True:
                 port = self.client.port()
-                step = start_up.next(port, server_ended=self._server_ended(), refusal=self.refusal)
+                step = self.start_up.next(port, server_ended=self._server_ended(), refusal=self.refusal)
                 if isinstance(step, Go):
                     self._tell_of_server(step)
                     return step
@@ -190,14 +199,16 @@ class _Arrival:
             return given
         return (*given, "--idle-exit-seconds", str(_IDLE_EXIT_S))
 
-    def _load(self, model: str) -> None:
+    def _load(self, name: str) -> None:
+        """Let the server load the model, which it may know by another name than by its id."""
+        model = name
         with suppress(OSError, HTTPException):
-            if self.client.ask("GET", f"/v1/models/{quote(model)}").status == NOT_FOUND:
-                raise CommandError(
-                    f"the server that runs on {self.client.url} does not know the model {model}; "
-                    "stop it, or choose another --port",
-                    ExitCode.NOT_FOUND,
-                )
+            reply = self.client.ask("GET", f"/engines/{quote(name)}")
+            if reply.status == NOT_FOUND:
+                said = f"the server that runs on {self.client.url} says: {reply.message}"
+                raise CommandError(f"{said}; stop it, or choose another --port", ExitCode.NOT_FOUND)
+            model = reply.model or name
+        self.start_up.known_as(model)
         threading.Thread(target=self._ask_for, args=(model,), daemon=True).start()
 
     def _ask_for(self, model: str) -> None:
@@ -210,9 +221,13 @@ class _Arrival:
         return self.server is not None and self.server.ended()
 
     def stop_own_server(self) -> None:
-        """Stop the server, if it is ours and was started just now."""
-        if self.server is not None:
+        """Stop the server, if it is ours and was started just now; but not if others have come to it meanwhile."""
+        if self.server is None or self.server.ended():
+            return
+        if self.start_up.is_ours_alone(self.client.port(), pid=self.server.pid):
             self.server.stop()
+        else:
+            self.line.say(f"the server on {self.client.url} goes on, for others may use it; log: {self.server.log}")
 
     def _tell_of_server(self, ready: Go) -> None:
         if self.server is not None:

@@ -63,7 +63,7 @@ class StartUp:
 
     url: str
     model: str | None
-    """None: the server's default."""
+    """Its id, or a name that the server may know; None: the server's default."""
     started: bool = False
     asked: bool = False
     """The model was asked for."""
@@ -96,6 +96,29 @@ class StartUp:
                 return self._answering(port.status, refusal)
             case _:
                 assert_never(port)
+
+    def known_as(self, model: str) -> None:
+        """Look for the model by this id from now on: the server says which it is that was asked for."""
+        self.model = model
+
+    def is_ours_alone(self, port: Port, *, pid: int) -> bool:
+        """Return whether nobody else has come to the server that we started as process `pid`: then it may be stopped.
+
+        Others give themselves away by answers, and by engines of other models. Where it cannot be seen, it is not.
+        """
+        match port:
+            case Nobody():  # it does not listen yet, or not any more
+                return True
+            case Locked() | Stranger():
+                return False
+            case Answering(status=status):
+                return status.pid == pid and not status.answered and not self._others(status)
+            case _:
+                assert_never(port)
+
+    def _others(self, status: ServerStatus) -> list[Engine]:
+        ours = self.model or status.default_model
+        return [engine for engine in status.engines if engine.model != ours and engine.phase in ("loading", "ready")]
 
     def _nobody(self, *, server_ended: bool) -> Step:
         if server_ended:
