@@ -70,7 +70,7 @@ def test_a_model_that_would_lie_on_the_gpu_if_others_left_needs_them_to() -> Non
     more = on_gpu(3, most=24)
     assert more is not None
     assert 13.8 * GIB < more.gpu < 14.1 * GIB
-    assert more.ram == 32 * GIB
+    assert 0 < more.ram < GIB, "the RAM that it had is not what it needs"
     assert fit(32, LARGE, more.gpu / GIB).gpu_layers == 25
     assert fit(32, LARGE, 0.97 * more.gpu / GIB).gpu_layers < 25
 
@@ -110,7 +110,8 @@ def test_with_what_it_needs_a_model_needs_no_more(ram: int, gpu: int, most: int,
     wishes = Wishes()
     more = needs(LARGE, Memory(ram=ram, gpu=gpu), wishes, least_context=least, gpu_most=most)
     had = more or Footprint(ram=ram, gpu=gpu)
-    assert Footprint(ram=ram, gpu=gpu).fits(had)
+    assert more is None or not more.fits(Footprint(ram=ram, gpu=gpu))
+    assert had.gpu >= gpu
     assert had.gpu <= max(gpu, most)
     assert needs(LARGE, Memory(ram=had.ram, gpu=had.gpu), wishes, least_context=least, gpu_most=most) is None
     fitted = fit_model(LARGE, Memory(ram=had.ram, gpu=had.gpu, is_limit=True), wishes)

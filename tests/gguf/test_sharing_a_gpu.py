@@ -40,7 +40,7 @@ def model(name: str, weights_gib: int) -> ModelDescriptor:
     return attrs.evolve(make_descriptor(name, context_tokens=32_768), size_bytes=weights_gib * GIB)
 
 
-A, B, C = model("a", 8), model("b", 8), model("c", 2)
+A, B, C, D = model("a", 8), model("b", 8), model("c", 2), model("d", 8)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -226,6 +226,23 @@ async def test_beside_a_pinned_model_that_takes_more_than_it_said_a_second_has_w
             assert at.layers(A) == 25
             assert 0 < at.layers(B) < 25
             await at.provider.unload(B.id)
+
+
+async def test_who_once_found_the_gpu_full_waits_for_no_ram_that_it_does_not_need() -> None:
+    """Before, all the RAM that was free then was what it needed ever after; behind pins it was refused."""
+    settings = GgufSettings(memory_budget_bytes=64 * GIB, context_tokens=32_768)
+    small = [model(name, 2) for name in ("x", "y", "z")]
+    async with house(gpu_gib=24, settings=settings) as at:
+        await settle(at, A, B, D)
+        assert at.ready() == {"b", "d"}
+        for each in (B, D):
+            await at.provider.unload(each.id)
+        await settle(at, *small)
+        for each in small:
+            await at.provider.load(each, pin=True)
+        await settle(at, D)
+        assert at.ready() == {"d", "x", "y", "z"}
+        assert at.layers(D) == 25
 
 
 async def test_a_gpu_budget_is_kept_though_the_card_has_more() -> None:

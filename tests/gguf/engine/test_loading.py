@@ -40,11 +40,11 @@ def test_what_was_set_is_a_limit_and_no_promise() -> None:
 
 @pytest.mark.model
 def test_a_model_that_others_keep_off_the_gpu_says_what_it_needs_there(smollm2: ModelDescriptor) -> None:
-    """The starter: 92 MiB of weights, 96 of 8,192 cells at q8_0, and a GiB of reserve."""
+    """The starter: 92 MiB of weights, 96 of 8,192 cells at q8_0, and a GiB of reserve. In RAM, the process alone."""
     sharing = attrs.evolve(SETTINGS, least_context=8_192, gpu_most_bytes=8 * GIB)
     with pytest.raises(TooLittleMemoryError, match="of the GPU") as short:
         plan_file(smollm2, sharing, Memory(ram=16 * GIB, gpu=GIB))
-    assert short.value.needs.ram == 16 * GIB
+    assert 0.1 * GIB < short.value.needs.ram < 0.12 * GIB
     assert 1_200 * MIB < short.value.needs.gpu < 1_230 * MIB
     fit = plan_file(smollm2, sharing, Memory(ram=16 * GIB, gpu=short.value.needs.gpu)).fit
     assert (fit.gpu_layers, fit.context) == (31, 8_192)

@@ -49,8 +49,11 @@ def needs(
         least, layers = min(least, best.context), best.gpu_layers
     question = _Question(size=size, wishes=wishes, cost=cost, context=least, layers=layers)
     gpu = _smallest(lambda gpu: question.answered(_PLENTY, gpu), memory.gpu, most=most)
-    ram = _smallest(lambda ram: question.answered(ram, gpu), memory.ram, most=_PLENTY)
-    return None if (ram, gpu) == (memory.ram, memory.gpu) else Footprint(ram=ram, gpu=gpu)
+    has_ram = question.answered(memory.ram, gpu)
+    if has_ram and gpu == memory.gpu:
+        return None
+    low, high = (0, memory.ram) if has_ram else (memory.ram, _PLENTY)
+    return Footprint(ram=_smallest(lambda ram: question.answered(ram, gpu), low, most=high), gpu=gpu)
 
 
 @attrs.frozen(kw_only=True)
