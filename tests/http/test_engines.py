@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pensieve_core import EngineResidency, ModelBrokenError, ModelId, Residency, ResidencyState
+from pensieve_core import EngineResidency, ModelBrokenError, ModelDescriptor, ModelId, Residency, ResidencyState
 from pensieve_http import ApiKey, HttpSettings
 from pensieve_http.testing import World, build_world
 from pensieve_inference.testing import InMemoryCatalog, ScriptedProvider, make_descriptor
@@ -64,6 +64,19 @@ async def test_one_model_is_told_by_its_id_or_any_alias() -> None:
     for name in ("org/coder", "coder"):
         assert (await world.client.get(f"/engines/{name}")).json() == _UNLOADED
     assert (await world.client.get("/engines/nobody/here")).status == 404
+
+
+async def test_a_model_with_an_adapter_is_told_although_no_list_has_it() -> None:
+    """Names of the form MODEL+ADAPTER are made up as they are asked for."""
+
+    class Adapting(InMemoryCatalog):
+        def resolve(self, name: str) -> ModelDescriptor:
+            return make_descriptor(name) if "+" in name else super().resolve(name)
+
+    model = make_descriptor("scripted")
+    world = build_world(model=model, catalog=Adapting(model))
+    assert (await world.client.get("/engines/scripted+poet")).json() == {**_UNLOADED, "model": "scripted+poet"}
+    assert await _states(world) == {"scripted": "unloaded"}
 
 
 async def test_how_much_of_a_model_is_there_is_told_while_it_is_loaded() -> None:

@@ -6,7 +6,7 @@ routes. Below: an `EngineLoader`, which decides who makes room for whom.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 from starlette.requests import Request
@@ -92,7 +92,7 @@ class Engines:
 
     async def page(self, _request: Request) -> Response:
         """`GET /engines`."""
-        return _json(self._listed())
+        return _json(self._listed(model.id for model in self.catalog.models()))
 
     async def one(self, request: Request) -> Response:
         """`GET /engines/{model}`."""
@@ -112,11 +112,12 @@ class Engines:
         await race(self.loader.unload(model.id), client_gone(receive))
         await self._info(model.id)(scope, receive, send)
 
-    def _listed(self) -> EngineList:
-        return engine_list(self.loader.residency(), (model.id for model in self.catalog.models()))
+    def _listed(self, models: Iterable[ModelId]) -> EngineList:
+        return engine_list(self.loader.residency(), models)
 
     def _info(self, model: ModelId) -> Response:
-        return _json(next(engine for engine in self._listed().engines if engine.model == model))
+        """Return what is known of `model`, be it one with an adapter, which the catalog knows and does not list."""
+        return _json(next(engine for engine in self._listed((model,)).engines if engine.model == model))
 
 
 def _json(body: object) -> Response:
