@@ -106,7 +106,7 @@ def test_after_a_restart_less_than_a_twentieth_of_the_prompt_is_computed(
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (("--memory-budget", "60MB"), "it takes 0.09 GiB at least, and the memory budget is 0.06 GiB"),
+        (("--memory-budget", "60MB"), "and 0.06 GiB may be used: take a smaller model"),
         (("--ctx", "1024"), "Claude Code needs 2,048 at the very least"),
     ],
 )

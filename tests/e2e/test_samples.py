@@ -56,11 +56,24 @@ def test_the_billing_block_reaches_no_prompt(name: str) -> None:
     assert not [text for text in texts(translate(name)) if "x-anthropic-billing-header" in text]
 
 
+def opens_a_session(name: str) -> bool:
+    """Whether the second message tells of the folder; in these shortened samples the other lists cannot be known."""
+    return "'# Environment\\n" in repr(SAMPLES[name]["body"]["messages"][1:2])
+
+
 @pytest.mark.parametrize("name", MESSAGES)
-def test_system_turns_stay_where_they_stand(name: str) -> None:
+def test_system_turns_stay_where_they_stand_save_for_what_opens_a_session(name: str) -> None:
     sent = [message["role"] for message in SAMPLES[name]["body"]["messages"] if message["content"]]
     turns = [str(turn.role) for turn in translate(name).turns if turn.parts != (TextPart(text=""),)]
-    assert turns[-len(sent) :] == sent
+    expected = ["user", *sent[2:]] if opens_a_session(name) else sent
+    assert turns[-len(expected) :] == expected
+
+
+@pytest.mark.parametrize("name", [name for name in MESSAGES if opens_a_session(name)])
+def test_what_opens_a_session_is_read_before_the_users_words(name: str) -> None:
+    first = next(turn for turn in translate(name).turns if turn.role is Role.USER)
+    assert isinstance(first.parts[0], TextPart)
+    assert first.parts[0].text.startswith("<system-reminder>\n# Environment\n")
 
 
 def test_a_system_turn_without_content_leaves_no_trace() -> None:
@@ -86,9 +99,9 @@ def test_the_title_call_asks_for_an_object_and_may_wait() -> None:
     assert title.origin.priority > translate("new-print-first").origin.priority
 
 
-def test_an_interactive_session_goes_on_after_a_system_turn() -> None:
+def test_an_interactive_session_goes_on_after_its_opening() -> None:
     roles = [turn.role for turn in translate("new-interactive-second-turn").turns]
-    assert roles[-4:] == [Role.USER, Role.SYSTEM, Role.ASSISTANT, Role.USER]
+    assert roles[-3:] == [Role.USER, Role.ASSISTANT, Role.USER]
 
 
 @pytest.mark.parametrize("name", REFUSED)
